@@ -1,0 +1,43 @@
+"""bimonn_jax: binary morphological neural networks that become exact boolean networks.
+
+Train a network of BiSE neurons, ``binarize`` its parameters, ``certify`` that nothing was lost, and
+run it as booleans. After Aouad and Talbot, "A foundation for exact binarized morphological neural
+networks", arXiv 2401.03830. Training, data and pictures are separate imports
+(`bimonn_jax.training`, `bimonn_jax.data`, `bimonn_jax.viz`).
+"""
+
+from bimonn_jax.architecture import Architecture, Layer, apply_layers
+from bimonn_jax.binarization import LayerReport, binarize, binarize_with_report
+from bimonn_jax.certificate import Certificate, LayerCertificate, certify
+from bimonn_jax.initializers import NeuronConfig
+from bimonn_jax.layers import LUI, BiSE, BiSEL, Complement, DenseLUI, Flatten, LevelSets, RealHead
+from bimonn_jax.models import BiMoNN, DenseBiMoNN, Sequential
+from bimonn_jax.params import BiSEParams, BooleanBiSE, embed, map_neurons
+
+__all__ = [
+    "LUI",
+    "Architecture",
+    "BiMoNN",
+    "BiSE",
+    "BiSEL",
+    "BiSEParams",
+    "BooleanBiSE",
+    "Certificate",
+    "Complement",
+    "DenseBiMoNN",
+    "DenseLUI",
+    "Flatten",
+    "Layer",
+    "LayerCertificate",
+    "LayerReport",
+    "LevelSets",
+    "NeuronConfig",
+    "RealHead",
+    "Sequential",
+    "apply_layers",
+    "binarize",
+    "binarize_with_report",
+    "certify",
+    "embed",
+    "map_neurons",
+]

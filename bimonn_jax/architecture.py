@@ -1,0 +1,157 @@
+"""A network as data: a list of layers that can be saved, run without Flax, and reasoned about.
+
+``model.architecture`` is a tuple of `Layer`. `apply_layers` runs it on a parameter tree, real or
+boolean; the Flax modules call the same functions, so both always agree.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bimonn_jax.morphology import level_sets
+from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
+from bimonn_jax.windows import Border, Padding
+
+
+def complement_channels(x: jax.Array) -> jax.Array:
+    """Appends the complement of every channel: (..., C) -> (..., 2 C), x then 1 - x (or ~x)."""
+    return jnp.concatenate([x, ~x if x.dtype == jnp.bool_ else 1 - x], axis=-1)
+
+
+def _bise(params: Mapping, x: jax.Array, *, padding: Padding, border: Border) -> jax.Array:
+    maps = apply_conv(params["bise"], x, padding=padding, border=border)
+    return maps.reshape(*maps.shape[:-2], -1)
+
+
+def _bisel(params: Mapping, x: jax.Array, *, padding: Padding, border: Border) -> jax.Array:
+    maps = apply_conv(params["bise"], x, padding=padding, border=border)
+    return apply_aligned(params["lui"], maps)
+
+
+def _lui(params: Mapping, x: jax.Array) -> jax.Array:
+    return apply_dense(params["lui"], x)
+
+
+def _dense(params: Mapping, x: jax.Array) -> jax.Array:
+    features = x.astype(params["kernel"].dtype)
+    return features @ params["kernel"] + params["bias"]
+
+
+def _level_sets(params: Mapping, x: jax.Array, *, thresholds: Sequence) -> jax.Array:
+    return level_sets(x, thresholds)
+
+
+def _complement(params: Mapping, x: jax.Array) -> jax.Array:
+    return complement_channels(x)
+
+
+def _flatten(params: Mapping, x: jax.Array, *, rank: int) -> jax.Array:
+    return x.reshape(*x.shape[: x.ndim - rank], -1)
+
+
+# Every kind of layer: (its parameters, input, options by keyword) -> output.
+LAYERS: dict[str, Callable[..., jax.Array]] = {
+    "bise": _bise,
+    "lui": _lui,
+    "bisel": _bisel,
+    "dense_lui": _lui,
+    "dense": _dense,
+    "complement": _complement,
+    "level_sets": _level_sets,
+    "flatten": _flatten,
+}
+
+
+def _options_of(kind: str) -> set[str]:
+    parameters = inspect.signature(LAYERS[kind]).parameters.values()
+    return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an architecture.
+
+    Attributes:
+      kind: a key of `LAYERS`.
+      name: where its parameters stand in the tree, "" at the root or where it has none.
+      options: the keyword arguments of its function, values as JSON has them.
+
+    Raises:
+      ValueError: for an unknown kind, or options other than those of the kind.
+    """
+
+    kind: str
+    name: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checks the kind and its options."""
+        if self.kind not in LAYERS:
+            raise ValueError(f"layer kind must be one of {sorted(LAYERS)}; got {self.kind!r}")
+        expected = _options_of(self.kind)
+        if set(self.options) != expected:
+            raise ValueError(
+                f"a layer of kind {self.kind!r} takes the options {sorted(expected)}; got "
+                f"{sorted(self.options)}"
+            )
+
+    def params_of(self, params: Mapping) -> Mapping:
+        """This layer's part of the network's parameter tree."""
+        return params.get(self.name, {}) if self.name else params
+
+    def __call__(self, params: Mapping, x: jax.Array) -> jax.Array:
+        """Applies the layer, given the network's whole parameter tree."""
+        return LAYERS[self.kind](self.params_of(params), x, **self.options)
+
+
+Architecture = tuple[Layer, ...]
+
+
+def apply_layers(architecture: Architecture, params: Mapping, x: jax.Array) -> jax.Array:
+    """Runs a network: the output of its last layer on ``x``.
+
+    Args:
+      architecture: the layers, in order.
+      params: the parameter tree, real-valued or boolean.
+      x: the input that the first layer takes; bool for a boolean network.
+    """
+    for layer in architecture:
+        x = layer(params, x)
+    return x
+
+
+def layer_outputs(architecture: Architecture, params: Mapping, x: jax.Array) -> list[jax.Array]:
+    """Like `apply_layers`, and returns the output of every layer, in order."""
+    outputs = []
+    for layer in architecture:
+        x = layer(params, x)
+        outputs.append(x)
+    return outputs
+
+
+def to_json(architecture: Architecture) -> list[dict[str, Any]]:
+    """The architecture as JSON values; `from_json` is the inverse."""
+    return [{"kind": a.kind, "name": a.name, "options": dict(a.options)} for a in architecture]
+
+
+def from_json(layers: Sequence[Mapping[str, Any]]) -> Architecture:
+    """Reads what `to_json` wrote.
+
+    Raises:
+      ValueError: if a layer has missing, unknown or ill-typed entries.
+    """
+    architecture = []
+    for index, entry in enumerate(layers):
+        if not isinstance(entry, Mapping) or set(entry) != {"kind", "name", "options"}:
+            raise ValueError(
+                f"layer {index} of the architecture must hold 'kind', 'name' and 'options'; got "
+                f"{entry!r}"
+            )
+        if not isinstance(entry["name"], str) or not isinstance(entry["options"], Mapping):
+            raise ValueError(f"layer {index} of the architecture is ill-typed: {entry!r}")
+        architecture.append(Layer(str(entry["kind"]), entry["name"], dict(entry["options"])))
+    return tuple(architecture)

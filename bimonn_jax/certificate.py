@@ -1,0 +1,336 @@
+"""Proofs that a float network equals its boolean network on *every* binary input.
+
+Two strengths. **Hard** (from the parameters alone): each neuron, followed by a threshold at 1/2,
+equals its boolean neuron on binary inputs; so the network with hard thresholds after every layer
+is exact. The test is necessary and sufficient. **Smooth** (parameters and architecture): the
+network as it was trained, thresholded only at its end, is exact; the dead zone of every neuron is
+carried from layer to layer.
+
+Each result comes twice: in real arithmetic for the float weights as given, and in float32, where
+rounding is bounded. Both speak of the boolean network that `bimonn_jax.binarize` returns.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.activation import Activation, activation, rounding_margin
+from bimonn_jax.architecture import Architecture, Layer
+from bimonn_jax.binarization import binarize_neurons, check_finite
+from bimonn_jax.params import BiSEParams, flat_weight, named_neurons, real_parameters
+from bimonn_jax.thresholds import THRESHOLDS
+
+Arithmetic = Literal["real", "float32"]
+_ARITHMETICS: tuple[Arithmetic, ...] = ("real", "float32")
+# "Real" is decided in float64; `_resolve_ties` settles what its rounding leaves open.
+_DTYPES = {"real": jnp.float64, "float32": jnp.float32}
+
+# How far a computed xi may lie from the real one: float64 to a few ulps; in float32 compilers use
+# approximations, of which tests/test_certificate.py measures the error to be below this.
+_THRESHOLD_ERROR = {"real": 2.0**-48, "float32": 2.0**-20}
+
+
+@dataclass(frozen=True)
+class DeadZone:
+    """Values lie in [0, v1] or [v2, 1]; v1 and v2 float64, () or one per channel or feature."""
+
+    v1: np.ndarray
+    v2: np.ndarray
+
+    def map(self, fn: Callable[[np.ndarray], np.ndarray]) -> "DeadZone":
+        """Applies a change of shape to both ends."""
+        return DeadZone(fn(self.v1), fn(self.v2))
+
+
+Zones = dict[Arithmetic, DeadZone]
+
+
+def _binary_zones() -> Zones:
+    return {a: DeadZone(np.zeros(()), np.ones(())) for a in _ARITHMETICS}
+
+
+@dataclass(frozen=True)
+class LayerCertificate:
+    """What is proven of one set of neurons; arrays have the shape of their bias.
+
+    Attributes:
+      path: where they stand in the parameter tree.
+      is_exact: bool, for "real" and "float32": the neuron is its operator on all inputs that reach
+        it.
+      is_erosion: bool; the operator, where exact.
+      footprint_size: int; 0 for a constant neuron, 1 for a copy of one input, where exact.
+      zones: the dead zone of the outputs, for "real" and "float32". A neuron that is not exact has
+        (1, 0): anything.
+    """
+
+    path: str
+    is_exact: Mapping[Arithmetic, np.ndarray]
+    is_erosion: np.ndarray
+    footprint_size: np.ndarray
+    zones: Zones
+
+    def counts(self) -> dict[str, int]:
+        """Neurons by operator: dilation, erosion, copy, constant, and not activated."""
+        exact, size = self.is_exact["real"], self.footprint_size
+        proper = exact & (size > 1)
+        return {
+            "dilation": int((proper & ~self.is_erosion).sum()),
+            "erosion": int((proper & self.is_erosion).sum()),
+            "copy": int((exact & (size == 1)).sum()),
+            "constant": int((exact & (size == 0)).sum()),
+            "not activated": int((~exact).sum()),
+        }
+
+    def __str__(self) -> str:
+        """One line: counts by operator and the worst dead zone of the exact neurons."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts().items() if count)
+        exact = self.is_exact["real"]
+        if not exact.any():
+            return f"{self.path}: {counts}"
+        zone = self.zones["real"]
+        low, high = zone.v1[exact].max(), zone.v2[exact].min()
+        rounding = int((exact & ~self.is_exact["float32"]).sum())
+        note = f"; {rounding} exact in real arithmetic only" if rounding else ""
+        return f"{self.path}: {counts}; dead zone ({low:.3g}, {high:.3g}){note}"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The result of `certify`.
+
+    Attributes:
+      strength: "hard" (thresholds after every layer) or "smooth" (the network as trained).
+      layers: one `LayerCertificate` per set of neurons, in order of the network (smooth) or of the
+        parameter tree (hard).
+      head: the name of a real-valued layer that a smooth proof cannot pass, or "".
+    """
+
+    strength: Literal["hard", "smooth"]
+    layers: tuple[LayerCertificate, ...]
+    head: str = ""
+
+    def _holds(self, arithmetic: Arithmetic) -> bool:
+        if self.head or not self.layers:
+            return False
+        # Smooth: what the output neurons do not read need not be proven, and the dead zones that
+        # reached them have already accounted for everything they do read.
+        needed = self.layers if self.strength == "hard" else self.layers[-1:]
+        return all(bool(layer.is_exact[arithmetic].all()) for layer in needed)
+
+    @property
+    def exact_real(self) -> bool:
+        """Whether the float network, in real arithmetic, equals the boolean one on all inputs."""
+        return self._holds("real")
+
+    @property
+    def exact_float32(self) -> bool:
+        """Whether it also does in float32, whatever the order of its sums."""
+        return self._holds("float32")
+
+    @property
+    def first_break(self) -> str | None:
+        """Path of the first set of neurons with one that is not proven; None if exact."""
+        if self.exact_real:
+            return None
+        broken = [layer.path for layer in self.layers if not layer.is_exact["real"].all()]
+        return broken[0] if broken else self.head or None
+
+    def __str__(self) -> str:
+        """A line for the whole network, then one per set of neurons."""
+        if self.exact_float32:
+            verdict = "exact, in real arithmetic and in float32"
+        elif self.exact_real:
+            verdict = "exact in real arithmetic; float32 rounding may break it"
+        else:
+            verdict = f"not proven: breaks at {self.first_break}"
+        subject = {
+            "hard": "network with hard thresholds after every layer",
+            "smooth": "smooth network, thresholded at its end",
+        }[self.strength]
+        return "\n".join([f"{subject}: {verdict}", *(f"  {layer}" for layer in self.layers)])
+
+
+def _is_activated_in_rationals(w: np.ndarray, b: float, p: float) -> bool:
+    """Decides in exact arithmetic whether one neuron (n,) is activated on binary inputs."""
+    weights, bias = [Fraction(float(x)) for x in w], Fraction(float(b))
+
+    def fires(total: Fraction) -> bool:
+        return total > bias if p > 0 else total >= bias
+
+    highest = sum((x for x in weights if x > 0), Fraction(0))
+    lowest = sum((x for x in weights if x < 0), Fraction(0))
+    dilating = [x for x in weights if fires(x)]
+    misses_low = not fires(highest - sum(dilating, Fraction(0)))
+    if misses_low and (not dilating or fires(min(dilating) + lowest)):
+        return True
+    eroding = [x for x in weights if not fires(highest - x)]
+    return fires(sum(eroding, Fraction(0)) + lowest) and all(x > 0 for x in eroding)
+
+
+def _resolve_ties(
+    W: jax.Array, B: jax.Array, p: jax.Array, sure: np.ndarray, margin: jax.Array
+) -> np.ndarray:
+    """Adds to ``sure`` the neurons on which float64 cannot decide and exact arithmetic says yes."""
+    possible = np.asarray(activation(W, B, p, margin=-margin).is_activated)
+    exact, flat = sure.copy(), np.asarray(flat_weight(W, B))
+    for index in zip(*np.nonzero(possible & ~sure), strict=True):
+        exact[index] = _is_activated_in_rationals(
+            flat[(slice(None), *index)], float(B[index]), float(p[index])
+        )
+    return exact
+
+
+def _output_zone(
+    params: BiSEParams,
+    result: Activation,
+    exact: np.ndarray,
+    B: jax.Array,
+    p: jax.Array,
+    margin: jax.Array,
+    error: float,
+) -> DeadZone:
+    xi = THRESHOLDS[params.threshold].forward
+    error = 0.0 if params.threshold == "step" else error
+    low, high = (xi(p * (end - B)) for end in (result.lower + margin, result.upper - margin))
+    v1 = jnp.clip(jnp.where(p > 0, low, high) + error, 0, 1)
+    v2 = jnp.clip(jnp.where(p > 0, high, low) - error, 0, 1)
+    return DeadZone(np.where(exact, v1, 1.0), np.where(exact, v2, 0.0))
+
+
+def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertificate:
+    """Certifies one set of neurons for inputs in ``zones``, whose ends broadcast to the weights."""
+    boolean = binarize_neurons(params)
+    footprint32 = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
+    W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in real_parameters(params))
+    on_binary = activation(W, B, p)
+    size = np.asarray(on_binary.footprint).sum(axis=0)
+    # The proof is about the network that `binarize` returns, decided in float32: they must agree.
+    agrees = (np.asarray(on_binary.footprint) == footprint32).all(axis=0)
+    agrees &= (np.asarray(boolean.is_erosion) == np.asarray(on_binary.is_erosion)) | (size == 1)
+    is_exact: dict[Arithmetic, np.ndarray] = {}
+    out: Zones = {}
+    for arithmetic in _ARITHMETICS:
+        zone = zones[arithmetic]
+        margin = rounding_margin(W, B, p, _DTYPES[arithmetic])
+        v1, v2 = jnp.asarray(zone.v1), jnp.asarray(zone.v2)
+        result = activation(W, B, p, v1=v1, v2=v2, margin=margin)
+        exact = np.asarray(result.is_activated)
+        if arithmetic == "real" and np.all(zone.v1 == 0) and np.all(zone.v2 == 1):
+            exact = _resolve_ties(W, B, p, exact, margin)
+        exact = exact & agrees
+        is_exact[arithmetic] = exact
+        out[arithmetic] = _output_zone(
+            params, result, exact, B, p, margin, _THRESHOLD_ERROR[arithmetic]
+        )
+    return LayerCertificate(path, is_exact, np.asarray(on_binary.is_erosion), size, out)
+
+
+@dataclass
+class _Walk:
+    """Carries the dead zones through the layers of an architecture."""
+
+    params: Mapping[str, Any]
+    zones: Zones = field(default_factory=_binary_zones)
+    layers: list[LayerCertificate] = field(default_factory=list)
+    head: str = ""
+
+    def neurons(self, layer: Layer, part: str, zones: Zones) -> None:
+        path = f"{layer.name}/{part}" if layer.name else part
+        params = layer.params_of(self.params)[part]
+        if not isinstance(params, BiSEParams):
+            raise TypeError(f"{path} is {type(params).__name__}: certify takes real parameters")
+        certificate = _certify_neurons(path, params, zones)
+        self.layers.append(certificate)
+        self.zones = certificate.zones
+
+    def reshape(self, fn: Callable[[np.ndarray], np.ndarray]) -> Zones:
+        return {a: zone if zone.v1.ndim == 0 else zone.map(fn) for a, zone in self.zones.items()}
+
+    def bisel(self, layer: Layer) -> None:
+        self.neurons(layer, "bise", self.reshape(lambda v: v[:, None]))
+        self.neurons(layer, "lui", self.zones)
+
+    def bise(self, layer: Layer) -> None:
+        self.neurons(layer, "bise", self.reshape(lambda v: v[:, None]))
+        self.zones = self.reshape(lambda v: v.reshape(-1))
+
+    def lui(self, layer: Layer) -> None:
+        inputs = layer.params_of(self.params)["lui"].weight.shape[0]
+        # After a flattening the channel varies fastest, so its zone repeats over the pixels.
+        self.neurons(layer, "lui", self.reshape(lambda v: np.tile(v, inputs // v.size)[:, None]))
+
+    def complement(self, layer: Layer) -> None:
+        complemented: Zones = {}
+        for arithmetic, zone in self.zones.items():
+            if zone.v1.ndim:
+                error = 2.0**-24 if arithmetic == "float32" else 2.0**-53
+                low = np.minimum(1 - zone.v2 + error * (zone.v2 != 1), 1)
+                high = np.maximum(1 - zone.v1 - error * (zone.v1 != 0), 0)
+                zone = DeadZone(np.append(zone.v1, low), np.append(zone.v2, high))
+            complemented[arithmetic] = zone
+        self.zones = complemented
+
+    def level_sets(self, layer: Layer) -> None:
+        self.zones = _binary_zones()
+
+    def flatten(self, layer: Layer) -> None:
+        pass
+
+    def dense(self, layer: Layer) -> None:
+        self.head = layer.name or "dense"
+
+
+_WALKS: dict[str, Callable[[_Walk, Layer], None]] = {
+    "bise": _Walk.bise,
+    "lui": _Walk.lui,
+    "dense_lui": _Walk.lui,
+    "bisel": _Walk.bisel,
+    "complement": _Walk.complement,
+    "level_sets": _Walk.level_sets,
+    "flatten": _Walk.flatten,
+    "dense": _Walk.dense,
+}
+
+
+def certify(params: Any, architecture: Architecture | None = None) -> Certificate:
+    """Proves that a float network equals the boolean network of `binarize`, or says where not.
+
+    Args:
+      params: the real-valued parameter tree, concrete.
+      architecture: ``model.architecture`` for the smooth network; None for the network with hard
+        thresholds after every layer, which the parameters alone determine.
+
+    Returns:
+      A `Certificate`. For every binary input, ``exact_real`` and ``exact_float32`` each promise
+      that thresholding the float network's output at 1/2 (1 where strictly above) gives the boolean
+      network's output.
+
+    Raises:
+      ValueError: if parameters are not finite or a scale is 0.
+      TypeError: if the tree holds no `BiSEParams` or is boolean already.
+
+    >>> import jax.numpy as jnp
+    >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
+    >>> print(certify({"bise": neurons}))
+    network with hard thresholds after every layer: exact, in real arithmetic and in float32
+      bise: 1 dilation; dead zone (0.269, 0.881)
+    """
+    check_finite(params)
+    real = {k: n for k, n in named_neurons(params).items() if isinstance(n, BiSEParams)}
+    if not real:
+        raise TypeError("certify takes a tree with BiSEParams, as model.init returns it; got none")
+    with jax.enable_x64(True):
+        if architecture is None:
+            layers = tuple(_certify_neurons(k, n, _binary_zones()) for k, n in real.items())
+            return Certificate("hard", layers)
+        walk = _Walk(params)
+        for layer in architecture:
+            _WALKS[layer.kind](walk, layer)
+            if walk.head:
+                break
+        return Certificate("smooth", tuple(walk.layers), walk.head)

@@ -1,0 +1,1 @@
+"""Data: generated images with known answers, and real ones."""

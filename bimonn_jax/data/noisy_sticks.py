@@ -1,0 +1,88 @@
+"""Noisy sticks: thin segments at three angles under salt noise (arXiv 2401.03830, section 6).
+
+The operator that removes the noise is known: the union over the angles of the openings by a
+five-pixel stick, which a chain of two BiSEL layers (1 -> 3 -> 1, kernel 5 x 5) can express.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.morphology import Image, opening, union
+
+# (row, column) step of a stick at 0, 45 and 90 degrees, rows counted downwards.
+_DIRECTIONS = np.array([(0, 1), (-1, 1), (-1, 0)])
+
+
+def stick_footprints(length: int = 5) -> np.ndarray:
+    """The sticks of ``length`` pixels at 0, 45 and 90 degrees, centred, bool (3, length, length).
+
+    >>> stick_footprints(3)[1].astype(int)
+    array([[0, 0, 1],
+           [0, 1, 0],
+           [1, 0, 0]])
+    """
+    if length < 1 or length % 2 == 0:
+        raise ValueError(f"length must be odd and >= 1, so that a stick has a centre; got {length}")
+    footprints = np.zeros((3, length, length), bool)
+    for footprint, direction in zip(footprints, _DIRECTIONS, strict=True):
+        for step in range(length):
+            row, column = (length - 1) // 2 + direction * (step - (length - 1) // 2)
+            footprint[row, column] = True
+    return footprints
+
+
+def noisy_sticks(
+    key: jax.Array,
+    batch: int,
+    *,
+    size: int = 70,
+    sticks: int = 30,
+    min_length: int = 12,
+    max_length: int = 15,
+    noise: float = 0.1,
+) -> tuple[jax.Array, jax.Array]:
+    """Draws a batch of noisy images and their targets; pure, so it runs inside a jitted step.
+
+    Args:
+      key: a JAX random key.
+      batch: N.
+      size: height and width; the density of sticks is the paper's for 70.
+      sticks: how many per image, one pixel wide, wholly inside of it.
+      min_length: of a stick, in pixels along its larger axis.
+      max_length: of a stick, inclusive; at most ``size``.
+      noise: probability with which each pixel is switched on.
+
+    Returns:
+      (x, y), bool (N, size, size, 1): x = y | noise.
+
+    Raises:
+      ValueError: if the lengths or the noise are out of range.
+    """
+    if not 1 <= min_length <= max_length <= size:
+        raise ValueError(
+            "1 <= min_length <= max_length <= size must hold; got "
+            f"{min_length}, {max_length}, {size}"
+        )
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise is a probability in [0, 1]; got {noise}")
+    angle_key, length_key, start_key, noise_key = jax.random.split(key, 4)
+    shape = (batch, sticks)
+    direction = jnp.asarray(_DIRECTIONS)[jax.random.randint(angle_key, shape, 0, 3)]
+    length = jax.random.randint(length_key, shape, min_length, max_length + 1)
+    reach = direction * (length[..., None] - 1)
+    low, high = jnp.maximum(0, -reach), size - jnp.maximum(0, reach)
+    start = low + jnp.floor(jax.random.uniform(start_key, (*shape, 2)) * (high - low)).astype(int)
+    steps = jnp.arange(max_length)
+    points = start[..., None, :] + direction[..., None, :] * steps[:, None]
+    # Points past the end of a stick are sent outside of the image, where the scatter drops them.
+    rows = jnp.where(steps < length[..., None], points[..., 0], size)
+    image = jnp.arange(batch)[:, None, None]
+    y = jnp.zeros((batch, size, size), bool).at[image, rows, points[..., 1]].set(True, mode="drop")
+    x = y | jax.random.bernoulli(noise_key, noise, y.shape)
+    return x[..., None], y[..., None]
+
+
+def target_operator(x: Image) -> Image:
+    """The known solution: the union of the openings by the three sticks, bool (..., H, W)."""
+    return union([opening(x, jnp.asarray(stick)) for stick in stick_footprints()])

@@ -1,0 +1,233 @@
+"""Flax modules: each declares its neurons and calls the pure function of its kind.
+
+Images are NHWC. A module creates `BiSEParams`; apply it with a binarised tree and it computes the
+boolean layer, bool in and bool out. ``describe(name)`` gives its `Layer` for an architecture.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.architecture import LAYERS, Layer
+from bimonn_jax.initializers import NeuronConfig, init_neurons
+from bimonn_jax.params import Neurons
+from bimonn_jax.windows import Border, Padding
+
+
+def _check_image(module: nn.Module, x: jax.Array) -> jax.Array:
+    x = jnp.asarray(x)
+    if x.ndim < 3:
+        raise ValueError(
+            f"{type(module).__name__} takes images (..., height, width, channels); x has shape "
+            f"{x.shape}: add a channel axis with x[..., None]"
+        )
+    return x
+
+
+def _check_features(module: nn.Module, x: jax.Array) -> jax.Array:
+    x = jnp.asarray(x)
+    if x.ndim < 1:
+        raise ValueError(f"{type(module).__name__} takes (..., features); x is a scalar")
+    return x
+
+
+def _check_odd(kernel_size: Sequence[int], padding: Padding) -> None:
+    if len(kernel_size) != 2 or any(k < 1 for k in kernel_size):
+        raise ValueError(f"kernel_size must be two ints >= 1; got {tuple(kernel_size)}")
+    if padding == "SAME" and any(k % 2 == 0 for k in kernel_size):
+        raise ValueError(
+            f"kernel_size must be odd for padding='SAME', which centres it; got "
+            f"{tuple(kernel_size)}: use odd sizes, or say where an even kernel reaches by "
+            "padding=((before, after), (before, after))"
+        )
+
+
+class _NeuronLayer(nn.Module):
+    """Shared by the layers of neurons: declaring them."""
+
+    def neurons(
+        self, name: str, shape: tuple[int, ...], rank: int, config: NeuronConfig
+    ) -> Neurons:
+        return self.param(name, init_neurons, shape, rank, config)
+
+
+class BiSE(_NeuronLayer):
+    """Binary structuring element neurons, each over one input channel (grouped convolution).
+
+    (..., H, W, C) -> (..., H', W', features), the neurons of channel 0 first.
+
+    Attributes:
+      features: output channels, a multiple of the input channels.
+      kernel_size: odd sizes, or any with explicit padding.
+      padding: "SAME", "VALID", ints or pairs.
+      border: "zero", "edge", "reflect" or "wrap".
+      config: reparametrisations and initial values.
+    """
+
+    features: int
+    kernel_size: tuple[int, int]
+    padding: Padding = "SAME"
+    border: Border = "zero"
+    config: NeuronConfig = NeuronConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        x = _check_image(self, x)
+        _check_odd(self.kernel_size, self.padding)
+        channels = x.shape[-1]
+        if self.features % channels:
+            raise ValueError(
+                f"features must be a multiple of the {channels} input channels; got {self.features}"
+            )
+        shape = (*self.kernel_size, channels, self.features // channels)
+        bise = self.neurons("bise", shape, 2, self.config)
+        return LAYERS["bise"]({"bise": bise}, x, padding=self.padding, border=self.border)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("bise", name, {"padding": self.padding, "border": self.border})
+
+
+class LUI(_NeuronLayer):
+    """Layer of unions and intersections: neurons over all channels of a pixel.
+
+    (..., C) -> (..., features).
+
+    Attributes:
+      features: output channels.
+      config: reparametrisations and initial values.
+    """
+
+    features: int
+    config: NeuronConfig = NeuronConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        x = _check_features(self, x)
+        lui = self.neurons("lui", (x.shape[-1], self.features), 1, self.config)
+        return LAYERS["lui"]({"lui": lui}, x)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("lui", name)
+
+
+class DenseLUI(LUI):
+    """The dense layer: `LUI` over flat features, (..., n) -> (..., features)."""
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("dense_lui", name)
+
+
+class BiSEL(_NeuronLayer):
+    """BiSE layer: a BiSE neuron for every (input, output) pair, then a union or intersection.
+
+    (..., H, W, C) -> (..., H', W', features). Shares its maps as a convolution does, with a LUI
+    neuron in place of the sum over the input channels.
+
+    Attributes:
+      features: output channels.
+      kernel_size: odd sizes, or any with explicit padding.
+      padding: "SAME", "VALID", ints or pairs.
+      border: "zero", "edge", "reflect" or "wrap".
+      config: reparametrisations and initial values of the BiSE neurons.
+      lui_config: those of the LUI neurons; None for ``config`` with an input mean of 1/2.
+    """
+
+    features: int
+    kernel_size: tuple[int, int]
+    padding: Padding = "SAME"
+    border: Border = "zero"
+    config: NeuronConfig = NeuronConfig()
+    lui_config: NeuronConfig | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        x = _check_image(self, x)
+        _check_odd(self.kernel_size, self.padding)
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        lui_config = self.lui_config or dataclasses.replace(self.config, input_mean=0.5)
+        params = {
+            "bise": self.neurons("bise", shape, 2, self.config),
+            "lui": self.neurons("lui", shape[2:], 1, lui_config),
+        }
+        return LAYERS["bisel"](params, x, padding=self.padding, border=self.border)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("bisel", name, {"padding": self.padding, "border": self.border})
+
+
+class Complement(nn.Module):
+    """Appends the complement of every channel, (..., C) -> (..., 2 C).
+
+    Lets a network with positive weights express operators that are not increasing.
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        return LAYERS["complement"]({}, _check_features(self, x))
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("complement")
+
+
+class LevelSets(nn.Module):
+    """Binary channels [x_c >= t_k] of grayscale or colour images, (..., C) -> bool (..., C q).
+
+    Attributes:
+      thresholds: q increasing values for all channels, or one row of q per channel.
+    """
+
+    thresholds: tuple
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        return LAYERS["level_sets"]({}, _check_features(self, x), thresholds=self.thresholds)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("level_sets", "", {"thresholds": np.asarray(self.thresholds).tolist()})
+
+
+class Flatten(nn.Module):
+    """Flattens the last ``rank`` axes, (..., H, W, C) -> (..., H W C)."""
+
+    rank: int = 3
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        if x.ndim < self.rank:
+            raise ValueError(f"x has shape {x.shape}; at least {self.rank} axes were expected")
+        return LAYERS["flatten"]({}, x, rank=self.rank)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("flatten", "", {"rank": self.rank})
+
+
+class RealHead(nn.Module):
+    """A linear classification layer with real weights, also after binarisation (section 3)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        x = _check_features(self, x)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return LAYERS["dense"]({"kernel": kernel, "bias": bias}, x)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("dense", name)

@@ -1,0 +1,218 @@
+"""Boolean morphology on images: the ground truth that every network is compared with.
+
+Images are bool arrays (..., H, W); a footprint (also called structuring element) is a bool array
+(kh, kw). Both operators **cross-correlate**: output pixel ``i`` reads ``x[i + k - centre]`` for
+every ``k`` set in the footprint (see `bimonn_jax.windows` for the centre of even sizes), so erosion
+and dilation are dual under the complement with the *same* footprint. Libraries that mirror the
+footprint for a dilation (SciPy) are reached through `bimonn_jax.conventions`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.windows import Border, Padding, pad_image, shifted_views
+
+Image = jax.Array
+
+
+def _check(name: str, value: jax.Array | np.ndarray, min_rank: int, max_rank: int | None) -> None:
+    if value.dtype != jnp.bool_:
+        raise ValueError(
+            f"{name} must be bool, got {value.dtype}: threshold it first, for example {name} > 0.5"
+        )
+    if value.ndim < min_rank or (max_rank is not None and value.ndim > max_rank):
+        raise ValueError(f"{name} has shape {value.shape}; a rank of {min_rank} was expected")
+
+
+def dilation(
+    x: Image, footprint: jax.Array, *, padding: Padding = "SAME", border: Border = "zero"
+) -> Image:
+    """Dilation: OR of the pixels that the footprint selects around each pixel.
+
+    ``out[i] = any_k footprint[k] & x[i + k - centre]`` (arXiv 2401.03830, section 2).
+
+    Args:
+      x: bool (..., H, W).
+      footprint: bool (kh, kw). An empty one gives an all-False image.
+      padding: "SAME", "VALID", ints or pairs, as in Flax.
+      border: "zero", "edge", "reflect" or "wrap": what lies outside of the image.
+
+    Returns:
+      bool (..., H', W'), with H' = H and W' = W for "SAME".
+
+    Raises:
+      ValueError: if an argument is not bool, has a wrong rank, or the kernel does not fit.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[False, True, False, False]])
+    >>> dilation(x, jnp.array([[True, False, True]]))
+    Array([[ True, False,  True, False]], dtype=bool)
+    """
+    x, footprint = jnp.asarray(x), jnp.asarray(footprint)
+    _check("x", x, 2, None)
+    _check("footprint", footprint, 2, 2)
+    kernel_size = (footprint.shape[0], footprint.shape[1])
+    padded = pad_image(x, kernel_size, padding=padding, border=border)
+    hits = [view & footprint[at] for at, view in shifted_views(padded, kernel_size)]
+    return jax.tree.reduce(jnp.logical_or, hits)
+
+
+def erosion(
+    x: Image, footprint: jax.Array, *, padding: Padding = "SAME", border: Border = "zero"
+) -> Image:
+    """Erosion: AND of the pixels that the footprint selects around each pixel.
+
+    ``out[i] = all_k ~footprint[k] | x[i + k - centre]``: the complement of the dilation of the
+    complement by the same footprint. With ``border="zero"`` pixels outside are False, so an erosion
+    clears what touches the border. An empty footprint gives an all-True image.
+
+    Arguments, result and errors are those of `dilation`.
+
+    >>> import jax.numpy as jnp
+    >>> erosion(jnp.array([[True, True, True, False]]), jnp.array([[True, True, False]]))
+    Array([[False,  True,  True, False]], dtype=bool)
+    """
+    x, footprint = jnp.asarray(x), jnp.asarray(footprint)
+    _check("x", x, 2, None)
+    _check("footprint", footprint, 2, 2)
+    kernel_size = (footprint.shape[0], footprint.shape[1])
+    padded = pad_image(x, kernel_size, padding=padding, border=border)
+    return ~dilation(~padded, footprint, padding="VALID")
+
+
+def embed_in_odd(footprint: jax.Array) -> jax.Array:
+    """Pads an even-sized footprint to the next odd size, so that its centre does not move.
+
+    Our centre of an even size k is (k - 1) // 2; one empty row before puts it in the middle of
+    k + 1. Odd sizes are returned as they are. Works for bool (kh, kw).
+
+    >>> import numpy as np
+    >>> embed_in_odd(np.array([[True, True]])).astype(int)
+    Array([[0, 1, 1]], dtype=int32)
+    """
+    return jnp.pad(jnp.asarray(footprint), [(1 - k % 2, 0) for k in footprint.shape])
+
+
+def reflect(footprint: jax.Array) -> jax.Array:
+    """The footprint mirrored through its centre, bool (kh, kw) with odd sizes.
+
+    >>> import numpy as np
+    >>> reflect(np.array([[True, True]])).astype(int)
+    Array([[1, 1, 0]], dtype=int32)
+    """
+    return embed_in_odd(footprint)[::-1, ::-1]
+
+
+def opening(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
+    """Opening: an erosion, then the dilation by the *reflected* footprint (its adjoint).
+
+    Anti-extensive and idempotent. Arguments as in `dilation`; the size of the image is kept.
+    """
+    footprint = embed_in_odd(footprint)
+    return dilation(erosion(x, footprint, border=border), reflect(footprint), border=border)
+
+
+def closing(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
+    """Closing: a dilation, then the erosion by the *reflected* footprint (its adjoint).
+
+    Extensive and idempotent away from the border: with ``border="zero"`` the erosion sees False
+    outside of the image. Arguments as in `dilation`; the size of the image is kept.
+    """
+    footprint = embed_in_odd(footprint)
+    return erosion(dilation(x, footprint, border=border), reflect(footprint), border=border)
+
+
+def white_tophat(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
+    """White top-hat: what an `opening` removes, ``x & ~opening(x)``."""
+    return jnp.asarray(x) & ~opening(x, footprint, border=border)
+
+
+def black_tophat(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
+    """Black top-hat: what a `closing` adds, ``closing(x) & ~x``."""
+    return closing(x, footprint, border=border) & ~jnp.asarray(x)
+
+
+def union(images: Sequence[Image]) -> Image:
+    """Union of bool images of one shape: a dilation over the channel axis."""
+    return jax.tree.reduce(jnp.logical_or, list(images))
+
+
+def intersection(images: Sequence[Image]) -> Image:
+    """Intersection of bool images of one shape: an erosion over the channel axis."""
+    return jax.tree.reduce(jnp.logical_and, list(images))
+
+
+def level_sets(x: jax.Array, thresholds: Sequence[float] | jax.Array) -> jax.Array:
+    """Binary channels ``[x >= t]`` of a grayscale or colour image (NHWC).
+
+    Args:
+      x: real (..., C).
+      thresholds: q increasing values, used for every channel, or (C, q), one row a channel.
+
+    Returns:
+      bool (..., C * q): channel c at threshold k is at c * q + k.
+
+    Raises:
+      ValueError: if the thresholds do not increase or their rows are not one per channel.
+
+    >>> import jax.numpy as jnp
+    >>> level_sets(jnp.array([[10], [200]]), [50, 150]).astype(int)
+    Array([[0, 0], [1, 1]], dtype=int32)
+    """
+    values = np.atleast_1d(np.asarray(thresholds))
+    channels = x.shape[-1]
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[0] != channels):
+        raise ValueError(
+            f"thresholds have shape {values.shape}; (q,) or ({channels}, q) was expected"
+        )
+    if values.size == 0 or np.any(np.diff(values, axis=-1) <= 0):
+        raise ValueError(f"thresholds must be strictly increasing along q, got {values.tolist()}")
+    bits = x[..., :, None] >= jnp.asarray(values)
+    return bits.reshape(*x.shape[:-1], channels * values.shape[-1])
+
+
+def from_level_sets(
+    bits: jax.Array, thresholds: Sequence[float] | jax.Array, *, base: float = 0.0
+) -> jax.Array:
+    """Sums level sets back to grayscale with the gaps of the thresholds.
+
+    ``base + sum_k bits[..., k] * (t_k - t_(k-1))`` with ``t_0 = base``: the inverse of `level_sets`
+    on images whose values are ``base`` or a threshold.
+
+    Args:
+      bits: bool (..., q), the level sets of one channel.
+      thresholds: q increasing values.
+      base: the value where no level set is on.
+
+    Returns:
+      float (...).
+
+    >>> import jax.numpy as jnp
+    >>> from_level_sets(jnp.array([[True, False], [True, True]]), [50.0, 150.0])
+    Array([ 50., 150.], dtype=float32)
+    """
+    gaps = jnp.diff(jnp.asarray(thresholds, float), prepend=base)
+    if bits.shape[-1] != gaps.shape[0]:
+        raise ValueError(f"bits have {bits.shape[-1]} level sets for {gaps.shape[0]} thresholds")
+    return base + jnp.sum(jnp.where(bits, gaps, 0.0), axis=-1)
+
+
+def on_level_sets(
+    operator: Callable[[Image], Image], x: jax.Array, thresholds: Sequence[float] | jax.Array
+) -> jax.Array:
+    """Applies an increasing binary operator to a grayscale image, level set by level set.
+
+    Args:
+      operator: bool (..., H, W) -> bool (..., H, W), increasing (no complement, no top-hat).
+      x: real (..., H, W), with values among ``base`` = 0 and the thresholds; others are rounded
+        down to the next threshold.
+      thresholds: q increasing values.
+
+    Returns:
+      float (..., H, W).
+    """
+    bits = jnp.moveaxis(level_sets(x[..., None], thresholds), -1, 0)
+    return from_level_sets(jnp.moveaxis(jax.vmap(operator)(bits), 0, -1), thresholds)
