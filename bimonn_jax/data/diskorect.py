@@ -1,0 +1,60 @@
+"""Diskorect: random disks and rectangles to learn operators on (arXiv 2401.03830, section 6)."""
+
+import jax
+import jax.numpy as jnp
+
+
+def _shapes(
+    key: jax.Array, count: int, size: int, min_radius: float, max_radius: float
+) -> jax.Array:
+    """Filled shapes, bool (count, size, size): rotated rectangles and ellipses, half and half."""
+    centre_key, radius_key, angle_key, kind_key = jax.random.split(key, 4)
+    centre = jax.random.uniform(centre_key, (count, 2, 1, 1), maxval=size)
+    radius = jax.random.uniform(radius_key, (count, 2, 1, 1), minval=min_radius, maxval=max_radius)
+    angle = jax.random.uniform(angle_key, (count, 1, 1), maxval=jnp.pi)
+    rows, columns = jnp.mgrid[:size, :size]
+    row, column = rows - centre[:, 0], columns - centre[:, 1]
+    u = (row * jnp.cos(angle) + column * jnp.sin(angle)) / radius[:, 0]
+    v = (column * jnp.cos(angle) - row * jnp.sin(angle)) / radius[:, 1]
+    is_ellipse = jax.random.bernoulli(kind_key, 0.5, (count, 1, 1))
+    return jnp.where(is_ellipse, u**2 + v**2 <= 1, jnp.maximum(jnp.abs(u), jnp.abs(v)) <= 1)
+
+
+def diskorect(
+    key: jax.Array,
+    batch: int,
+    *,
+    size: int = 50,
+    shapes: int = 10,
+    holes: int = 10,
+    noise: float = 0.05,
+) -> jax.Array:
+    """Draws images of filled rectangles and ellipses with smaller holes; pure and jit-compiled.
+
+    Args:
+      key: a JAX random key.
+      batch: N.
+      size: height and width.
+      shapes: filled shapes per image, half axes of 5 % to 25 % of the size.
+      holes: shapes cut out of them, half axes of 2 % to 10 %.
+      noise: probability with which each pixel is flipped.
+
+    Returns:
+      bool (N, size, size); each image is complemented with probability 1/2.
+
+    Raises:
+      ValueError: if the noise is not a probability or a count is negative.
+    """
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise is a probability in [0, 1]; got {noise}")
+    if shapes < 0 or holes < 0:
+        raise ValueError(f"shapes and holes must be >= 0; got {shapes} and {holes}")
+
+    def one(key: jax.Array) -> jax.Array:
+        shape_key, hole_key, noise_key, invert_key = jax.random.split(key, 4)
+        filled = jnp.any(_shapes(shape_key, shapes, size, 0.05 * size, 0.25 * size), axis=0)
+        cut = jnp.any(_shapes(hole_key, holes, size, 0.02 * size, 0.1 * size), axis=0)
+        flipped = jax.random.bernoulli(noise_key, noise, (size, size))
+        return (filled & ~cut) ^ flipped ^ jax.random.bernoulli(invert_key)
+
+    return jax.vmap(one)(jax.random.split(key, batch))

@@ -1,0 +1,118 @@
+"""Removing neurons that do not matter from a boolean network, judged by a metric on data."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.architecture import Architecture, layer_outputs
+from bimonn_jax.params import BooleanBiSE, is_neurons, named_neurons
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """What pruning did.
+
+    Attributes:
+      before: the metric of the given network.
+      after: the metric of the pruned one.
+      removed: for each set of unions, how many of its inputs were cut.
+    """
+
+    before: float
+    after: float
+    removed: dict[str, int]
+
+
+def _boolean_neurons(tree: Any) -> dict[str, BooleanBiSE]:
+    return {p: n for p, n in named_neurons(tree).items() if isinstance(n, BooleanBiSE)}
+
+
+def _without(tree: Any, path: str, index: tuple[int, ...]) -> Any:
+    """The tree with one bit of the footprints at ``path`` cleared."""
+    neurons = _boolean_neurons(tree)[path]
+    cut = replace(neurons, footprint=jnp.asarray(neurons.footprint).at[index].set(False))
+    paths = iter(named_neurons(tree))
+    return jax.tree.map(
+        lambda node: cut if is_neurons(node) and next(paths) == path else node,
+        tree,
+        is_leaf=is_neurons,
+    )
+
+
+def prune(
+    boolean: Any,
+    metric: Callable[[Any], jax.Array],
+    *,
+    paths: Iterable[str] | None = None,
+    tolerance: float = 0.0,
+) -> tuple[Any, PruningReport]:
+    """Cuts inputs of unions and intersections one by one while the metric stays as good.
+
+    Each selected input of the given neurons is tried in order of what its removal costs, and cut
+    when the metric does not fall by more than ``tolerance`` below the best seen; repeated until
+    nothing more goes. A neuron all of whose readers dropped it is then dead, and `live_neurons`
+    counts what is left. The metric should be measured on data that is not the test set.
+
+    Args:
+      boolean: the boolean tree.
+      metric: boolean tree -> scalar, higher is better; jit-compiled here.
+      paths: the sets of neurons to cut inputs of; by default those named ".../lui".
+      tolerance: how much of the metric each cut may cost, against the best seen.
+
+    Returns:
+      (pruned tree, report).
+
+    Raises:
+      ValueError: if a path is not in the tree or its neurons are not boolean.
+    """
+    sets = _boolean_neurons(boolean)
+    chosen = [p for p in sets if p.split("/")[-1] == "lui"] if paths is None else list(paths)
+    for path in chosen:
+        if path not in sets:
+            raise ValueError(f"paths must name boolean neurons among {sorted(sets)}; got {path!r}")
+    score = jax.jit(metric)
+    before = best = float(score(boolean))
+    removed = dict.fromkeys(chosen, 0)
+
+    changed = True
+    while changed:
+        changed = False
+        sets = _boolean_neurons(boolean)
+        candidates = [
+            (path, tuple(int(i) for i in index))
+            for path in chosen
+            for index in np.argwhere(np.asarray(sets[path].footprint))
+        ]
+        costs = [-float(score(_without(boolean, path, index))) for path, index in candidates]
+        for order in np.argsort(costs, kind="stable"):
+            path, index = candidates[order]
+            trial = _without(boolean, path, index)
+            value = float(score(trial))
+            if value >= best - tolerance:
+                boolean, best, changed = trial, max(best, value), True
+                removed[path] += 1
+    return boolean, PruningReport(before, float(score(boolean)), removed)
+
+
+def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict[str, np.ndarray]:
+    """Which outputs of each layer take both values on the data; others are dead or saturated.
+
+    Args:
+      architecture: of the network.
+      boolean: its boolean tree.
+      x: the input, bool (N, ...), or what the first layer takes.
+
+    Returns:
+      By layer name, bool (features,).
+    """
+    outputs = layer_outputs(architecture, boolean, x)
+    live = {}
+    for layer, output in zip(architecture, outputs, strict=True):
+        if layer.name and output.dtype == jnp.bool_:
+            flat = output.reshape(-1, output.shape[-1])
+            live[layer.name] = np.asarray(jnp.any(flat, axis=0) & ~jnp.all(flat, axis=0))
+    return live

@@ -1,0 +1,200 @@
+"""A boolean network as one file: architecture and arrays, versioned, nothing executable.
+
+The file is a NumPy .npz archive, read without pickle. Its entry "header" is JSON (UTF-8 bytes):
+format, version, architecture, free metadata, and for every array its kind, shape and dtype. Boolean
+arrays are stored as packed bits, little-endian in each byte; a real head as it is.
+"""
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.architecture import Architecture, apply_layers, from_json, to_json
+from bimonn_jax.params import BiSEParams, BooleanBiSE
+
+FORMAT = "bimonn_jax boolean network"
+VERSION = 1
+_FIELDS = ("footprint", "is_erosion", "complement")
+
+
+@dataclass(frozen=True)
+class BooleanNetwork:
+    """A boolean network that runs by itself.
+
+    Attributes:
+      architecture: the layers, in order.
+      params: the boolean parameter tree (nested dicts).
+      metadata: JSON values: data set, metric, seed, whatever the writer found worth keeping.
+    """
+
+    architecture: Architecture
+    params: Any
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
+        """Runs the network.
+
+        Args:
+          x: bool, or numbers that are all 0 or 1; numbers of any value if the first layer takes
+            level sets.
+
+        Returns:
+          Bool, or float logits from a real head.
+
+        Raises:
+          ValueError: for other values, or a shape that the network does not take.
+        """
+        x = jnp.asarray(x)
+        takes_numbers = bool(self.architecture) and self.architecture[0].kind == "level_sets"
+        if x.dtype != jnp.bool_ and not takes_numbers:
+            other = x[(x != 0) & (x != 1)]
+            if other.size:
+                raise ValueError(
+                    f"x must be binary, but holds {other.size} values other than 0 and 1, the "
+                    f"first {other[0]}: threshold it first, for example x > 0.5"
+                )
+            x = x.astype(jnp.bool_)
+        return apply_layers(self.architecture, self.params, x)
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Arrays by path, "layers_0/bise/footprint"."""
+    if isinstance(tree, BiSEParams):
+        raise TypeError(f"{prefix} is real-valued: binarize the parameters before saving them")
+    if isinstance(tree, BooleanBiSE):
+        tree = {name: getattr(tree, name) for name in _FIELDS}
+    if not isinstance(tree, Mapping):
+        return {prefix: np.asarray(tree)}
+    flat: dict[str, Any] = {}
+    for name, node in tree.items():
+        flat.update(_flatten(node, f"{prefix}/{name}" if prefix else str(name)))
+    return flat
+
+
+def _unflatten(arrays: Mapping[str, np.ndarray]) -> Any:
+    tree: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = jnp.asarray(array)
+
+    def rebuild(node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        if set(node) == set(_FIELDS):
+            return BooleanBiSE(**node)
+        return {name: rebuild(child) for name, child in node.items()}
+
+    return rebuild(tree)
+
+
+def save_network(
+    path: str | Path,
+    architecture: Architecture,
+    boolean: Any,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a boolean network to one file, atomically.
+
+    Args:
+      path: of the file; ".npz" is the customary ending.
+      architecture: ``model.architecture``.
+      boolean: what `bimonn_jax.binarize` returned.
+      metadata: JSON values to keep with it.
+      overwrite: whether an existing file may be replaced.
+
+    Raises:
+      FileExistsError: if the file exists and ``overwrite`` is False.
+      TypeError: if the tree still holds real-valued neurons, or metadata is not JSON.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    arrays = _flatten(boolean)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": to_json(architecture),
+        "metadata": dict(metadata or {}),
+        "arrays": {
+            name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in arrays.items()
+        },
+    }
+    stored = {
+        name: np.packbits(a.reshape(-1), bitorder="little") if a.dtype == np.bool_ else a
+        for name, a in arrays.items()
+    }
+    stored["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        try:
+            np.savez_compressed(file, allow_pickle=False, **stored)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, path)
+
+
+def _read_array(name: str, stored: np.ndarray, description: Mapping[str, Any]) -> np.ndarray:
+    shape, dtype = tuple(description["shape"]), description["dtype"]
+    if dtype != "bool":
+        if stored.shape != shape or stored.dtype.name != dtype or not np.isfinite(stored).all():
+            raise ValueError(f"array {name!r} is not what the header says: {shape} of {dtype}")
+        return stored
+    count = int(np.prod(shape, dtype=np.int64))
+    if stored.dtype != np.uint8 or stored.shape != (-(-count // 8),):
+        raise ValueError(f"array {name!r} does not hold the {count} bits that the header says")
+    bits = np.unpackbits(stored, count=count, bitorder="little")
+    return bits.astype(bool).reshape(shape)
+
+
+def load_network(path: str | Path) -> BooleanNetwork:
+    """Reads a network that `save_network` wrote; needs neither Flax modules nor training code.
+
+    Raises:
+      ValueError: if the file is not such a network, is damaged, or has an unknown version.
+      FileNotFoundError: if there is no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no network file at {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(archive["header"].tobytes().decode())
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT!r}")
+            if header.get("version") != VERSION:
+                raise ValueError(
+                    f"its version is {header.get('version')!r}, this library reads {VERSION}"
+                )
+            descriptions = header["arrays"]
+            if set(descriptions) != set(archive.files) - {"header"}:
+                raise ValueError("its arrays are not those that its header lists")
+            arrays = {n: _read_array(n, archive[n], d) for n, d in descriptions.items()}
+            architecture = from_json(header["architecture"])
+            return BooleanNetwork(architecture, _unflatten(arrays), header["metadata"])
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(f"{path} is not a readable boolean network: {error}") from error

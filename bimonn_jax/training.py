@@ -1,0 +1,270 @@
+"""Training in one jitted step, relaxed or through the binarisation; the network decides which.
+
+``loss = data + coefficient * regularizer``, the second from step ``delay`` on; both numbers are
+traced, so sweeps do not recompile. `fit` runs the steps in compiled chunks, evaluates between them,
+keeps the best parameters, stops early, and resumes from checkpoints with the same numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax.losses import Loss
+from bimonn_jax.params import BiSEParams, Neurons, map_neurons
+from bimonn_jax.regularization import Regularizer
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+Sample = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def _keep_in_unit_interval() -> optax.GradientTransformation:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        clipped = jax.tree.map(lambda u, p: jnp.clip(p + u, 0.0, 1.0) - p, updates, params)
+        return clipped, state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _labels(params: Any) -> Any:
+    def of(neurons: Neurons) -> Neurons:
+        if isinstance(neurons, BiSEParams) and neurons.weight_reparam == "boolean":
+            tags: Any = {"weight": "latent", "bias": "frozen", "scale": "frozen"}
+            return replace(neurons, **tags)
+        return neurons
+
+    return map_neurons(of, jax.tree.map(lambda _: "real", params))
+
+
+def optimizer_for(
+    *,
+    real: optax.GradientTransformation | None = None,
+    latent: optax.GradientTransformation | None = None,
+) -> optax.GradientTransformation:
+    """An optimizer that treats each kind of parameter as it needs.
+
+    Args:
+      real: for real-valued parameters; Adam with learning rate 1e-2 by default.
+      latent: for the weights of neurons trained through the binarisation, which are kept in [0, 1];
+        SGD with momentum 0.9 and learning rate 2 by default (BUILD_NOTES.md: Adam kills neurons).
+        Their operators and scales stay as they started.
+    """
+    transforms = {
+        "real": real or optax.adam(1e-2),
+        "latent": optax.chain(latent or optax.sgd(2.0, momentum=0.9), _keep_in_unit_interval()),
+        "frozen": optax.set_to_zero(),
+    }
+    return optax.multi_transform(transforms, _labels)
+
+
+def warmup_cosine(learning_rate: float, steps: int, *, warmup: int = 50) -> optax.Schedule:
+    """Linear warm-up, then a cosine down to 5 %: for latents, whose first steps flip many bits."""
+    return optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, min(warmup, steps // 2), steps, end_value=0.05 * learning_rate
+    )
+
+
+@struct.dataclass
+class TrainState:
+    """All that a training run carries; a pytree.
+
+    Attributes:
+      step: int (), steps taken.
+      params: the parameter tree.
+      opt_state: the optimizer's state.
+      best_params: the parameters with the best score so far.
+      best_score: float (), that score.
+      best_step: int (), when it was reached.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    best_params: Any
+    best_score: jax.Array
+    best_step: jax.Array
+
+
+def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=optimizer.init(params),
+        best_params=params,
+        best_score=jnp.float32(-jnp.inf),
+        best_step=jnp.int32(0),
+    )
+
+
+def make_step(
+    apply: Apply,
+    optimizer: optax.GradientTransformation,
+    loss: Loss,
+    regularizer: Regularizer | None = None,
+) -> Callable[..., tuple[TrainState, jax.Array]]:
+    """Builds the training step, a pure function to be jitted, vmapped or scanned.
+
+    Args:
+      apply: (params, x) -> prediction.
+      optimizer: see `optimizer_for`.
+      loss: (prediction, y) -> scalar.
+      regularizer: params -> scalar, or None.
+
+    Returns:
+      step(state, (x, y), coefficient, delay) -> (state, loss), all numbers traced.
+    """
+
+    def step(
+        state: TrainState,
+        batch: tuple[jax.Array, jax.Array],
+        coefficient: jax.Array | float = 0.0,
+        delay: jax.Array | int = 0,
+    ) -> tuple[TrainState, jax.Array]:
+        x, y = batch
+
+        def objective(params: Any) -> jax.Array:
+            value = loss(apply(params, x), y)
+            if regularizer is None:
+                return value
+            strength = jnp.where(state.step >= delay, coefficient, 0.0)
+            return value + strength * regularizer(params)
+
+        value, gradients = jax.value_and_grad(objective)(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return replace(state, step=state.step + 1, params=params, opt_state=opt_state), value
+
+    return step
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes:
+      params: the parameters with the best score.
+      score: that score.
+      state: the last state.
+      history: one row per evaluation: step, loss (mean since the last one) and the metrics.
+      stopped_early: whether patience ran out.
+    """
+
+    params: Any
+    score: float
+    state: TrainState
+    history: list[dict[str, float]]
+    stopped_early: bool
+
+
+def fit(
+    apply: Apply,
+    params: Any,
+    sample: Sample,
+    evaluate: Callable[[Any], Mapping[str, jax.Array]],
+    *,
+    loss: Loss,
+    key: jax.Array,
+    steps: int,
+    score: str,
+    optimizer: optax.GradientTransformation | None = None,
+    regularizer: Regularizer | None = None,
+    coefficient: float = 0.0,
+    delay: int = 0,
+    steps_per_evaluation: int = 50,
+    patience: int | None = None,
+    checkpoints: Checkpoints | None = None,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> FitResult:
+    """Trains, evaluates, and keeps the best.
+
+    Args:
+      apply: (params, x) -> prediction, such as ``lambda p, x: model.apply({"params": p}, x)``.
+      params: where to start.
+      sample: key -> (x, y): a batch, drawn or generated inside the compiled step.
+      evaluate: params -> scalars by name; jit-compiled here.
+      loss: (prediction, y) -> scalar, see `bimonn_jax.losses.LOSSES`.
+      key: from which the key of every step is derived.
+      steps: how many.
+      score: name of the metric to maximise; it chooses the parameters that are returned.
+      optimizer: see `optimizer_for`, the default.
+      regularizer: see `bimonn_jax.regularization.regularizer`, or any callable on the tree.
+      coefficient: of the regulariser.
+      delay: the step from which it acts.
+      steps_per_evaluation: steps compiled into one chunk.
+      patience: stop when the score has not improved for this many steps; None for never.
+      checkpoints: where to save after every evaluation, and from where to resume.
+      callback: called with each row of the history (a progress bar, a log).
+
+    Returns:
+      A `FitResult`.
+
+    Raises:
+      ValueError: if steps is not positive, the score is not among the metrics, or checkpoints
+        belong to another network.
+      FloatingPointError: if the loss is not finite, naming the steps.
+    """
+    if steps < 1 or steps_per_evaluation < 1:
+        raise ValueError(
+            f"steps must be >= 1; got {steps} and {steps_per_evaluation} per evaluation"
+        )
+    optimizer = optimizer or optimizer_for()
+    step = make_step(apply, optimizer, loss, regularizer)
+
+    @jax.jit
+    def chunk(state: TrainState, coefficient: jax.Array, delay: jax.Array, end: jax.Array) -> Any:
+        def one(carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+            state, total = carry
+            batch = sample(jax.random.fold_in(key, state.step))
+            state, value = step(state, batch, coefficient, delay)
+            return state, total + value
+
+        start = state.step
+        state, total = jax.lax.while_loop(
+            lambda carry: carry[0].step < end, one, (state, jnp.float32(0.0))
+        )
+        metrics = evaluate(state.params)
+        is_best = metrics[score] > state.best_score
+        state = replace(
+            state,
+            best_params=jax.tree.map(
+                lambda new, old: jnp.where(is_best, new, old), state.params, state.best_params
+            ),
+            best_score=jnp.where(is_best, metrics[score], state.best_score),
+            best_step=jnp.where(is_best, state.step, state.best_step),
+        )
+        return state, {"loss": total / (end - start), **metrics}
+
+    names = set(jax.eval_shape(evaluate, params))
+    if score not in names:
+        raise ValueError(f"score must be one of the metrics {sorted(names)}; got {score!r}")
+    state = init_state(params, optimizer)
+    history: list[dict[str, float]] = []
+    if checkpoints is not None:
+        state, history = checkpoints.restore(state)
+
+    def out_of_patience() -> bool:
+        return patience is not None and int(state.step - state.best_step) >= patience
+
+    while int(state.step) < steps and not out_of_patience():
+        end = min(int(state.step) + steps_per_evaluation, steps)
+        state, metrics = chunk(state, jnp.float32(coefficient), jnp.int32(delay), jnp.int32(end))
+        row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
+        if not jnp.isfinite(row["loss"]):
+            raise FloatingPointError(
+                f"the loss is {row['loss']} between steps {end - steps_per_evaluation} and {end}: "
+                "lower the learning rate"
+            )
+        history.append(row)
+        if checkpoints is not None:
+            checkpoints.save(state, history)
+        if callback is not None:
+            callback(row)
+    return FitResult(
+        state.best_params, float(state.best_score), state, history, int(state.step) < steps
+    )
