@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.architecture import Architecture, layer_outputs
 from bimonn_jax.params import BooleanBiSE, is_neurons, named_neurons
 
 
@@ -54,8 +53,8 @@ def prune(
 
     Each selected input of the given neurons is tried in order of what its removal costs, and cut
     when the metric does not fall by more than ``tolerance`` below the best seen; repeated until
-    nothing more goes. A neuron all of whose readers dropped it is then dead, and `live_neurons`
-    counts what is left. The metric should be measured on data that is not the test set.
+    nothing more goes. A neuron that no reader selects any more is dead weight. The metric should
+    be measured on data that is not the test set.
 
     Args:
       boolean: the boolean tree.
@@ -96,23 +95,3 @@ def prune(
                 boolean, best, changed = trial, max(best, value), True
                 removed[path] += 1
     return boolean, PruningReport(before, float(score(boolean)), removed)
-
-
-def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict[str, np.ndarray]:
-    """Which outputs of each layer take both values on the data; others are dead or saturated.
-
-    Args:
-      architecture: of the network.
-      boolean: its boolean tree.
-      x: the input, bool (N, ...), or what the first layer takes.
-
-    Returns:
-      By layer name, bool (features,).
-    """
-    outputs = layer_outputs(architecture, boolean, x)
-    live = {}
-    for layer, output in zip(architecture, outputs, strict=True):
-        if layer.name and output.dtype == jnp.bool_:
-            flat = output.reshape(-1, output.shape[-1])
-            live[layer.name] = np.asarray(jnp.any(flat, axis=0) & ~jnp.all(flat, axis=0))
-    return live

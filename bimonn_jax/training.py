@@ -5,6 +5,7 @@ traced, so sweeps do not recompile. `fit` runs the steps in compiled chunks, eva
 keeps the best parameters, stops early, and resumes from checkpoints with the same numbers.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -152,7 +153,7 @@ class FitResult:
       score: that score.
       state: the last state.
       history: one row per evaluation: step, loss (mean since the last one) and the metrics.
-      stopped_early: whether patience ran out.
+      stopped_early: whether patience ran out or the stop score was reached.
     """
 
     params: Any
@@ -178,6 +179,7 @@ def fit(
     delay: int = 0,
     steps_per_evaluation: int = 50,
     patience: int | None = None,
+    stop_score: float = math.inf,
     checkpoints: Checkpoints | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
 ) -> FitResult:
@@ -198,6 +200,7 @@ def fit(
       delay: the step from which it acts.
       steps_per_evaluation: steps compiled into one chunk.
       patience: stop when the score has not improved for this many steps; None for never.
+      stop_score: stop once the score has reached this.
       checkpoints: where to save after every evaluation, and from where to resume.
       callback: called with each row of the history (a progress bar, a log).
 
@@ -248,14 +251,16 @@ def fit(
     if checkpoints is not None:
         state, history = checkpoints.restore(state)
 
-    def out_of_patience() -> bool:
-        return patience is not None and int(state.step - state.best_step) >= patience
+    def is_done() -> bool:
+        waited = int(state.step - state.best_step)
+        impatient = patience is not None and waited >= patience
+        return impatient or float(state.best_score) >= stop_score
 
-    while int(state.step) < steps and not out_of_patience():
+    while int(state.step) < steps and not is_done():
         end = min(int(state.step) + steps_per_evaluation, steps)
         state, metrics = chunk(state, jnp.float32(coefficient), jnp.int32(delay), jnp.int32(end))
         row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
-        if not jnp.isfinite(row["loss"]):
+        if not math.isfinite(row["loss"]):
             raise FloatingPointError(
                 f"the loss is {row['loss']} between steps {end - steps_per_evaluation} and {end}: "
                 "lower the learning rate"

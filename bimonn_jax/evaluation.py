@@ -1,0 +1,71 @@
+"""The float network and its boolean one side by side, on data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bimonn_jax.activation import activation
+from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
+from bimonn_jax.binarization import binarize
+from bimonn_jax.losses import dice
+from bimonn_jax.params import BiSEParams, named_neurons, real_parameters
+
+
+def activated_share(params: Any) -> jax.Array:
+    """Share of the neurons of a parameter tree that are activated on binary inputs, float ()."""
+    activated = [
+        activation(*real_parameters(neurons)).is_activated.reshape(-1)
+        for neurons in named_neurons(params).values()
+        if isinstance(neurons, BiSEParams)
+    ]
+    return jnp.mean(jnp.concatenate(activated).astype(jnp.float32))
+
+
+def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict[str, jax.Array]:
+    """Which outputs of each layer take both values on the data; the others are dead.
+
+    Args:
+      architecture: of the network.
+      boolean: its boolean tree.
+      x: the input, bool (N, ...), or what the first layer takes.
+
+    Returns:
+      By layer name, bool (features,).
+    """
+    live = {}
+    for layer, output in zip(architecture, layer_outputs(architecture, boolean, x), strict=True):
+        if layer.name and output.dtype == jnp.bool_:
+            flat = output.reshape(-1, output.shape[-1])
+            live[layer.name] = jnp.any(flat, axis=0) & ~jnp.all(flat, axis=0)
+    return live
+
+
+def side_by_side(
+    architecture: Architecture, x: jax.Array, y: jax.Array, *, method: str = "constant"
+) -> Callable[[Any], Mapping[str, jax.Array]]:
+    """Builds an evaluation for `bimonn_jax.training.fit`.
+
+    Args:
+      architecture: of the network.
+      x: its input, bool (N, H, W, C).
+      y: the target, bool, of the shape of its output.
+      method: how to binarise, see `bimonn_jax.binarize`.
+
+    Returns:
+      params -> dice_float (of the float network thresholded at 1/2), dice_boolean (of the binarised
+      one), activated_share and live_share, each a float ().
+    """
+
+    def evaluate(params: Any) -> Mapping[str, jax.Array]:
+        boolean = binarize(params, method=method)
+        live = jnp.concatenate(list(live_neurons(architecture, boolean, x).values()))
+        return {
+            "dice_float": dice(apply_layers(architecture, params, x) > 0.5, y),
+            "dice_boolean": dice(apply_layers(architecture, boolean, x), y),
+            "activated_share": activated_share(params),
+            "live_share": jnp.mean(live.astype(jnp.float32)),
+        }
+
+    return evaluate
