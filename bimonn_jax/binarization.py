@@ -5,6 +5,7 @@ projection finds nearby. Only the parameters are needed: the same tree comes bac
 `BiSEParams` replaced by a `BooleanBiSE`, and ``model.apply({"params": boolean}, x)`` runs it.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ def binarize_neurons(params: BiSEParams, *, method: str = "constant") -> Boolean
     return _binarize_with_activation(params, method)[0]
 
 
+@partial(jax.jit, static_argnames="method")
 def _binarize_with_activation(
     params: BiSEParams, method: str
 ) -> tuple[BooleanBiSE, Activation, jax.Array]:

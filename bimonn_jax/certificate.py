@@ -13,6 +13,7 @@ rounding is bounded. Both speak of the boolean network that `bimonn_jax.binarize
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -176,7 +177,7 @@ def _resolve_ties(
     W: jax.Array, B: jax.Array, p: jax.Array, sure: np.ndarray, margin: jax.Array
 ) -> np.ndarray:
     """Adds to ``sure`` the neurons on which float64 cannot decide and exact arithmetic says yes."""
-    possible = np.asarray(activation(W, B, p, margin=-margin).is_activated)
+    possible = np.asarray(_activation(W, B, p, margin=-margin).is_activated)
     exact, flat = sure.copy(), np.asarray(flat_weight(W, B))
     for index in zip(*np.nonzero(possible & ~sure), strict=True):
         exact[index] = _is_activated_in_rationals(
@@ -185,21 +186,21 @@ def _resolve_ties(
     return exact
 
 
-def _output_zone(
-    params: BiSEParams,
-    result: Activation,
-    exact: np.ndarray,
-    B: jax.Array,
-    p: jax.Array,
-    margin: jax.Array,
-    error: float,
-) -> DeadZone:
-    xi = THRESHOLDS[params.threshold].forward
-    error = 0.0 if params.threshold == "step" else error
+# Compiled, because dozens of small operations on every new shape would each be compiled alone.
+_activation = jax.jit(activation)
+_rounding_margin = jax.jit(rounding_margin, static_argnames="dtype")
+
+
+@partial(jax.jit, static_argnames=("threshold", "error"))
+def _output_ends(
+    result: Activation, B: jax.Array, p: jax.Array, margin: jax.Array, threshold: str, error: float
+) -> tuple[jax.Array, jax.Array]:
+    xi = THRESHOLDS[threshold].forward
+    error = 0.0 if threshold == "step" else error
     low, high = (xi(p * (end - B)) for end in (result.lower + margin, result.upper - margin))
     v1 = jnp.clip(jnp.where(p > 0, low, high) + error, 0, 1)
     v2 = jnp.clip(jnp.where(p > 0, high, low) - error, 0, 1)
-    return DeadZone(np.where(exact, v1, 1.0), np.where(exact, v2, 0.0))
+    return v1, v2
 
 
 def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertificate:
@@ -207,7 +208,7 @@ def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertif
     boolean = binarize_neurons(params)
     footprint32 = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
     W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in real_parameters(params))
-    on_binary = activation(W, B, p)
+    on_binary = _activation(W, B, p)
     size = np.asarray(on_binary.footprint).sum(axis=0)
     # The proof is about the network that `binarize` returns, decided in float32: they must agree.
     agrees = (np.asarray(on_binary.footprint) == footprint32).all(axis=0)
@@ -216,17 +217,18 @@ def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertif
     out: Zones = {}
     for arithmetic in _ARITHMETICS:
         zone = zones[arithmetic]
-        margin = rounding_margin(W, B, p, _DTYPES[arithmetic])
+        margin = _rounding_margin(W, B, p, dtype=_DTYPES[arithmetic])
         v1, v2 = jnp.asarray(zone.v1), jnp.asarray(zone.v2)
-        result = activation(W, B, p, v1=v1, v2=v2, margin=margin)
+        result = _activation(W, B, p, v1=v1, v2=v2, margin=margin)
         exact = np.asarray(result.is_activated)
         if arithmetic == "real" and np.all(zone.v1 == 0) and np.all(zone.v2 == 1):
             exact = _resolve_ties(W, B, p, exact, margin)
         exact = exact & agrees
         is_exact[arithmetic] = exact
-        out[arithmetic] = _output_zone(
-            params, result, exact, B, p, margin, _THRESHOLD_ERROR[arithmetic]
+        low, high = _output_ends(
+            result, B, p, margin, threshold=params.threshold, error=_THRESHOLD_ERROR[arithmetic]
         )
+        out[arithmetic] = DeadZone(np.where(exact, low, 1.0), np.where(exact, high, 0.0))
     return LayerCertificate(path, is_exact, np.asarray(on_binary.is_erosion), size, out)
 
 

@@ -61,8 +61,8 @@ class NeuronConfig:
             raise ValueError(f"operator must be one of {_OPERATORS}; got {self.operator!r}")
         if not 0 < self.input_mean < 1:
             raise ValueError(f"input_mean must be in (0, 1); got {self.input_mean}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be > 0; got {self.temperature}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be > 0 and finite; got {self.temperature}")
 
     @classmethod
     def boolean(cls, operator: Operator, *, temperature: float = 2.0) -> "NeuronConfig":
@@ -141,6 +141,8 @@ def _draw_real(
     W = per_neuron(lambda w: reparam.forward(w, total), rank)(omega)
     jitter = jax.random.uniform(bias_key, shape[1:], minval=0.99, maxval=1.01)
     B = config.input_mean * jnp.sum(W, axis=0) * jitter
+    if config.bias_reparam != "identity":
+        B = jnp.maximum(B, 1e-3)  # The others reach positive biases only.
     beta = per_neuron(BIASES[config.bias_reparam].inverse, rank)(B, W)
     return omega, beta, scale
 

@@ -8,6 +8,7 @@ footprint for a dilation (SciPy) are reached through `bimonn_jax.conventions`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ def _check(name: str, value: jax.Array | np.ndarray, min_rank: int, max_rank: in
         )
     if value.ndim < min_rank or (max_rank is not None and value.ndim > max_rank):
         raise ValueError(f"{name} has shape {value.shape}; a rank of {min_rank} was expected")
+    if 0 in value.shape[value.ndim - 2 :]:
+        raise ValueError(f"{name} has shape {value.shape}: it has no pixels")
 
 
 def dilation(
@@ -57,7 +60,7 @@ def dilation(
     kernel_size = (footprint.shape[0], footprint.shape[1])
     padded = pad_image(x, kernel_size, padding=padding, border=border)
     hits = [view & footprint[at] for at, view in shifted_views(padded, kernel_size)]
-    return jax.tree.reduce(jnp.logical_or, hits)
+    return reduce(jnp.logical_or, hits)
 
 
 def erosion(
@@ -135,14 +138,28 @@ def black_tophat(x: Image, footprint: jax.Array, *, border: Border = "zero") -> 
     return closing(x, footprint, border=border) & ~jnp.asarray(x)
 
 
+def _some(images: Sequence[Image]) -> Sequence[Image]:
+    if not images:
+        raise ValueError("images must hold at least one image")
+    return images
+
+
 def union(images: Sequence[Image]) -> Image:
-    """Union of bool images of one shape: a dilation over the channel axis."""
-    return jax.tree.reduce(jnp.logical_or, list(images))
+    """Union of bool images of one shape: a dilation over the channel axis.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    return reduce(jnp.logical_or, _some(images))
 
 
 def intersection(images: Sequence[Image]) -> Image:
-    """Intersection of bool images of one shape: an erosion over the channel axis."""
-    return jax.tree.reduce(jnp.logical_and, list(images))
+    """Intersection of bool images of one shape: an erosion over the channel axis.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    return reduce(jnp.logical_and, _some(images))
 
 
 def level_sets(x: jax.Array, thresholds: Sequence[float] | jax.Array) -> jax.Array:
@@ -168,7 +185,8 @@ def level_sets(x: jax.Array, thresholds: Sequence[float] | jax.Array) -> jax.Arr
         raise ValueError(
             f"thresholds have shape {values.shape}; (q,) or ({channels}, q) was expected"
         )
-    if values.size == 0 or np.any(np.diff(values, axis=-1) <= 0):
+    increases = np.all(np.diff(values, axis=-1) > 0) and not np.isnan(values).any()
+    if values.size == 0 or not increases:
         raise ValueError(f"thresholds must be strictly increasing along q, got {values.tolist()}")
     bits = x[..., :, None] >= jnp.asarray(values)
     return bits.reshape(*x.shape[:-1], channels * values.shape[-1])
@@ -216,3 +234,20 @@ def on_level_sets(
     """
     bits = jnp.moveaxis(level_sets(x[..., None], thresholds), -1, 0)
     return from_level_sets(jnp.moveaxis(jax.vmap(operator)(bits), 0, -1), thresholds)
+
+
+def same_up_to_translation(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two bool footprints hold the same non-empty set of pixels, shifted or not.
+
+    >>> same_up_to_translation(np.eye(2, dtype=bool), np.eye(3, dtype=bool)[:, :2])
+    True
+    """
+
+    def cropped(footprint: np.ndarray) -> np.ndarray:
+        rows, columns = np.nonzero(footprint)
+        if rows.size == 0:
+            return np.zeros((0, 0), bool)
+        return footprint[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+    a, b = cropped(np.asarray(first)), cropped(np.asarray(second))
+    return bool(a.size) and a.shape == b.shape and bool((a == b).all())

@@ -87,7 +87,7 @@ BIASES: dict[str, BiasReparam] = {
     "reparametrized": _clipped(bias_range, through_bounds=True),
     "projected_two_smallest": _clipped(two_smallest_bias_range, through_bounds=False),
     "reparametrized_two_smallest": _clipped(two_smallest_bias_range, through_bounds=True),
-    "boolean": BiasReparam(_boolean_bias, lambda B, W: (jnp.sum(W) < 2 * B).astype(W.dtype)),
+    "boolean": BiasReparam(_boolean_bias, lambda B, W: (jnp.sum(W) - 0.5 == B).astype(W.dtype)),
 }
 
 

@@ -36,19 +36,27 @@ def pad_widths(kernel_size: Sequence[int], padding: Padding) -> tuple[tuple[int,
         return tuple(((k - 1) // 2, k // 2) for k in kernel_size)
     if padding == "VALID":
         return tuple((0, 0) for _ in kernel_size)
-    widths: tuple[tuple[int, int], ...] = ()
-    if isinstance(padding, int):
-        widths = tuple((padding, padding) for _ in kernel_size)
-    elif not isinstance(padding, str) and len(padding) == len(kernel_size):
-        sides = tuple((p, p) if isinstance(p, int) else tuple(p) for p in padding)
-        if all(len(side) == 2 for side in sides):
-            widths = sides  # type: ignore[assignment]
-    if not widths or any(width < 0 for side in widths for width in side):
+    sides = [padding] * len(kernel_size) if isinstance(padding, int) else padding
+    widths = [_before_and_after(side) for side in sides] if isinstance(sides, tuple | list) else []
+    valid = tuple(width for width in widths if width is not None)
+    if len(valid) != len(kernel_size) or len(widths) != len(kernel_size):
         raise ValueError(
             f"padding must be 'SAME', 'VALID', an int >= 0 or {len(kernel_size)} ints or pairs of "
             f"ints >= 0; got {padding!r}"
         )
-    return widths
+    return valid
+
+
+def _before_and_after(side: object) -> tuple[int, int] | None:
+    """One axis' entry of a padding as a pair; None if it is not one."""
+    if isinstance(side, int):
+        side = (side, side)
+    if not isinstance(side, tuple | list) or len(side) != 2:
+        return None
+    before, after = side
+    if not isinstance(before, int) or not isinstance(after, int) or min(before, after) < 0:
+        return None
+    return before, after
 
 
 def pad_image(

@@ -1,0 +1,1 @@
+"""Programs to run with ``python -m experiments.NAME``; the logic is in `bimonn_jax`."""

@@ -1,0 +1,66 @@
+"""What the programs share: the results folder, and the progress bar."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+from tqdm import tqdm
+
+OUT_DIR = flags.DEFINE_string("out_dir", "", "Folder for the results; made if needed.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether results in --out_dir may be replaced.")
+
+
+def prepare(folder: str | Path, result: str, *, overwrite: bool) -> Path:
+    """Makes the results folder and checks that it can be written, before anything is computed.
+
+    Args:
+      folder: where results go.
+      result: name of the file whose presence means that there are results already.
+      overwrite: whether they may be replaced.
+
+    Raises:
+      ValueError: if no folder is named, it cannot be written, or it holds results and
+        ``overwrite`` is False.
+    """
+    if not folder:
+        raise ValueError("--out_dir is needed: name a folder for the results")
+    folder = Path(folder)
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--out_dir={folder} cannot be written ({error}): choose another folder"
+        ) from error
+    if (folder / result).exists() and not overwrite:
+        raise ValueError(
+            f"--out_dir={folder} holds {result} already: pass --overwrite, or another folder"
+        )
+    return folder
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def progress(steps: int, title: str) -> Callable[[dict[str, float]], None]:
+    """A progress bar as a callback of `bimonn_jax.training.fit`."""
+    bar = tqdm(total=steps, desc=title, unit="step")
+
+    def show(row: dict[str, float]) -> None:
+        if row["step"] < bar.n:
+            bar.reset()
+        bar.update(row["step"] - bar.n)
+        shown = {name: f"{value:.4f}" for name, value in row.items() if name != "step"}
+        bar.set_postfix(shown)
+
+    return show
