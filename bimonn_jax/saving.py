@@ -163,6 +163,22 @@ def _read_array(name: str, stored: np.ndarray, description: Mapping[str, Any]) -
     return bits.astype(bool).reshape(shape)
 
 
+def _read(archive: np.lib.npyio.NpzFile) -> BooleanNetwork:
+    stored = archive["header"]
+    if not isinstance(stored, np.ndarray) or stored.dtype != np.uint8:
+        raise ValueError("its header is not an array of bytes")
+    header = json.loads(stored.tobytes().decode())
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise ValueError(f"its version is {header.get('version')!r}, this library reads {VERSION}")
+    descriptions = header["arrays"]
+    if set(descriptions) != set(archive.files) - {"header"}:
+        raise ValueError("its arrays are not those that its header lists")
+    arrays = {n: _read_array(n, archive[n], d) for n, d in descriptions.items()}
+    return BooleanNetwork(from_json(header["architecture"]), _unflatten(arrays), header["metadata"])
+
+
 def load_network(path: str | Path) -> BooleanNetwork:
     """Reads a network that `save_network` wrote; needs neither Flax modules nor training code.
 
@@ -174,20 +190,11 @@ def load_network(path: str | Path) -> BooleanNetwork:
     if not path.exists():
         raise FileNotFoundError(f"no network file at {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(archive["header"].tobytes().decode())
-            if not isinstance(header, dict) or header.get("format") != FORMAT:
-                raise ValueError(f"its format is not {FORMAT!r}")
-            if header.get("version") != VERSION:
-                raise ValueError(
-                    f"its version is {header.get('version')!r}, this library reads {VERSION}"
-                )
-            descriptions = header["arrays"]
-            if set(descriptions) != set(archive.files) - {"header"}:
-                raise ValueError("its arrays are not those that its header lists")
-            arrays = {n: _read_array(n, archive[n], d) for n, d in descriptions.items()}
-            architecture = from_json(header["architecture"])
-            return BooleanNetwork(architecture, _unflatten(arrays), header["metadata"])
+        # Opened here, so that it is closed also where NumPy gives up half-way.
+        with open(path, "rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return _read(archive)
     except (
         KeyError,
         TypeError,

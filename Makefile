@@ -1,0 +1,37 @@
+# Everything happens in a virtual environment of its own; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint operators clean
+
+# Learns the noisy-sticks filter and cleans a real page; pictures and networks in $(OUT).
+demo: $(VENV)/demo
+	$(BIN)/python -m experiments.denoise --data=sticks --out_dir=$(OUT)/sticks --overwrite
+	$(BIN)/python -m experiments.denoise --data=page --out_dir=$(OUT)/page --overwrite
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The table of learned operators, by both recipes.
+operators: $(VENV)/demo
+	$(BIN)/python -m experiments.operators --out_dir=$(OUT)/operators --overwrite
+
+$(VENV)/demo: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[viz]'
+	touch $@
+
+$(VENV)/test: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info

@@ -1,0 +1,147 @@
+"""Learns each operator of the zoo from examples, by both recipes, and prints one table.
+
+    python -m experiments.operators --out_dir=out/operators
+    python -m experiments.operators --operators=opening,closing --footprints=disk --out_dir=out/disk
+
+The number of layers and their operators follow from the operator's name, except that a dilation and
+an erosion are not told apart; footprints are learned. Writes operators.json, a list of rows.
+"""
+
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from bimonn_jax import binarize, certify
+from bimonn_jax.architecture import apply_layers
+from bimonn_jax.data.diskorect import diskorect
+from bimonn_jax.data.operators import FOOTPRINTS, OPERATORS, footprint, operator
+from bimonn_jax.losses import dice
+from bimonn_jax.morphology import same_up_to_translation
+from bimonn_jax.recipes import Recipe, learn, openings, relaxed, single, tophat
+from bimonn_jax.regularization import regularizer
+from experiments import output
+
+OPERATOR_NAMES = flags.DEFINE_list("operators", list(OPERATORS), "Operators to learn.")
+FOOTPRINT_NAMES = flags.DEFINE_list("footprints", list(FOOTPRINTS), "Footprints to learn.")
+RECIPES = flags.DEFINE_multi_enum("recipe", ["boolean", "paper"], ["boolean", "paper"], "Recipes.")
+SIZE = flags.DEFINE_integer("size", 5, "Size of the footprints, odd.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of data and starts.")
+STEPS = flags.DEFINE_integer("steps", None, "Steps per start; a default per recipe.", lower_bound=1)
+STARTS = flags.DEFINE_integer("starts", 4, "Starts of the boolean recipe.", lower_bound=1)
+
+BATCH = 16
+
+
+def boolean_recipes(name: str, size: int) -> list[Recipe]:
+    """The candidate recipes, trained through the binarisation, for an operator."""
+    if name in ("dilation", "erosion"):
+        return [single("dilation", size), single("erosion", size)]
+    if name in ("opening", "closing"):
+        return [openings(8, size, closing=name == "closing", keep=0.5, learning_rate=6.0)]
+    return [tophat(8, size, white=name == "white_tophat")]
+
+
+def paper_recipe(name: str, size: int) -> Recipe:
+    """The paper's training, with its regulariser relative to |W|^2 in the second half."""
+    layers = 1 if name in ("dilation", "erosion") else 2
+    exact = regularizer("exact", relative=True)
+    return relaxed((1,) * layers, size, learning_rate=2e-2, regularizer=exact)
+
+
+def is_recovered(name: str, boolean: Any, target: np.ndarray) -> bool | None:
+    """Whether the footprint was found: itself for one layer, up to translation for two.
+
+    None for the top-hats, which have no footprint of their own in the network.
+    """
+    if name.endswith("tophat"):
+        return None
+    first = np.asarray(boolean["layers_0"]["bise"].footprint)[:, :, 0]
+    if name in ("dilation", "erosion"):
+        is_erosion = bool(boolean["layers_0"]["bise"].is_erosion[0, 0])
+        same_operator = is_erosion == (name == "erosion") or int(target.sum()) == 1
+        return same_operator and bool((first[..., 0] == target).all())
+    return any(same_up_to_translation(target, first[..., c]) for c in range(first.shape[-1]))
+
+
+def learn_operator(name: str, footprint_name: str, recipe_name: str) -> dict[str, Any]:
+    """Learns one operator by one recipe; returns its row of the table."""
+    target = footprint(footprint_name, SIZE.value)
+    apply = operator(name, target)
+
+    def sample(key: jax.Array, batch: int = BATCH) -> tuple[jax.Array, jax.Array]:
+        x = diskorect(key, batch)
+        return x[..., None], apply(x)[..., None]
+
+    example_key, validation_key, test_key, learn_key = jax.random.split(
+        jax.random.key(SEED.value), 4
+    )
+    examples = sample(example_key)
+    is_boolean = recipe_name == "boolean"
+    started = time.perf_counter()
+    learned = learn(
+        boolean_recipes(name, SIZE.value) if is_boolean else [paper_recipe(name, SIZE.value)],
+        sample,
+        (examples[0][..., 0], examples[1][..., 0]),
+        sample(validation_key, 64),
+        key=learn_key,
+        steps=STEPS.value or (400 if is_boolean else 800),
+        starts=STARTS.value if is_boolean else 1,
+        stop_score=0.999 if is_boolean else float("inf"),
+        patience=200 if is_boolean else None,
+    )
+    seconds = time.perf_counter() - started
+    architecture, params = learned.recipe.model.architecture, learned.result.params
+    boolean = binarize(params)
+    x, y = sample(test_key, 256)
+    run = jax.jit(partial(apply_layers, architecture))
+    return {
+        "operator": name,
+        "footprint": footprint_name,
+        "recipe": recipe_name,
+        "dice_float": None if is_boolean else float(dice(run(params, x) > 0.5, y)),
+        "dice_boolean": float(dice(run(boolean, x), y)),
+        "exact": certify(params, architecture).exact_float32,
+        "footprint_recovered": is_recovered(name, boolean, target),
+        "starts": learned.starts,
+        "seconds": round(seconds, 1),
+    }
+
+
+def table_line(row: dict[str, Any]) -> str:
+    """One row as text."""
+    float_dice = "   -  " if row["dice_float"] is None else f"{row['dice_float']:.4f}"
+    recovered = {True: "yes", False: "no", None: "-"}[row["footprint_recovered"]]
+    return (
+        f"{row['operator']:<13}{row['footprint']:<17}{row['recipe']:<9}{float_dice}  "
+        f"{row['dice_boolean']:.4f}  {'yes' if row['exact'] else 'no':<6}{recovered:<10}"
+        f"{row['seconds']:>8.1f}"
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    folder = output.prepare(
+        output.OUT_DIR.value, "operators.json", overwrite=output.OVERWRITE.value
+    )
+    for name in OPERATOR_NAMES.value:  # Unknown names are refused before anything is learned.
+        operator(name, np.ones((1, 1), bool))
+    for name in FOOTPRINT_NAMES.value:
+        footprint(name, SIZE.value)
+    print(f"{'operator':<13}{'footprint':<17}{'recipe':<9}float   boolean exact recovered  seconds")
+    rows = []
+    for name in OPERATOR_NAMES.value:
+        for footprint_name in FOOTPRINT_NAMES.value:
+            for recipe_name in RECIPES.value:
+                rows.append(learn_operator(name, footprint_name, recipe_name))
+                print(table_line(rows[-1]), flush=True)
+                output.write_json(folder / "operators.json", rows)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,121 @@
+import json
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bimonn_jax
+from bimonn_jax import BiMoNN, DenseBiMoNN
+from bimonn_jax.architecture import to_json
+from bimonn_jax.saving import load_network, save_network
+
+X = jax.random.bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
+MODELS = {
+    "convolutional": BiMoNN((3, 1), (3, 3), complement=True),
+    "level sets": BiMoNN((2,), (3, 3), level_sets=(0.3, 0.6)),
+    "dense": DenseBiMoNN((5,), 3, binary_head=True),
+    "real head": DenseBiMoNN((5,), 3, binary_head=False),
+}
+
+
+def network(model, x=X):
+    params = model.init(jax.random.key(0), x)["params"]
+    return model.architecture, bimonn_jax.binarize(params)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_network_computes_the_same(name, tmp_path):
+    model = MODELS[name]
+    x = jax.random.uniform(jax.random.key(2), X.shape) if name == "level sets" else X
+    architecture, boolean = network(model, x)
+    save_network(tmp_path / "n.npz", architecture, boolean, metadata={"data": "test"})
+    loaded = load_network(tmp_path / "n.npz")
+    np.testing.assert_array_equal(loaded(x), model.apply({"params": boolean}, x))
+    assert loaded.metadata == {"data": "test"}
+    assert to_json(loaded.architecture) == json.loads(json.dumps(to_json(architecture)))
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), loaded.params, boolean)
+    assert jax.tree.all(same)
+
+
+def test_numbers_that_are_0_or_1_are_taken_and_others_named(tmp_path):
+    architecture, boolean = network(MODELS["convolutional"])
+    save_network(tmp_path / "n.npz", architecture, boolean)
+    loaded = load_network(tmp_path / "n.npz")
+    np.testing.assert_array_equal(loaded(np.asarray(X, np.uint8)), loaded(X))
+    with pytest.raises(ValueError, match=r"x must be binary, but holds 1 values.*0\.25"):
+        loaded(jnp.zeros((1, 6, 6, 1)).at[0, 2, 2, 0].set(0.25))
+
+
+def test_nothing_is_overwritten_silently(tmp_path):
+    path = tmp_path / "n.npz"
+    save_network(path, *network(MODELS["dense"]))
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        save_network(path, *network(MODELS["convolutional"]))
+    assert path.read_bytes() == before
+    save_network(path, *network(MODELS["convolutional"]), overwrite=True)
+    assert load_network(path).architecture[0].kind == "complement"
+
+
+def test_real_neurons_and_odd_metadata_are_refused_and_leave_no_file(tmp_path):
+    model = MODELS["dense"]
+    params = model.init(jax.random.key(0), X)["params"]
+    with pytest.raises(TypeError, match=r"layers_1/lui is real-valued: binarize"):
+        save_network(tmp_path / "n.npz", model.architecture, params)
+    with pytest.raises(TypeError):
+        save_network(tmp_path / "n.npz", *network(model), metadata={"bad": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_leaves_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        save_network(tmp_path / "no" / "n.npz", *network(MODELS["dense"]))
+    with pytest.raises(FileNotFoundError, match="no network file"):
+        load_network(tmp_path / "n.npz")
+
+
+def rewrite(path, change):
+    with np.load(path) as archive:
+        entries = {name: archive[name] for name in archive.files}
+    header = json.loads(entries["header"].tobytes().decode())
+    change(header, entries)
+    if "header" in entries:
+        entries["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **entries)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h, e: h.update(version=99), "version is 99"),
+        (lambda h, e: h.update(format="other"), "format"),
+        (lambda h, e: e.pop("header"), "header"),
+        (lambda h, e: h.pop("arrays"), "arrays"),
+        (lambda h, e: h["arrays"].popitem(), "arrays are not those"),
+        (lambda h, e: h["architecture"][0].update(kind="eval"), "layer kind"),
+        (lambda h, e: next(iter(h["arrays"].values())).update(shape=[10**6]), "bits"),
+        (lambda h, e: next(iter(h["arrays"].values())).update(shape=[-1]), "bits"),
+    ],
+)  # fmt: skip
+def test_a_file_that_lies_is_refused_with_the_reason(change, message, tmp_path):
+    path = tmp_path / "n.npz"
+    save_network(path, *network(MODELS["dense"]))
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=message):
+        load_network(path)
+
+
+def test_other_and_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "n.npz"
+    save_network(path, *network(MODELS["dense"]))
+    good = path.read_bytes()
+    for bad in (b"", b"hello", good[: len(good) // 2], good[:-30]):
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match="is not a readable boolean network"):
+            load_network(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.npy", b"no array")
+    with pytest.raises(ValueError, match="is not a readable boolean network"):
+        load_network(path)
