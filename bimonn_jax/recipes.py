@@ -6,7 +6,7 @@ starts, and keeps what is best on validation data. BUILD_NOTES.md has the figure
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -141,7 +141,7 @@ def openings(
 
 
 def tophat(
-    channels: int, kernel_size: int, *, white: bool, keep: float = 0.5, learning_rate: float = 6.0
+    channels: int, kernel_size: int, *, white: bool, keep: float = 0.5, learning_rate: float = 2.0
 ) -> Recipe:
     """An intersection of the image (or its complement) with closings of the other.
 
@@ -149,12 +149,15 @@ def tophat(
     complement of x and closings of x. Half of the channels start as copies.
     """
     first, second = NeuronConfig.boolean("dilation"), NeuronConfig.boolean("erosion")
+    # A flat surrogate: unions and intersections learn slowly, or they drop closings whose
+    # footprints are not found yet.
+    slow_first, slow_second = replace(first, temperature=16.0), replace(second, temperature=16.0)
     shape = (kernel_size, kernel_size)
     model = Sequential(
         modules=(
             Complement(),
-            BiSEL(channels, shape, config=first, lui_config=first),
-            BiSEL(1, shape, config=second, lui_config=second),
+            BiSEL(channels, shape, config=first, lui_config=slow_first),
+            BiSEL(1, shape, config=second, lui_config=slow_second),
         )
     )
     copied, closed = (0, 1) if white else (1, 0)

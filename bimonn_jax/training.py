@@ -78,9 +78,9 @@ class TrainState:
       step: int (), steps taken.
       params: the parameter tree.
       opt_state: the optimizer's state.
-      best_params: the parameters with the best score so far.
+      best_params: the latest parameters with the best score so far.
       best_score: float (), that score.
-      best_step: int (), when it was reached.
+      best_step: int (), when it was first reached.
     """
 
     step: jax.Array
@@ -232,14 +232,16 @@ def fit(
             lambda carry: carry[0].step < end, one, (state, jnp.float32(0.0))
         )
         metrics = evaluate(state.params)
-        is_best = metrics[score] > state.best_score
+        # Of equal scores the latest parameters are kept, which the regulariser has drawn furthest;
+        # patience counts from the first.
+        is_better, is_best = metrics[score] > state.best_score, metrics[score] >= state.best_score
         state = replace(
             state,
             best_params=jax.tree.map(
                 lambda new, old: jnp.where(is_best, new, old), state.params, state.best_params
             ),
-            best_score=jnp.where(is_best, metrics[score], state.best_score),
-            best_step=jnp.where(is_best, state.step, state.best_step),
+            best_score=jnp.where(is_better, metrics[score], state.best_score),
+            best_step=jnp.where(is_better, state.step, state.best_step),
         )
         return state, {"loss": total / (end - start), **metrics}
 

@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 
 from bimonn_jax import binarize, certify
-from bimonn_jax.architecture import apply_layers
+from bimonn_jax.architecture import Architecture, apply_layers
 from bimonn_jax.baselines import best_handmade, median_3x3
 from bimonn_jax.checkpoints import Checkpoints
 from bimonn_jax.data.noisy_sticks import noisy_sticks, stick_footprints, target_operator
@@ -30,7 +30,6 @@ from bimonn_jax.data.page import load_page, noisy_crops, salt_and_pepper
 from bimonn_jax.evaluation import activated_share
 from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
-from bimonn_jax.params import BooleanBiSE
 from bimonn_jax.pruning import prune
 from bimonn_jax.recipes import Recipe, hit_or_miss, learn, openings, relaxed
 from bimonn_jax.regularization import regularizer
@@ -135,25 +134,30 @@ def paper_recipe() -> Recipe:
     return relaxed((CHANNELS.value, 1), 5, regularizer=chosen, coefficient=COEFFICIENT.value)
 
 
-def used_channels(boolean: Any) -> list[int]:
-    """The inputs that the last union of a network still reads."""
-    last = boolean[max(boolean)]["lui"]
+def used_channels(architecture: Architecture, boolean: Any) -> list[int]:
+    """The inputs that the union at the end of a network still reads."""
+    last = architecture[-1].params_of(boolean)["lui"]
     return [int(i) for i in np.flatnonzero(np.asarray(last.footprint).any(axis=1))]
 
 
-def footprint_rows(boolean: Any, channels: list[int]) -> dict[str, list[np.ndarray]]:
-    """The footprints of the first layer with neurons, and of a second, for the used channels."""
+def footprint_rows(
+    architecture: Architecture, boolean: Any, channels: list[int]
+) -> dict[str, list[np.ndarray]]:
+    """The footprints of the used channels, a titled row per layer and input channel."""
     rows = {}
-    for layer in sorted(boolean):
-        neurons = boolean[layer].get("bise")
-        if isinstance(neurons, BooleanBiSE):
-            footprint = np.asarray(neurons.footprint)
-            is_output = footprint.shape[3] == 1
-            for i in range(1 if is_output else footprint.shape[2]):
-                picked = [
-                    footprint[:, :, c, 0] if is_output else footprint[:, :, i, c] for c in channels
-                ]
-                rows[f"{layer}, input {'of the channel' if is_output else i}"] = picked
+    for layer in architecture:
+        neurons = layer.params_of(boolean).get("bise")
+        if neurons is None:
+            continue
+        footprint = np.asarray(neurons.footprint)
+        inputs, outputs = footprint.shape[2:]
+        operators = np.where(np.asarray(neurons.is_erosion), "erosions", "dilations")
+        for i in range(1 if outputs == 1 else inputs):
+            # A layer with one output has a neuron per channel, others per channel and input.
+            index = [(c, 0) if outputs == 1 else (i, c) for c in channels]
+            title = " and ".join(sorted({str(operators[at]) for at in index}))
+            of = "" if outputs == 1 or inputs == 1 else f" of input {i}"
+            rows[f"{layer.name}: {title}{of}"] = [footprint[:, :, a, b] for a, b in index]
     return rows
 
 
@@ -194,7 +198,7 @@ def run(folder: Path, task: Task, recipe: Recipe, steps: int, seed: int) -> dict
 
     pruned, report = prune(unpruned, score(task.validation))
     test_score = jax.jit(score(task.test))
-    channels = used_channels(pruned)
+    channels = used_channels(architecture, pruned)
     metrics = {
         "data": DATA.value,
         "recipe": recipe.name,
@@ -216,16 +220,15 @@ def run(folder: Path, task: Task, recipe: Recipe, steps: int, seed: int) -> dict
     if DATA.value == "sticks":
         metrics["sticks_recovered"] = sticks_recovered(pruned, channels)
     save_network(folder / "network.npz", architecture, pruned, metadata=metrics, overwrite=True)
-    draw(folder, task, pruned, channels)
+    draw(folder, task, footprint_rows(architecture, pruned, channels[:16]))
     return metrics
 
 
-def draw(folder: Path, task: Task, boolean: Any, channels: list[int]) -> None:
-    """Writes the pictures, from the saved network as a user would load it."""
-    rows = footprint_rows(boolean, channels[:16])
+def draw(folder: Path, task: Task, rows: dict[str, list[np.ndarray]]) -> None:
+    """Writes the pictures; the images come from the saved network, as a user would load it."""
     if DATA.value == "sticks":
         rows = {"target sticks": list(stick_footprints()), **rows}
-    if channels:
+    if any(rows.values()):
         plot_footprints(rows).savefig(folder / "footprints.png", dpi=150)
     x, y = (np.asarray(images[0, :120, :120, 0]) for images in task.test)
     prediction = np.asarray(load_network(folder / "network.npz")(x[None, ..., None]))[0, ..., 0]

@@ -31,7 +31,7 @@ RECIPES = flags.DEFINE_multi_enum("recipe", ["boolean", "paper"], ["boolean", "p
 SIZE = flags.DEFINE_integer("size", 5, "Size of the footprints, odd.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of data and starts.")
 STEPS = flags.DEFINE_integer("steps", None, "Steps per start; a default per recipe.", lower_bound=1)
-STARTS = flags.DEFINE_integer("starts", 4, "Starts of the boolean recipe.", lower_bound=1)
+STARTS = flags.DEFINE_integer("starts", 3, "Starts of the boolean recipe, at most.", lower_bound=1)
 
 BATCH = 16
 

@@ -1,0 +1,43 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bimonn_jax import BooleanBiSE
+from bimonn_jax.losses import dice
+from bimonn_jax.params import apply_dense
+from bimonn_jax.pruning import prune
+
+X = jax.random.bernoulli(jax.random.key(0), 0.3, (200, 5))
+UNION = BooleanBiSE(jnp.ones((5, 1), bool), jnp.zeros(1, bool), jnp.zeros(1, bool))
+TREE = {"layers_0": {"lui": UNION}, "kernel": jnp.ones(2)}
+
+
+def metric_for(target):
+    return lambda tree: dice(apply_dense(tree["layers_0"]["lui"], X), target)
+
+
+def test_inputs_that_hurt_or_do_nothing_are_cut_and_the_rest_kept():
+    target = X[:, [0, 3]].any(axis=1, keepdims=True)
+    pruned, report = prune(TREE, metric_for(target))
+    kept = pruned["layers_0"]["lui"].footprint[:, 0]
+    np.testing.assert_array_equal(kept, [True, False, False, True, False])
+    assert report.removed == {"layers_0/lui": 3}
+    assert report.before < report.after == 1
+    np.testing.assert_allclose(report.before, metric_for(target)(TREE))
+    assert (pruned["kernel"] == TREE["kernel"]).all()
+
+
+def test_a_tolerance_allows_cuts_that_cost_a_little():
+    target = X.any(axis=1, keepdims=True)
+    _, strict = prune(TREE, metric_for(target))
+    loose_tree, loose = prune(TREE, metric_for(target), tolerance=0.2)
+    assert strict.removed["layers_0/lui"] == 0
+    assert loose.removed["layers_0/lui"] > 0
+    assert loose.after >= 1 - 0.2
+    assert loose_tree["layers_0"]["lui"].footprint.any()
+
+
+def test_unknown_paths_are_named():
+    with pytest.raises(ValueError, match=r"paths must name boolean neurons among .*'layers_9/lui'"):
+        prune(TREE, metric_for(X[:, :1]), paths=["layers_9/lui"])

@@ -1,0 +1,184 @@
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bimonn_jax import BiMoNN, NeuronConfig, apply_layers, binarize
+from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax.evaluation import activated_share, live_neurons, side_by_side
+from bimonn_jax.losses import mse
+from bimonn_jax.morphology import dilation
+from bimonn_jax.regularization import regularizer
+from bimonn_jax.training import fit, init_state, make_step, optimizer_for, warmup_cosine
+
+S = jnp.zeros((3, 3), bool).at[1].set(True)
+
+
+def sample(key, batch=8):
+    x = jax.random.bernoulli(key, 0.2, (batch, 10, 10))
+    return x[..., None], dilation(x, S)[..., None]
+
+
+def network(boolean):
+    config = NeuronConfig.boolean("dilation") if boolean else NeuronConfig("dual", "projected")
+    model = BiMoNN((1,), (3, 3), config)
+    params = model.init(jax.random.key(3), sample(jax.random.key(0))[0])["params"]
+    if boolean:
+        lui = params["layers_0"]["lui"]
+        params["layers_0"]["lui"] = lui.replace(weight=jnp.full_like(lui.weight, 0.9))
+    return model, params
+
+
+VALIDATION = sample(jax.random.key(99), 16)
+
+
+def train(boolean, steps=60, **options):
+    model, params = network(boolean)
+    options = {"score": "dice_boolean", "loss": mse, "steps_per_evaluation": 20, **options}
+    result = fit(
+        partial(apply_layers, model.architecture),
+        params,
+        sample,
+        side_by_side(model.architecture, *VALIDATION),
+        key=jax.random.key(1),
+        steps=steps,
+        **options,
+    )
+    return model, result
+
+
+def leaves_equal(a, b):
+    return jax.tree.all(jax.tree.map(lambda u, v: bool((u == v).all()), a, b))
+
+
+@pytest.mark.parametrize("boolean", [False, True])
+def test_both_modes_learn_a_dilation_exactly(boolean):
+    optimizer = optimizer_for(real=optax.adam(3e-2), latent=optax.sgd(2.0, momentum=0.9))
+    _, result = train(boolean, steps=400, optimizer=optimizer, stop_score=1.0)
+    found = binarize(result.params)["layers_0"]["bise"].footprint[:, :, 0, 0]
+    assert result.score == 1.0
+    np.testing.assert_array_equal(found, S)
+
+
+def test_relaxed_and_boolean_evaluations_stand_side_by_side():
+    _, relaxed = train(False, steps=20)
+    _, boolean = train(True, steps=20)
+    names = {"step", "loss", "dice_float", "dice_boolean", "activated_share", "live_share"}
+    assert all(set(row) == names for row in relaxed.history + boolean.history)
+    assert all(row["dice_float"] == row["dice_boolean"] for row in boolean.history)
+    assert all(row["activated_share"] == 1 for row in boolean.history)
+
+
+def test_latents_stay_in_the_unit_interval_and_operators_as_they_were():
+    model, params = network(True)
+    optimizer = optimizer_for(latent=optax.sgd(1e4))
+    step = jax.jit(make_step(partial(apply_layers, model.architecture), optimizer, mse))
+    state, _ = step(init_state(params, optimizer), sample(jax.random.key(5)))
+    before, after = params["layers_0"]["bise"], state.params["layers_0"]["bise"]
+    assert not leaves_equal(before.weight, after.weight)
+    assert (after.weight >= 0).all()
+    assert (after.weight <= 1).all()
+    assert leaves_equal((before.bias, before.scale), (after.bias, after.scale))
+
+
+def test_the_regulariser_acts_from_its_delay_on_and_nothing_recompiles():
+    model, params = network(False)
+    traces = 0
+
+    def counted(tree):
+        nonlocal traces
+        traces += 1
+        return regularizer("exact")(tree)
+
+    optimizer = optimizer_for(real=optax.sgd(0.1))
+    step = jax.jit(make_step(partial(apply_layers, model.architecture), optimizer, mse, counted))
+    batch, state = sample(jax.random.key(5)), init_state(params, optimizer)
+    plain = step(state, batch, 0.0, 0)[0].params
+    late = step(state, batch, 100.0, 1)[0].params
+    now, value = step(state, batch, 100.0, 0)
+    assert traces == 1
+    assert leaves_equal(plain, late)
+    assert not leaves_equal(plain, now.params)
+    expected = mse(model.apply({"params": params}, batch[0]), batch[1])
+    expected += 100 * regularizer("exact")(params)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_any_callable_on_the_tree_is_a_regulariser():
+    def largest(tree):
+        return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
+
+    _, with_it = train(False, steps=20, regularizer=largest, coefficient=1.0)
+    _, without = train(False, steps=20)
+    assert not leaves_equal(with_it.params, without.params)
+
+
+def test_the_best_parameters_are_kept_and_patience_stops():
+    _, result = train(True, steps=400, patience=40, optimizer=optimizer_for(latent=optax.sgd(0.0)))
+    assert result.stopped_early
+    assert [row["step"] for row in result.history] == [20, 40, 60]
+    best = max(row["dice_boolean"] for row in result.history)
+    np.testing.assert_allclose(result.score, best)
+
+
+def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tmp_path):
+    model, _ = network(False)
+
+    def checkpoints(name):
+        return Checkpoints(tmp_path / name, model.architecture)
+
+    _, whole = train(False, steps=60, checkpoints=checkpoints("whole"))
+
+    class InterruptedError(Exception):
+        pass
+
+    def interrupt(row):
+        if row["step"] >= 40:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(False, steps=60, checkpoints=checkpoints("cut"), callback=interrupt)
+    _, resumed = train(False, steps=60, checkpoints=checkpoints("cut"))
+    assert leaves_equal(whole.state, resumed.state)
+    assert whole.history == resumed.history
+    assert leaves_equal(whole.params, resumed.params)
+
+
+def test_checkpoints_of_another_network_are_refused(tmp_path):
+    model, _ = network(False)
+    train(False, steps=20, checkpoints=Checkpoints(tmp_path, model.architecture))
+    other, _ = network(True)
+    with pytest.raises(ValueError, match="checkpoints of another network"):
+        train(True, steps=20, checkpoints=Checkpoints(tmp_path, other.architecture))
+
+
+def test_wrong_arguments_and_a_loss_that_explodes_are_named():
+    with pytest.raises(ValueError, match=r"score must be one of the metrics .*got 'dcie'"):
+        train(False, score="dcie")
+    with pytest.raises(ValueError, match="steps must be >= 1; got 0"):
+        train(False, steps=0)
+    with pytest.raises(FloatingPointError, match=r"the loss is nan between steps 0 and 20"):
+        train(False, loss=lambda prediction, y: jnp.mean(prediction) * jnp.nan)
+
+
+def test_activated_share_and_live_neurons():
+    model, params = network(True)
+    assert activated_share(params) == 1
+    boolean = binarize(params)
+    bise = boolean["layers_0"]["bise"]
+    assert live_neurons(model.architecture, boolean, VALIDATION[0])["layers_0"].all()
+    boolean["layers_0"]["bise"] = bise.replace(footprint=jnp.zeros_like(bise.footprint))
+    assert not live_neurons(model.architecture, boolean, VALIDATION[0])["layers_0"].any()
+
+
+def test_warmup_cosine_rises_then_falls_to_a_twentieth():
+    schedule = warmup_cosine(2.0, 100, warmup=10)
+    values = [float(schedule(step)) for step in range(101)]
+    assert math.isclose(values[0], 0)
+    assert math.isclose(max(values), 2.0, rel_tol=1e-6)
+    assert values.index(max(values)) == 10
+    assert math.isclose(values[-1], 0.1, rel_tol=1e-5)
