@@ -1,0 +1,160 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bimonn_jax import (
+    BiMoNN,
+    BiSEParams,
+    BooleanBiSE,
+    DenseBiMoNN,
+    NeuronConfig,
+    binarize,
+    binarize_with_report,
+    embed,
+    map_neurons,
+)
+from bimonn_jax.activation import activation
+from bimonn_jax.params import named_neurons, real_parameters
+from bimonn_jax.projection.constant import PROJECTIONS
+
+X = jax.random.bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
+MODEL = BiMoNN((3, 2), (3, 3), complement=True)
+METHODS = sorted(PROJECTIONS)
+
+
+def init(model=MODEL, seed=0):
+    return model.init(jax.random.key(seed), X)["params"]
+
+
+def sizes_of(n):
+    return n.footprint.reshape(-1, *n.is_erosion.shape).sum(axis=0)
+
+
+def equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    return jax.tree.all(jax.tree.map(lambda u, v: bool((u == v).all()), a, b))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_tree_keeps_its_structure_and_holds_only_bools(method):
+    params = {**init(), "other": jnp.arange(3.0)}
+    boolean = binarize(params, method=method)
+    assert list(named_neurons(boolean)) == list(named_neurons(params))
+    assert all(isinstance(n, BooleanBiSE) for n in named_neurons(boolean).values())
+    leaves = jax.tree.leaves(list(named_neurons(boolean).values()))
+    assert {leaf.dtype.name for leaf in leaves} == {"bool"}
+    np.testing.assert_array_equal(boolean["other"], params["other"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_jit_and_vmap_give_the_same(method):
+    trees = [init(seed=s) for s in range(3)]
+    plain = [binarize(tree, method=method) for tree in trees]
+    compiled = jax.jit(lambda tree: binarize(tree, method=method))
+    assert all(equal(compiled(tree), p) for tree, p in zip(trees, plain, strict=True))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    mapped = jax.vmap(lambda tree: binarize(tree, method=method))(stacked)
+    for i, p in enumerate(plain):
+        assert equal(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), p)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_activated_neurons_are_their_operators_whatever_the_method(method):
+    rng = np.random.default_rng(0)
+    W = jnp.asarray(rng.normal(0.5, 0.6, (4, 500)), jnp.float32)
+    neurons = BiSEParams(W, jnp.asarray(rng.uniform(0, 2, 500), jnp.float32), jnp.ones(500))
+    exact = activation(*real_parameters(neurons))
+    keep = np.asarray(exact.is_activated)
+    assert 20 < keep.sum() < 480
+    boolean = binarize(neurons, method=method)
+    np.testing.assert_array_equal(boolean.footprint[:, keep], exact.footprint[:, keep])
+    np.testing.assert_array_equal(boolean.is_erosion[keep], exact.is_erosion[keep])
+    expected = jax.vmap(PROJECTIONS[method], in_axes=1, out_axes=1)(W)
+    np.testing.assert_array_equal(boolean.footprint[:, ~keep], expected[:, ~keep])
+    half = np.asarray(W.sum(axis=0) / 2)
+    np.testing.assert_array_equal(
+        boolean.is_erosion[~keep], np.asarray(neurons.bias)[~keep] > half[~keep]
+    )
+
+
+def test_a_boolean_network_written_as_weights_binarises_to_itself():
+    rng = np.random.default_rng(1)
+
+    def randomised(n):
+        def coin(a):
+            return jnp.asarray(rng.uniform(size=a.shape) < 0.3)
+
+        return jax.tree.map(coin, n)
+
+    boolean = map_neurons(randomised, binarize(init(BiMoNN((8, 8), (1, 3), padding=1))))
+    assert any(sizes_of(n).min() == 0 for n in named_neurons(boolean).values())
+    again, reports = binarize_with_report(map_neurons(embed, boolean))
+    for a, b in zip(named_neurons(again).values(), named_neurons(boolean).values(), strict=True):
+        copies = sizes_of(b) == 1
+        np.testing.assert_array_equal(a.footprint, b.footprint)
+        np.testing.assert_array_equal(a.complement, b.complement)
+        assert ((a.is_erosion == b.is_erosion) | copies).all()
+    assert all(r.is_exact.all() and (r.squared_distance == 0).all() for r in reports)
+
+
+def test_the_report_counts_operators_and_distances():
+    W = jnp.array([[3.0, 1.0, 1.0, 3.0], [1.0, 1.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0]])
+    W = jnp.concatenate([W, W[2:], W[2:]])
+    neurons = BiSEParams(W, jnp.array([1.5, 9.0, -1.0, 0.5]), jnp.array([1.0, 1.0, -1.0, 1.0]))
+    boolean, (report,) = binarize_with_report({"lui": neurons})
+    assert report.path == "lui"
+    np.testing.assert_array_equal(report.is_exact, [False, True, True, True])
+    np.testing.assert_array_equal(report.is_constant, [False, True, True, False])
+    np.testing.assert_array_equal(report.footprint_size, [5, 0, 0, 5])
+    np.testing.assert_allclose(report.squared_distance, [3.2, 0, 0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(boolean["lui"].complement, [False, False, True, False])
+    assert str(report) == (
+        "lui: 4 neurons, 3 exact, 1 approximated (squared distance up to 3.2); "
+        "2 dilations, 0 erosions, 2 constant"
+    )
+
+
+@pytest.mark.parametrize("binary_head", [True, False])
+def test_boolean_networks_take_and_give_bools_up_to_a_real_head(binary_head):
+    model = DenseBiMoNN((6,), 3, binary_head=binary_head)
+    boolean = binarize(init(model))
+    output = model.apply({"params": boolean}, X)
+    assert output.shape == (4, 3)
+    assert output.dtype == (jnp.bool_ if binary_head else jnp.float32)
+    with pytest.raises(ValueError, match=r"x must be bool for a boolean network, got float32"):
+        model.apply({"params": boolean}, X.astype(jnp.float32))
+
+
+def test_a_negative_scale_complements():
+    config = NeuronConfig("dual", "projected")
+    model = BiMoNN((1,), (3, 3), config)
+    params = init(model)
+    lui = params["layers_0"]["lui"]
+    flipped = {"layers_0": {**params["layers_0"], "lui": lui.replace(scale=-lui.scale)}}
+    plain, complemented = (model.apply({"params": binarize(p)}, X) for p in (params, flipped))
+    np.testing.assert_array_equal(plain, ~complemented)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("weight", jnp.nan, r"layers_1/lui.weight has 9 values that are not finite"),
+        ("bias", jnp.inf, r"layers_1/lui.bias has 3 values that are not finite"),
+        ("scale", 0.0, r"layers_1/lui.scale is 0 for 3 neurons"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_named(field, value, message):
+    model = DenseBiMoNN((3,), 3, binary_head=True)
+    params = model.init(jax.random.key(0), X[:, :3, :1])["params"]
+    neurons = params["layers_1"]["lui"]
+    params["layers_1"]["lui"] = neurons.replace(
+        **{field: jnp.full_like(getattr(neurons, field), value)}
+    )
+    with pytest.raises(ValueError, match=message):
+        binarize(params)
+
+
+def test_an_unknown_method_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"method must be one of .*constant.*got 'qq'"):
+        binarize(init(), method="qq")

@@ -1,0 +1,95 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bimonn_jax.data.noisy_sticks import noisy_sticks
+from bimonn_jax.saving import load_network
+from experiments.output import prepare, progress, write_json
+
+ROOT = Path(__file__).parent.parent
+METRICS = {
+    "recipe", "dice_float", "dice_boolean", "dice_boolean_unpruned", "dice_target_operator",
+    "exact", "activated_share", "channels_used", "train_seconds", "seed",
+}  # fmt: skip
+
+
+def run(program, *arguments):
+    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data"), [("boolean", "sticks"), ("paper", "sticks"), ("boolean", "page")]
+)
+def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
+    out = tmp_path / "out"
+    done = run(
+        "denoise", f"--recipe={recipe}", f"--data={data}", "--steps=1", f"--out_dir={out}",
+        "--regularizer=exact", "--coefficient=0.01",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics) >= METRICS
+    assert (metrics["dice_float"] is None) == (recipe == "boolean")
+    assert metrics["exact"] or recipe == "paper"
+    assert (out / "images.png").stat().st_size > 1000
+    network = load_network(out / "network.npz")
+    assert network.metadata["seed"] == 0
+    if data == "sticks":
+        import jax
+
+        x, _ = noisy_sticks(jax.random.key(0), 2)
+        output = network(x)
+        assert output.shape == x.shape
+        assert output.dtype == bool
+    again = run("denoise", "--steps=1", f"--out_dir={out}")
+    assert again.returncode != 0
+    assert "holds metrics.json already: pass --overwrite" in again.stderr
+
+
+def test_operators_writes_its_table(tmp_path):
+    done = run(
+        "operators", "--operators=erosion,white_tophat", "--footprints=cross", "--size=3",
+        "--steps=1", "--starts=1", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "operators.json").read_text())
+    assert [(r["operator"], r["recipe"]) for r in rows] == [
+        (o, r) for o in ("erosion", "white_tophat") for r in ("boolean", "paper")
+    ]
+    assert all(np.isfinite(r["dice_boolean"]) for r in rows)
+    assert "white_tophat cross" in " ".join(done.stdout.split())
+
+
+def test_unknown_operators_are_refused_before_training(tmp_path):
+    done = run("operators", "--operators=median", f"--out_dir={tmp_path}")
+    assert done.returncode != 0
+    assert "operator must be one of" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"--out_dir=.*file/out cannot be written"):
+        prepare(tmp_path / "file" / "out", "metrics.json", overwrite=False)
+    with pytest.raises(ValueError, match="--out_dir is needed"):
+        prepare("", "metrics.json", overwrite=False)
+
+
+def test_results_are_kept_unless_overwriting_is_asked_for(tmp_path):
+    write_json(tmp_path / "metrics.json", {"a": 1})
+    with pytest.raises(ValueError, match="holds metrics.json already"):
+        prepare(tmp_path, "metrics.json", overwrite=False)
+    assert prepare(tmp_path, "metrics.json", overwrite=True) == tmp_path
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_the_progress_bar_follows_and_starts_again(capsys):
+    show = progress(10, "title")
+    for step in (5, 10, 5):
+        show({"step": step, "loss": 0.25})
+    assert "loss=0.2500" in capsys.readouterr().err
