@@ -208,14 +208,14 @@ def fit(
       A `FitResult`.
 
     Raises:
-      ValueError: if steps is not positive, the score is not among the metrics, or checkpoints
+      ValueError: if a number of steps is not positive, the score is not among the metrics, or checkpoints
         belong to another network.
       FloatingPointError: if the loss is not finite, naming the steps.
     """
-    if steps < 1 or steps_per_evaluation < 1:
-        raise ValueError(
-            f"steps must be >= 1; got {steps} and {steps_per_evaluation} per evaluation"
-        )
+    counts = {"steps": steps, "steps_per_evaluation": steps_per_evaluation, "patience": patience}
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be >= 1; got {count}")
     optimizer = optimizer or optimizer_for()
     step = make_step(apply, optimizer, loss, regularizer)
 

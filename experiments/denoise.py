@@ -182,7 +182,7 @@ def run(folder: Path, task: Task, recipe: Recipe, steps: int, seed: int) -> dict
         task.validation,
         key=jax.random.key(seed),
         steps=steps,
-        patience=steps // 2 if recipe.is_boolean else None,
+        patience=max(steps // 2, 1) if recipe.is_boolean else None,
         checkpoints=lambda _: checkpoints,
         callback=output.progress(steps, f"{DATA.value}, {recipe.name}"),
     )

@@ -72,7 +72,7 @@ def test_unknown_names_and_even_sizes_are_refused():
         footprint("disc", 5)
     with pytest.raises(ValueError, match=r"operator must be one of .*got 'median'"):
         operator("median", np.ones((3, 3), bool))
-    with pytest.raises(ValueError, match="size must be odd and >= 1.*got 4"):
+    with pytest.raises(ValueError, match=r"size must be odd and >= 1.*got 4"):
         footprint("disk", 4)
 
 

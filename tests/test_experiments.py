@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
 
 def test_results_are_kept_unless_overwriting_is_asked_for(tmp_path):
     write_json(tmp_path / "metrics.json", {"a": 1})
-    with pytest.raises(ValueError, match="holds metrics.json already"):
+    with pytest.raises(ValueError, match=r"holds metrics\.json already"):
         prepare(tmp_path, "metrics.json", overwrite=False)
     assert prepare(tmp_path, "metrics.json", overwrite=True) == tmp_path
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
