@@ -208,8 +208,8 @@ def fit(
       A `FitResult`.
 
     Raises:
-      ValueError: if a number of steps is not positive, the score is not among the metrics, or checkpoints
-        belong to another network.
+      ValueError: if a number of steps is not positive, the score is not among the metrics, or
+        checkpoints belong to another network.
       FloatingPointError: if the loss is not finite, naming the steps.
     """
     counts = {"steps": steps, "steps_per_evaluation": steps_per_evaluation, "patience": patience}
@@ -234,7 +234,8 @@ def fit(
         metrics = evaluate(state.params)
         # Of equal scores the latest parameters are kept, which the regulariser has drawn furthest;
         # patience counts from the first.
-        is_better, is_best = metrics[score] > state.best_score, metrics[score] >= state.best_score
+        is_better = metrics[score] > state.best_score
+        is_best = metrics[score] >= state.best_score
         state = replace(
             state,
             best_params=jax.tree.map(

@@ -31,7 +31,7 @@ RECIPES = flags.DEFINE_multi_enum("recipe", ["boolean", "paper"], ["boolean", "p
 SIZE = flags.DEFINE_integer("size", 5, "Size of the footprints, odd.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of data and starts.")
 STEPS = flags.DEFINE_integer("steps", None, "Steps per start; a default per recipe.", lower_bound=1)
-STARTS = flags.DEFINE_integer("starts", 3, "Starts of the boolean recipe, at most.", lower_bound=1)
+STARTS = flags.DEFINE_integer("starts", 5, "Starts of the boolean recipe, at most.", lower_bound=1)
 
 BATCH = 16
 
@@ -88,10 +88,10 @@ def learn_operator(name: str, footprint_name: str, recipe_name: str) -> dict[str
         (examples[0][..., 0], examples[1][..., 0]),
         sample(validation_key, 64),
         key=learn_key,
-        steps=STEPS.value or (400 if is_boolean else 800),
+        steps=STEPS.value or (600 if is_boolean else 800),
         starts=STARTS.value if is_boolean else 1,
         stop_score=0.999 if is_boolean else float("inf"),
-        patience=200 if is_boolean else None,
+        patience=300 if is_boolean else None,
     )
     seconds = time.perf_counter() - started
     architecture, params = learned.recipe.model.architecture, learned.result.params
