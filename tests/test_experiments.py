@@ -93,3 +93,12 @@ def test_the_progress_bar_follows_and_starts_again(capsys):
     for step in (5, 10, 5):
         show({"step": step, "loss": 0.25})
     assert "loss=0.2500" in capsys.readouterr().err
+
+
+def test_correlation_speed_prints_its_table():
+    done = run("correlation_speed", "--runs=1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[-3:] == ["grouped", "shifted", "correlate"]
+    assert len(lines) == 4
+    assert all(float(t) > 0 for line in lines[1:] for t in line.split()[-3:])
