@@ -6,6 +6,8 @@ of the images is one matrix product and a sum of shifts, and the gradient of the
 ordinary convolution in which the batch plays the part of the channels.
 """
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -30,7 +32,7 @@ def correlate(images: jax.Array, kernels: jax.Array) -> jax.Array:
     kh, kw, _, _ = kernels.shape
     weights = kernels[..., None, None, None]
     terms = [view[:, None] * weights[at] for at, view in shifted_views(images, (kh, kw))]
-    return sum(terms[1:], terms[0])
+    return reduce(jnp.add, terms)
 
 
 Residuals = tuple[jax.Array, jax.Array]
@@ -58,7 +60,7 @@ def _image_gradient(kernels: jax.Array, cotangent: jax.Array) -> jax.Array:
             for row in range(kh)
             for column in range(kw)
         ]
-        return sum(terms[1:], terms[0])
+        return reduce(jnp.add, terms)
 
     return lax.map(one_channel, (padded, flipped.transpose(2, 0, 1, 3)))
 

@@ -9,6 +9,7 @@ XLA's grouped convolution, a sum of shifted images differentiated by JAX, and `c
 import statistics
 import time
 from collections.abc import Callable
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def shifted(images: jax.Array, kernels: jax.Array) -> jax.Array:
     """`correlate` as a sum of shifted images, with the derivative that JAX makes of it."""
     weights = kernels[..., None, None, None]
     views = shifted_views(images, (kernels.shape[0], kernels.shape[1]))
-    return jnp.sum(jnp.stack([view[:, None] * weights[at] for at, view in views]), axis=0)
+    return reduce(jnp.add, [view[:, None] * weights[at] for at, view in views])
 
 
 def milliseconds(correlation: Correlation, images: jax.Array, kernels: jax.Array) -> float:
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    ways = {"grouped": grouped, "shifted": shifted, "correlate": correlate}
+    ways: dict[str, Correlation] = {"grouped": grouped, "shifted": shifted, "correlate": correlate}
     print(f"{'channels x outputs':<20}" + "".join(f"{name:>12}" for name in ways))
     for channels, outputs in ((1, 16), (16, 1), (2, 64)):
         images = jax.random.uniform(jax.random.key(0), (channels, 32, 44, 44))
