@@ -5,26 +5,33 @@ boolean; the Flax modules call the same functions, so both always agree.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
 from bimonn_jax.morphology import level_sets
 from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
-from bimonn_jax.windows import Border, Padding
+from bimonn_jax.windows import Border, Padding, pad_widths
 
 
 def complement_channels(x: jax.Array) -> jax.Array:
-    """Appends the complement of every channel: (..., C) -> (..., 2 C), x then 1 - x (or ~x)."""
+    """Appends the complement of every channel: (..., C) -> (..., 2 C), x then 1 - x (or ~x).
+
+    Raises:
+      ValueError: if ``x`` is of an unsigned type, in which 1 - x would wrap around.
+    """
+    if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
+        raise ValueError(f"x must be bool or float in [0, 1], got {x.dtype}: threshold it first")
     return jnp.concatenate([x, ~x if x.dtype == jnp.bool_ else 1 - x], axis=-1)
 
 
 def _bise(params: Mapping, x: jax.Array, *, padding: Padding, border: Border) -> jax.Array:
     maps = apply_conv(params["bise"], x, padding=padding, border=border)
-    return maps.reshape(*maps.shape[:-2], -1)
+    return maps.reshape(*maps.shape[:-2], math.prod(maps.shape[-2:]))
 
 
 def _bisel(params: Mapping, x: jax.Array, *, padding: Padding, border: Border) -> jax.Array:
@@ -50,7 +57,10 @@ def _complement(params: Mapping, x: jax.Array) -> jax.Array:
 
 
 def _flatten(params: Mapping, x: jax.Array, *, rank: int) -> jax.Array:
-    return x.reshape(*x.shape[: x.ndim - rank], -1)
+    if x.ndim < rank:
+        raise ValueError(f"x has shape {x.shape}; at least {rank} axes were expected")
+    leading = x.shape[: x.ndim - rank]
+    return x.reshape(*leading, math.prod(x.shape[x.ndim - rank :]))
 
 
 # Every kind of layer: (its parameters, input, options by keyword) -> output.
@@ -64,6 +74,40 @@ LAYERS: dict[str, Callable[..., jax.Array]] = {
     "level_sets": _level_sets,
     "flatten": _flatten,
 }
+
+
+# What each kind of layer reads from its part of the parameter tree; the others read nothing.
+PARTS: dict[str, tuple[str, ...]] = {
+    "bise": ("bise",),
+    "lui": ("lui",),
+    "bisel": ("bise", "lui"),
+    "dense_lui": ("lui",),
+    "dense": ("kernel", "bias"),
+}
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raises ValueError where the value of an option is not one that its layer takes."""
+    if "padding" in options:
+        pad_widths((1, 1), options["padding"])
+    if "border" in options and options["border"] not in get_args(Border):
+        raise ValueError(f"border must be one of {get_args(Border)}; got {options['border']!r}")
+    rank = options.get("rank", 1)
+    if not isinstance(rank, int) or rank < 1:
+        raise ValueError(f"rank must be an int >= 1; got {rank!r}")
+    if "thresholds" in options:
+        values = options["thresholds"]
+        if not isinstance(values, list | tuple) or not _are_numbers(values):
+            raise ValueError(
+                f"thresholds must be a list of numbers or of such lists; got {values!r}"
+            )
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(
+        _are_numbers(v) if isinstance(v, list | tuple) else isinstance(v, int | float)
+        for v in values
+    )
 
 
 def _options_of(kind: str) -> set[str]:
@@ -96,8 +140,9 @@ class Layer:
         if set(self.options) != expected:
             raise ValueError(
                 f"a layer of kind {self.kind!r} takes the options {sorted(expected)}; got "
-                f"{sorted(self.options)}"
+                f"{sorted(map(str, self.options))}"
             )
+        _check_options(self.options)
 
     def params_of(self, params: Mapping) -> Mapping:
         """This layer's part of the network's parameter tree."""
@@ -105,7 +150,14 @@ class Layer:
 
     def __call__(self, params: Mapping, x: jax.Array) -> jax.Array:
         """Applies the layer, given the network's whole parameter tree."""
-        return LAYERS[self.kind](self.params_of(params), x, **self.options)
+        own = self.params_of(params)
+        missing = [part for part in PARTS.get(self.kind, ()) if part not in own]
+        if missing:
+            raise ValueError(
+                f"params[{self.name!r}] lacks {missing}, which a layer of kind {self.kind!r} "
+                "needs: give the parameters of this architecture"
+            )
+        return LAYERS[self.kind](own, x, **self.options)
 
 
 Architecture = tuple[Layer, ...]
@@ -144,6 +196,8 @@ def from_json(layers: Sequence[Mapping[str, Any]]) -> Architecture:
     Raises:
       ValueError: if a layer has missing, unknown or ill-typed entries.
     """
+    if not isinstance(layers, list | tuple):
+        raise ValueError(f"an architecture must be a list of layers; got {layers!r}")
     architecture = []
     for index, entry in enumerate(layers):
         if not isinstance(entry, Mapping) or set(entry) != {"kind", "name", "options"}:
@@ -153,5 +207,9 @@ def from_json(layers: Sequence[Mapping[str, Any]]) -> Architecture:
             )
         if not isinstance(entry["name"], str) or not isinstance(entry["options"], Mapping):
             raise ValueError(f"layer {index} of the architecture is ill-typed: {entry!r}")
-        architecture.append(Layer(str(entry["kind"]), entry["name"], dict(entry["options"])))
+        try:
+            layer = Layer(str(entry["kind"]), entry["name"], dict(entry["options"]))
+        except ValueError as error:
+            raise ValueError(f"layer {index} of the architecture: {error}") from error
+        architecture.append(layer)
     return tuple(architecture)

@@ -47,6 +47,10 @@ class DeadZone:
         """Applies a change of shape to both ends."""
         return DeadZone(fn(self.v1), fn(self.v2))
 
+    def worst(self) -> "DeadZone":
+        """One zone, with ends of shape (1,), that holds for all."""
+        return DeadZone(np.max(self.v1).reshape(1), np.min(self.v2).reshape(1))
+
 
 Zones = dict[Arithmetic, DeadZone]
 
@@ -108,7 +112,7 @@ class Certificate:
       strength: "hard" (thresholds after every layer) or "smooth" (the network as trained).
       layers: one `LayerCertificate` per set of neurons, in order of the network (smooth) or of the
         parameter tree (hard).
-      head: the name of a real-valued layer that a smooth proof cannot pass, or "".
+      head: the layer that a smooth proof cannot pass (a real head, level sets of outputs), or "".
     """
 
     strength: Literal["hard", "smooth"]
@@ -156,8 +160,8 @@ class Certificate:
         return "\n".join([f"{subject}: {verdict}", *(f"  {layer}" for layer in self.layers)])
 
 
-def _is_activated_in_rationals(w: np.ndarray, b: float, p: float) -> bool:
-    """Decides in exact arithmetic whether one neuron (n,) is activated on binary inputs."""
+def _operator_in_rationals(w: np.ndarray, b: float, p: float) -> tuple[bool, list[bool]] | None:
+    """(is_erosion, footprint) of one neuron (n,) on binary inputs, in exact arithmetic, or None."""
     weights, bias = [Fraction(float(x)) for x in w], Fraction(float(b))
 
     def fires(total: Fraction) -> bool:
@@ -165,25 +169,36 @@ def _is_activated_in_rationals(w: np.ndarray, b: float, p: float) -> bool:
 
     highest = sum((x for x in weights if x > 0), Fraction(0))
     lowest = sum((x for x in weights if x < 0), Fraction(0))
-    dilating = [x for x in weights if fires(x)]
-    misses_low = not fires(highest - sum(dilating, Fraction(0)))
-    if misses_low and (not dilating or fires(min(dilating) + lowest)):
-        return True
-    eroding = [x for x in weights if not fires(highest - x)]
-    return fires(sum(eroding, Fraction(0)) + lowest) and all(x > 0 for x in eroding)
+    dilating = [fires(x) for x in weights]
+    inside = [x for x, selected in zip(weights, dilating, strict=True) if selected]
+    if not fires(highest - sum(inside, Fraction(0))) and (
+        not inside or fires(min(inside) + lowest)
+    ):
+        return False, dilating
+    eroding = [not fires(highest - x) for x in weights]
+    inside = [x for x, selected in zip(weights, eroding, strict=True) if selected]
+    if fires(sum(inside, Fraction(0)) + lowest) and all(x > 0 for x in inside):
+        return True, eroding
+    return None
 
 
-def _resolve_ties(
-    W: jax.Array, B: jax.Array, p: jax.Array, sure: np.ndarray, margin: jax.Array
+def _is_operator_in_rationals(
+    W: jax.Array,
+    B: jax.Array,
+    p: jax.Array,
+    undecided: np.ndarray,
+    footprint: np.ndarray,
+    is_erosion: np.ndarray,
 ) -> np.ndarray:
-    """Adds to ``sure`` the neurons on which float64 cannot decide and exact arithmetic says yes."""
-    possible = np.asarray(_activation(W, B, p, margin=-margin).is_activated)
-    exact, flat = sure.copy(), np.asarray(flat_weight(W, B))
-    for index in zip(*np.nonzero(possible & ~sure), strict=True):
-        exact[index] = _is_activated_in_rationals(
-            flat[(slice(None), *index)], float(B[index]), float(p[index])
-        )
-    return exact
+    """Of the undecided neurons, those that are the given operators in exact arithmetic."""
+    proven, flat = np.zeros_like(undecided), np.asarray(flat_weight(W, B))
+    for index in zip(*np.nonzero(undecided), strict=True):
+        column = (slice(None), *index)
+        found = _operator_in_rationals(flat[column], float(B[index]), float(p[index]))
+        if found is not None:
+            same_operator = found[0] == is_erosion[index] or sum(found[1]) == 1
+            proven[index] = same_operator and found[1] == footprint[column].tolist()
+    return proven
 
 
 # Compiled, because dozens of small operations on every new shape would each be compiled alone.
@@ -205,14 +220,11 @@ def _output_ends(
 
 def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertificate:
     """Certifies one set of neurons for inputs in ``zones``, whose ends broadcast to the weights."""
+    # The proof is about the network that `binarize` returns, which decides in float32.
     boolean = binarize_neurons(params)
-    footprint32 = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
+    footprint = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
+    is_erosion, size = np.asarray(boolean.is_erosion), footprint.sum(axis=0)
     W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in real_parameters(params))
-    on_binary = _activation(W, B, p)
-    size = np.asarray(on_binary.footprint).sum(axis=0)
-    # The proof is about the network that `binarize` returns, decided in float32: they must agree.
-    agrees = (np.asarray(on_binary.footprint) == footprint32).all(axis=0)
-    agrees &= (np.asarray(boolean.is_erosion) == np.asarray(on_binary.is_erosion)) | (size == 1)
     is_exact: dict[Arithmetic, np.ndarray] = {}
     out: Zones = {}
     for arithmetic in _ARITHMETICS:
@@ -220,16 +232,25 @@ def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertif
         margin = _rounding_margin(W, B, p, dtype=_DTYPES[arithmetic])
         v1, v2 = jnp.asarray(zone.v1), jnp.asarray(zone.v2)
         result = _activation(W, B, p, v1=v1, v2=v2, margin=margin)
-        exact = np.asarray(result.is_activated)
+        same = (np.asarray(result.footprint) == footprint).all(axis=0)
+        same &= (np.asarray(result.is_erosion) == is_erosion) | (size == 1)
+        exact = np.asarray(result.is_activated) & same
         if arithmetic == "real" and np.all(zone.v1 == 0) and np.all(zone.v2 == 1):
-            exact = _resolve_ties(W, B, p, exact, margin)
-        exact = exact & agrees
+            possible = np.asarray(_activation(W, B, p, margin=-margin).is_activated)
+            undecided = possible & ~np.asarray(result.is_activated)
+            exact |= _is_operator_in_rationals(W, B, p, undecided, footprint, is_erosion)
         is_exact[arithmetic] = exact
         low, high = _output_ends(
             result, B, p, margin, threshold=params.threshold, error=_THRESHOLD_ERROR[arithmetic]
         )
-        out[arithmetic] = DeadZone(np.where(exact, low, 1.0), np.where(exact, high, 0.0))
-    return LayerCertificate(path, is_exact, np.asarray(on_binary.is_erosion), size, out)
+        # A tie has no room for a dead zone: its low outputs reach 1/2, and nothing else is known.
+        proven = exact & np.asarray(result.is_activated)
+        tie = exact & ~proven
+        out[arithmetic] = DeadZone(
+            np.where(proven, low, np.where(tie, 0.5, 1.0)),
+            np.where(proven, high, np.where(tie, 0.5, 0.0)),
+        )
+    return LayerCertificate(path, is_exact, is_erosion, size, out)
 
 
 @dataclass
@@ -240,6 +261,7 @@ class _Walk:
     zones: Zones = field(default_factory=_binary_zones)
     layers: list[LayerCertificate] = field(default_factory=list)
     head: str = ""
+    is_flat: bool = False
 
     def neurons(self, layer: Layer, part: str, zones: Zones) -> None:
         path = f"{layer.name}/{part}" if layer.name else part
@@ -248,40 +270,55 @@ class _Walk:
             raise TypeError(f"{path} is {type(params).__name__}: certify takes real parameters")
         certificate = _certify_neurons(path, params, zones)
         self.layers.append(certificate)
-        self.zones = certificate.zones
+        self.zones, self.is_flat = certificate.zones, False
 
-    def reshape(self, fn: Callable[[np.ndarray], np.ndarray]) -> Zones:
-        return {a: zone if zone.v1.ndim == 0 else zone.map(fn) for a, zone in self.zones.items()}
+    def zones_for(self, inputs: int) -> Zones:
+        """The zones of ``inputs`` channels or features, each end of shape (inputs,)."""
+
+        def fitted(zone: DeadZone) -> DeadZone:
+            if zone.v1.ndim == 0 or inputs % zone.v1.size:
+                zone = zone.worst()
+            # After a flattening the channel varies fastest: its zone repeats over the pixels.
+            return zone.map(lambda v: np.tile(v, inputs // v.size))
+
+        return {arithmetic: fitted(zone) for arithmetic, zone in self.zones.items()}
+
+    def inputs_of(self, layer: Layer, part: str) -> int:
+        return int(layer.params_of(self.params)[part].weight.shape[-2])
 
     def bisel(self, layer: Layer) -> None:
-        self.neurons(layer, "bise", self.reshape(lambda v: v[:, None]))
+        zones = self.zones_for(self.inputs_of(layer, "bise"))
+        self.neurons(layer, "bise", {a: z.map(lambda v: v[:, None]) for a, z in zones.items()})
         self.neurons(layer, "lui", self.zones)
 
     def bise(self, layer: Layer) -> None:
-        self.neurons(layer, "bise", self.reshape(lambda v: v[:, None]))
-        self.zones = self.reshape(lambda v: v.reshape(-1))
+        zones = self.zones_for(self.inputs_of(layer, "bise"))
+        self.neurons(layer, "bise", {a: z.map(lambda v: v[:, None]) for a, z in zones.items()})
+        self.zones = {a: z.map(np.ravel) for a, z in self.zones.items()}
 
     def lui(self, layer: Layer) -> None:
-        inputs = layer.params_of(self.params)["lui"].weight.shape[0]
-        # After a flattening the channel varies fastest, so its zone repeats over the pixels.
-        self.neurons(layer, "lui", self.reshape(lambda v: np.tile(v, inputs // v.size)[:, None]))
+        zones = self.zones_for(self.inputs_of(layer, "lui"))
+        self.neurons(layer, "lui", {a: z.map(lambda v: v[:, None]) for a, z in zones.items()})
 
     def complement(self, layer: Layer) -> None:
-        complemented: Zones = {}
         for arithmetic, zone in self.zones.items():
-            if zone.v1.ndim:
-                error = 2.0**-24 if arithmetic == "float32" else 2.0**-53
-                low = np.minimum(1 - zone.v2 + error * (zone.v2 != 1), 1)
-                high = np.maximum(1 - zone.v1 - error * (zone.v1 != 0), 0)
-                zone = DeadZone(np.append(zone.v1, low), np.append(zone.v2, high))
-            complemented[arithmetic] = zone
-        self.zones = complemented
+            # The order of flat features is not tracked here, so they share their worst zone.
+            zone = zone.worst() if self.is_flat else zone
+            error = 2.0**-24 if arithmetic == "float32" else 2.0**-53
+            low = np.minimum(1 - zone.v2 + error * (zone.v2 != 1), 1)
+            high = np.maximum(1 - zone.v1 - error * (zone.v1 != 0), 0)
+            both = DeadZone(np.append(zone.v1, low), np.append(zone.v2, high))
+            is_shared = self.is_flat or zone.v1.ndim == 0
+            self.zones[arithmetic] = both.worst() if is_shared else both
 
     def level_sets(self, layer: Layer) -> None:
-        self.zones = _binary_zones()
+        # On the outputs of neurons, thresholds other than 1/2 need not agree with the boolean
+        # network: the proof ends there.
+        if self.layers:
+            self.head = layer.kind
 
     def flatten(self, layer: Layer) -> None:
-        pass
+        self.is_flat = True
 
     def dense(self, layer: Layer) -> None:
         self.head = layer.name or "dense"
@@ -313,7 +350,7 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
       network's output.
 
     Raises:
-      ValueError: if parameters are not finite or a scale is 0.
+      ValueError: if parameters are not finite, a scale is 0, or the architecture is empty.
       TypeError: if the tree holds no `BiSEParams` or is boolean already.
 
     >>> import jax.numpy as jnp
@@ -330,6 +367,8 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
         if architecture is None:
             layers = tuple(_certify_neurons(k, n, _binary_zones()) for k, n in real.items())
             return Certificate("hard", layers)
+        if not architecture:
+            raise ValueError("architecture has no layers: pass model.architecture")
         walk = _Walk(params)
         for layer in architecture:
             _WALKS[layer.kind](walk, layer)

@@ -52,6 +52,11 @@ class _NeuronLayer(nn.Module):
     def neurons(
         self, name: str, shape: tuple[int, ...], rank: int, config: NeuronConfig
     ) -> Neurons:
+        if min(shape) < 1:
+            raise ValueError(
+                f"{type(self).__name__} would have weights of shape {shape}: features, channels "
+                "and kernel sizes must be >= 1"
+            )
         return self.param(name, init_neurons, shape, rank, config)
 
 
@@ -206,9 +211,9 @@ class Flatten(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""
-        if x.ndim < self.rank:
-            raise ValueError(f"x has shape {x.shape}; at least {self.rank} axes were expected")
-        return LAYERS["flatten"]({}, x, rank=self.rank)
+        if self.rank < 1:
+            raise ValueError(f"rank must be >= 1; got {self.rank}")
+        return LAYERS["flatten"]({}, jnp.asarray(x), rank=self.rank)
 
     def describe(self, name: str = "") -> Layer:
         """This layer as an entry of an architecture."""

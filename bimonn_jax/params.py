@@ -6,6 +6,7 @@ inputs of a neuron: weights (footprint..., neurons...), other fields (neurons...
 here takes either kind and computes y = xi(p (W x - B)) or its boolean counterpart.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -105,7 +106,40 @@ def flat_weight(weight: jax.Array, bias: jax.Array) -> jax.Array:
             "be the shape of bias, after at least one axis of inputs (map a batch of parameters "
             "with jax.vmap)"
         )
-    return weight.reshape(-1, *bias.shape)
+    inputs = weight.shape[: weight.ndim - bias.ndim]
+    return weight.reshape(math.prod(inputs), *bias.shape)
+
+
+def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
+    """Raises ValueError unless the fields of a set of neurons fit together.
+
+    Args:
+      neurons: of either kind.
+      weight_rank: the number of axes that the weights must have; None for any.
+    """
+    if isinstance(neurons, BiSEParams):
+        names = ("weight", "bias", "scale")
+    else:
+        names = ("footprint", "is_erosion", "complement")
+    weight, *others = (jnp.asarray(getattr(neurons, name)) for name in names)
+    if weight_rank is not None and weight.ndim != weight_rank:
+        raise ValueError(
+            f"{names[0]} has shape {weight.shape}; {weight_rank} axes were expected: this is a "
+            "layer of another kind"
+        )
+    for name, field in zip(names[1:], others, strict=True):
+        if (
+            field.shape != others[0].shape
+            or weight.shape[weight.ndim - field.ndim :] != field.shape
+        ):
+            raise ValueError(
+                f"{name} has shape {field.shape}, {names[0]} {weight.shape}: {name} must have the "
+                f"last axes of {names[0]}, one value per neuron"
+            )
+    if isinstance(neurons, BooleanBiSE):
+        for name, field in zip(names, (weight, *others), strict=True):
+            if field.dtype != jnp.bool_:
+                raise ValueError(f"{name} of boolean neurons must be bool, got {field.dtype}")
 
 
 def per_neuron(fn: Callable, neuron_rank: int) -> Callable:
@@ -125,6 +159,7 @@ def real_parameters(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array
       ValueError: for an unknown name, names that do not go together, or mismatched shapes.
     """
     check_names(params.weight_reparam, params.bias_reparam, params.threshold)
+    check_neurons(params)
     omega = flat_weight(params.weight, params.bias)
     total = dual_total(params.threshold).astype(omega.dtype)
     to_weight, to_bias = WEIGHTS[params.weight_reparam], BIASES[params.bias_reparam]
@@ -186,13 +221,15 @@ def apply_conv(
       ValueError: if the channels differ, the dtype is wrong, or the kernel does not fit.
     """
     x = jnp.asarray(x)
+    check_neurons(neurons, weight_rank=4)
     kh, kw, channels, _ = _weights_of(neurons).shape
     _check_trailing(x, (channels,), "channels")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
     x = _real_input(neurons, x) if isinstance(neurons, BiSEParams) else _boolean_input(x)
     # Channels go first: pixels of one row stay adjacent, which is what a CPU vectorises.
-    images = jnp.moveaxis(x.reshape(-1, *x.shape[-3:]), -1, 0)
+    batch = math.prod(x.shape[:-3])
+    images = jnp.moveaxis(x.reshape(batch, *x.shape[-3:]), -1, 0)
     images = pad_image(images, (kh, kw), padding=padding, border=border)
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
@@ -229,6 +266,7 @@ def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
       ValueError: if the inputs are not n, or the dtype is wrong.
     """
     x = jnp.asarray(x)
+    check_neurons(neurons, weight_rank=2)
     _check_trailing(x, _weights_of(neurons).shape[:1], "inputs")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
@@ -255,6 +293,7 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
       ValueError: if the last two axes of ``x`` are not (n, M), or the dtype is wrong.
     """
     x = jnp.asarray(x)
+    check_neurons(neurons, weight_rank=2)
     _check_trailing(x, _weights_of(neurons).shape, "inputs, neurons")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)

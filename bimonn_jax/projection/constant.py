@@ -17,7 +17,7 @@ def constant_set(W: jax.Array) -> jax.Array:
     """Footprint S of the nearest lambda 1_S with lambda >= 0, in O(n log n).
 
     S is the first j weights in descending order with j = argmax_j (sum of the first j) / sqrt(j);
-    at equality the smaller j. Equal weights are kept apart in the sum and enter S together.
+    at equality the smaller j. Equal weights count as many times as they occur.
 
     Args:
       W: float (n,), any sign.
