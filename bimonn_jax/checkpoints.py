@@ -4,6 +4,8 @@ Orbax restores arrays into the structure it is given, so names of reparametrisat
 would pass silently. They are saved with the state and compared before anything is restored.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,17 +24,27 @@ class Checkpoints:
     Args:
       folder: made if it does not exist.
       architecture: of the network, to refuse checkpoints of another one.
+      run: JSON values (seed, data, steps) that must be the same for a run to be resumed.
       keep: how many to keep.
     """
 
-    def __init__(self, folder: str | Path, architecture: Architecture, *, keep: int = 2):
+    def __init__(
+        self,
+        folder: str | Path,
+        architecture: Architecture,
+        *,
+        run: Mapping[str, Any] | None = None,
+        keep: int = 2,
+    ):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         self._folder = Path(folder).resolve()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
-        self._architecture = to_json(architecture)
+        self._fixed = {"architecture": to_json(architecture), "run": dict(run or {})}
 
     def _description(self, state: Any) -> dict[str, Any]:
-        return {"architecture": self._architecture, "names": static_names(state.params)}
+        # As JSON has it: lists for tuples, so that it compares equal to what is read back.
+        described = {**self._fixed, "names": static_names(state.params)}
+        return dict(json.loads(json.dumps(described)))
 
     def save(self, state: Any, history: list[dict[str, float]]) -> None:
         """Writes a state (with ``step`` and ``params``) and the history so far, and waits."""
@@ -52,18 +64,19 @@ class Checkpoints:
           state: a state of the right structure.
 
         Raises:
-          ValueError: if the checkpoint belongs to another network.
+          ValueError: if the checkpoint belongs to another network or run.
         """
         newest = self._manager.latest_step()
         if newest is None:
             return state, []
         info = self._manager.restore(newest, args=ocp.args.Composite(info=ocp.args.JsonRestore()))
-        saved = {name: info["info"][name] for name in ("architecture", "names")}
-        if saved != self._description(state):
-            raise ValueError(
-                f"{self._folder} holds checkpoints of another network ({saved}); this one is "
-                f"{self._description(state)}: choose another folder, or remove that one"
-            )
+        for name, expected in self._description(state).items():
+            if info["info"].get(name) != expected:
+                raise ValueError(
+                    f"{self._folder} holds checkpoints of another training: its {name} is "
+                    f"{info['info'].get(name)}, here it is {expected}. Choose another folder, or "
+                    "remove that one"
+                )
         leaves, structure = jax.tree.flatten(state)
         restored = self._manager.restore(
             newest, args=ocp.args.Composite(state=ocp.args.StandardRestore(leaves))

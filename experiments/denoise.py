@@ -173,7 +173,15 @@ def sticks_recovered(boolean: Any, channels: list[int]) -> int:
 def run(folder: Path, task: Task, recipe: Recipe, steps: int, seed: int) -> dict[str, Any]:
     """Trains, binarises, certifies, prunes, saves; returns the metrics."""
     architecture = recipe.model.architecture
-    checkpoints = Checkpoints(folder / "checkpoint", architecture)
+    settings = {
+        "data": DATA.value,
+        "seed": seed,
+        "steps": steps,
+        "regularizer": REGULARIZER.value,
+        "coefficient": COEFFICIENT.value,
+        "relative": RELATIVE.value,
+    }
+    checkpoints = Checkpoints(folder / "checkpoint", architecture, run=settings)
     started = time.perf_counter()
     learned = learn(
         [recipe],

@@ -148,12 +148,28 @@ def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tmp_path):
     assert leaves_equal(whole.params, resumed.params)
 
 
-def test_checkpoints_of_another_network_are_refused(tmp_path):
+def test_checkpoints_of_another_network_or_run_are_refused(tmp_path):
     model, _ = network(False)
-    train(False, steps=20, checkpoints=Checkpoints(tmp_path, model.architecture))
     other, _ = network(True)
-    with pytest.raises(ValueError, match="checkpoints of another network"):
-        train(True, steps=20, checkpoints=Checkpoints(tmp_path, other.architecture))
+
+    def checkpoints(architecture, seed):
+        return Checkpoints(tmp_path, architecture, run={"seed": seed})
+
+    train(False, steps=20, checkpoints=checkpoints(model.architecture, 0))
+    with pytest.raises(ValueError, match="another training: its names is"):
+        train(True, steps=20, checkpoints=checkpoints(other.architecture, 0))
+    with pytest.raises(ValueError, match=r"another training: its run is .*here it is {'seed': 1}"):
+        train(False, steps=20, checkpoints=checkpoints(model.architecture, 1))
+
+
+def test_a_checkpoint_of_a_network_with_explicit_padding_is_read_back(tmp_path):
+    model = BiMoNN((1,), (2, 2), padding=((1, 0), (0, 1)))
+    params = model.init(jax.random.key(0), VALIDATION[0])["params"]
+    state = init_state(params, optimizer_for())
+    Checkpoints(tmp_path, model.architecture).save(state, [{"step": 0.0}])
+    restored, history = Checkpoints(tmp_path, model.architecture).restore(state)
+    assert leaves_equal(restored, state)
+    assert history == [{"step": 0.0}]
 
 
 def test_wrong_arguments_and_a_loss_that_explodes_are_named():
