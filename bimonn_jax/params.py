@@ -134,7 +134,8 @@ def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
         ):
             raise ValueError(
                 f"{name} has shape {field.shape}, {names[0]} {weight.shape}: {name} must have the "
-                f"last axes of {names[0]}, one value per neuron"
+                f"last axes of {names[0]}, one value per neuron (map a batch of parameters with "
+                "jax.vmap)"
             )
     if isinstance(neurons, BooleanBiSE):
         for name, field in zip(names, (weight, *others), strict=True):

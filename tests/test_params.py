@@ -109,7 +109,7 @@ def test_wrong_inputs_are_named():
         apply_conv(boolean, jnp.zeros((1, 4, 4, 2)))
     with pytest.raises(ValueError, match=r"x has shape \(7,\).*inputs = 5"):
         apply_dense(real_neurons((5, 3), 1), jnp.zeros(7))
-    with pytest.raises(ValueError, match=r"weight has shape \(2, 5, 3\) and bias \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"bias has shape \(2, 3\), weight \(2, 5, 3\).*jax\.vmap"):
         real_parameters(BiSEParams(jnp.ones((2, 5, 3)), jnp.ones((2, 3)), jnp.ones((2, 3))))
     with pytest.raises(ValueError, match="scale must be > 0, got -1"):
         embed(boolean, scale=-1.0)
