@@ -1,0 +1,233 @@
+"""The exact projection onto the activable neurons: all footprints, both operators, in O(n log n).
+
+The nearest operator by S, over all S, needs only the n sets of the j largest weights (`duality`
+solves one). Their losses are not convex in j, so all count; but few have to be solved: multipliers
+interpolated between about 2 sqrt(n) solved sets bound every loss from below to a few parts per
+million, and only the stretches whose bound is under the best loss found are looked at.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from bimonn_jax.params import flat_weight
+from bimonn_jax.projection.double_word import DoubleWord, double_word, rounded
+from bimonn_jax.projection.duality import Form, dual_value, solve
+from bimonn_jax.projection.sorted_weights import SortedWeights, between, sort_weights
+
+EROSIONS = ("dual", "euclidean")
+
+# Weights that are worked on at once, so that memory does not grow with the number of neurons.
+_BLOCK = 2**20
+
+
+@struct.dataclass
+class Projected:
+    """The nearest activable neurons; arrays of shape (neurons...) unless said otherwise.
+
+    Attributes:
+      weight: W', float (n, neurons...).
+      bias: B', float.
+      footprint: S, bool (n, neurons...), never empty.
+      is_erosion: bool; the operator.
+      squared_distance: float; |W' - W|^2 + (B' - B)^2, for "dual" erosions with the thresholds
+        sum W - B that the paper compares instead of the biases.
+    """
+
+    weight: jax.Array
+    bias: jax.Array
+    footprint: jax.Array
+    is_erosion: jax.Array
+    squared_distance: jax.Array
+
+
+@struct.dataclass
+class _Best:
+    """The best footprint so far: the first j weights, its multipliers, half its distance."""
+
+    value: DoubleWord
+    j: jax.Array
+    theta: jax.Array
+    lam: jax.Array
+
+
+def _search(
+    weights: SortedWeights, B: DoubleWord, form: Form, best: _Best
+) -> tuple[_Best, jax.Array]:
+    """Looks for a footprint better than ``best``; returns the best, and whether it is new."""
+    n = weights.values.shape[0]
+    dtype = weights.values.dtype
+    bias = rounded(B)
+    # A weight <= 0 in S is worth having only where it adds to the sum that b is compared with.
+    largest = n if form.is_total else jnp.maximum(weights.count_above(jnp.zeros((), dtype)), 1)
+    pieces = min(n, 2 * math.isqrt(n - 1) + 1)
+    ends = 1 + (jnp.arange(pieces + 1) * (largest - 1)) // pieces
+    theta, lam = jax.vmap(lambda j: solve(weights, j, bias, form, weights.values[j - 1]))(ends)
+    width = -(-(n - 1) // pieces)
+
+    def stretch(s: jax.Array) -> tuple[jax.Array, ...]:
+        """The footprints of piece s, and multipliers interpolated for them."""
+        j = jnp.minimum(ends[s] + jnp.arange(width + 1), ends[s + 1])
+        way = (j - ends[s]) / jnp.maximum(ends[s + 1] - ends[s], 1).astype(dtype)
+        return (j, *(v[s] + way * (v[s + 1] - v[s]) for v in (theta, lam)))
+
+    plain = weights.plain()
+    above_theta, above_lam = (jax.vmap(weights.count_above)(v) for v in (theta, lam))
+    # No term of the dual value exceeds a few times the loss of all zeros.
+    margin = 32 * jnp.finfo(dtype).eps * (plain.squares[-1] + bias * bias)
+
+    def bound(s: jax.Array) -> jax.Array:
+        def one(j: jax.Array, theta: jax.Array, lam: jax.Array) -> jax.Array:
+            return dual_value(
+                plain, j, bias, form, theta, lam,
+                above_theta=jnp.maximum(above_theta[s], above_theta[s + 1]),
+                above_lam=jnp.maximum(above_lam[s], above_lam[s + 1]),
+            )  # fmt: skip
+
+        return jnp.min(jax.vmap(one)(*stretch(s))) - margin
+
+    bounds = jax.vmap(bound)(jnp.arange(pieces))
+
+    def is_open(state: tuple[jax.Array, _Best, jax.Array]) -> jax.Array:
+        bounds, best, _ = state
+        return jnp.min(bounds) < best.value.high
+
+    def look(state: tuple[jax.Array, _Best, jax.Array]) -> tuple[jax.Array, _Best, jax.Array]:
+        bounds, best, is_new = state
+        s = jnp.argmin(bounds)
+        j, guess, _ = stretch(s)
+        theta, lam = jax.vmap(lambda j, start: solve(weights, j, bias, form, start))(j, guess)
+        values = jax.vmap(
+            lambda j, theta, lam: dual_value(
+                weights, j, B, form, double_word(theta), double_word(lam)
+            )
+        )(j, theta, lam)
+        least = jnp.argmin((values.high - jnp.min(values.high)) + values.low)
+        found = jax.tree.map(lambda v: v[least], _Best(values, j, theta, lam))
+        is_better = found.value < best.value
+        best = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), found, best)
+        return bounds.at[s].set(jnp.inf), best, is_new | is_better
+
+    _, best, is_new = jax.lax.while_loop(is_open, look, (bounds, best, jnp.bool_(False)))
+    return best, is_new
+
+
+def _first_of(W: jax.Array, values: jax.Array, j: jax.Array) -> jax.Array:
+    """The j largest weights as a footprint (n,); of equal ones the first."""
+    last = values[j - 1]
+    is_above, is_tied = last < W, last == W
+    return is_above | (is_tied & (jnp.cumsum(is_tied) <= j - jnp.sum(is_above)))
+
+
+def _neuron(
+    weights: SortedWeights, W: jax.Array, B: jax.Array, form: Form, best: _Best
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """(w, b, S, c = b - B) of the optimum that ``best`` names."""
+    footprint = _first_of(W, weights.values, best.j)
+    mu = jnp.sum(jnp.where(footprint, jnp.maximum(best.theta - W, 0), 0))
+    c = mu - best.lam
+    up, down = (mu, best.lam) if form.is_total else (best.lam, mu)
+    negative = jnp.minimum(W + down, 0) if form.signed else 0
+    outside = jnp.where(W > 0, jnp.maximum(W - up, 0), negative)
+    inside = jnp.maximum(W, best.theta) - (c if form.is_total else 0)
+    if form.is_total:
+        b = B + c
+    else:
+        b = best.theta + (jnp.sum(jnp.where(footprint, 0, negative)) if form.signed else 0)
+    return jnp.where(footprint, inside, outside), b, footprint, c
+
+
+def _project_one(
+    W: jax.Array, B: jax.Array, *, signed: bool, erosion: str
+) -> tuple[jax.Array, ...]:
+    """(W', B', S, is_erosion, squared distance) of one neuron of weights (n,)."""
+    weights = sort_weights(W)
+    dilation_form = Form(signed)
+    erosion_form = Form(signed, is_total=erosion == "euclidean")
+    exact_bias = double_word(B)
+    threshold = (
+        exact_bias
+        if erosion_form.is_total
+        else between(weights.sums, jnp.int32(0), jnp.int32(W.shape[0])) - exact_bias
+    )
+    nothing = _Best(
+        double_word(jnp.full((), jnp.inf, W.dtype)),
+        jnp.int32(1),
+        jnp.zeros_like(B),
+        jnp.zeros_like(B),
+    )
+    best, _ = _search(weights, exact_bias, dilation_form, nothing)
+    best, is_erosion = _search(weights, threshold, erosion_form, best)
+    dilating = _neuron(weights, W, B, dilation_form, best)
+    eroding = _neuron(weights, W, rounded(threshold), erosion_form, best)
+    if not erosion_form.is_total:
+        w, b, S, c = eroding
+        eroding = w, jnp.sum(w) - b, S, c
+    w, b, S, c = jax.tree.map(partial(jnp.where, is_erosion), eroding, dilating)
+    return w, b, S, is_erosion, jnp.sum(jnp.square(w - W)) + c * c
+
+
+@partial(jax.jit, static_argnames=("signed", "erosion"))
+def project(
+    weight: jax.Array, bias: jax.Array, *, signed: bool = False, erosion: str = "dual"
+) -> Projected:
+    """The nearest activable neuron of each, by squared distance (arXiv 2401.03830, section 5).
+
+    minimise |W' - W|^2 + (B' - B)^2 over both operators, all footprints S and all W', B' with
+
+        dilation: sum_{i not in S} w'_i <= B' <= min_{i in S} w'_i
+        erosion:  the same with sum W' - B' in place of B'
+
+    and W' >= 0. The result lies on the border of the activable set, where it touches.
+
+    Works under `jax.jit` and `jax.vmap`, and on neurons sharded over devices: each keeps its own.
+
+    Args:
+      weight: W, float (footprint..., neurons...), any sign.
+      bias: B, float (neurons...).
+      signed: whether W' may be negative; the conditions are then those of `bimonn_jax.activation`.
+      erosion: "dual", as the paper: (B' - B)^2 is taken between the thresholds sum W' - B' and
+        sum W - B; "euclidean": between the biases themselves.
+
+    Returns:
+      A `Projected`, of the dtype of the weights (float32 for shorter ones).
+
+    Raises:
+      ValueError: if the shapes do not match, there are no inputs, or ``erosion`` is unknown.
+
+    >>> import jax.numpy as jnp
+    >>> nearest = project(jnp.array([[2.0], [1.0], [1.0]]), jnp.array([1.5]))
+    >>> nearest.footprint[:, 0].tolist(), bool(nearest.is_erosion[0])
+    ([True, False, False], False)
+    >>> nearest.weight[:, 0].round(2), nearest.bias.round(2)
+    (Array([2.  , 0.83, 0.83], dtype=float32), Array([1.67], dtype=float32))
+    """
+    if erosion not in EROSIONS:
+        raise ValueError(f"erosion must be one of {EROSIONS}; got {erosion!r}")
+    W = flat_weight(weight, bias)
+    if W.shape[0] == 0:
+        raise ValueError(f"weight has shape {weight.shape}: a neuron needs at least one input")
+    dtype = jnp.promote_types(jnp.promote_types(W.dtype, bias.dtype), jnp.float32)
+    n, neurons = W.shape[0], math.prod(bias.shape)
+    # Neurons go to (lanes, steps) with neighbours in one lane: a sharding of the neurons is then
+    # one of the lanes, and every step keeps all devices busy.
+    lanes = min(max(_BLOCK // n, 8), neurons)
+    steps = -(-neurons // lanes) if lanes else 0
+    missing = lanes * steps - neurons
+
+    def to_blocks(values: jax.Array) -> jax.Array:
+        values = jnp.pad(values, ((0, missing),) + ((0, 0),) * (values.ndim - 1))
+        return jnp.moveaxis(values.reshape(lanes, steps, *values.shape[1:]), 1, 0)
+
+    def from_blocks(values: jax.Array) -> jax.Array:
+        values = jnp.moveaxis(values, 0, 1).reshape(lanes * steps, *values.shape[2:])
+        values = values[:neurons].reshape(*bias.shape, *values.shape[1:])
+        return jnp.moveaxis(values, -1, 0) if values.ndim > bias.ndim else values
+
+    one = jax.vmap(partial(_project_one, signed=signed, erosion=erosion))
+    columns = W.astype(dtype).reshape(n, neurons).T
+    blocks = to_blocks(columns), to_blocks(bias.astype(dtype).reshape(neurons))
+    return Projected(*map(from_blocks, jax.lax.map(lambda block: one(*block), blocks)))

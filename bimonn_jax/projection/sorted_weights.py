@@ -1,0 +1,65 @@
+"""One neuron's weights in descending order, with the sums that every footprint is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from bimonn_jax.projection.double_word import cumulative_sum, double_word, rounded
+
+# A `DoubleWord` or a plain array: formulas are written once for both.
+Number = Any
+
+
+@struct.dataclass
+class SortedWeights:
+    """Weights a_1 >= ... >= a_n of one neuron.
+
+    Attributes:
+      values: a, float (n,).
+      sums: C, with C_j = a_1 + ... + a_j for j = 0, ..., n; (n + 1,), double words or plain.
+      squares: Q, the same of the squares.
+    """
+
+    values: jax.Array
+    sums: Number
+    squares: Number
+
+    def plain(self) -> SortedWeights:
+        """The same with sums rounded to plain numbers: for bounds that allow for the rounding."""
+        return replace(self, sums=rounded(self.sums), squares=rounded(self.squares))
+
+    def count_above(self, x: jax.Array) -> jax.Array:
+        """#{i : a_i > x}, an int32 ()."""
+        return jnp.searchsorted(-self.values, -x, side="left").astype(jnp.int32)
+
+    def count_from(self, x: jax.Array) -> jax.Array:
+        """#{i : a_i >= x}, an int32 ()."""
+        return jnp.searchsorted(-self.values, -x, side="right").astype(jnp.int32)
+
+
+def between(prefix: Number, start: jax.Array, end: jax.Array) -> Number:
+    """The sum of the terms start + 1, ..., end, from prefix sums."""
+    first, last = (jax.tree.map(lambda v, i=i: v[i], prefix) for i in (start, end))
+    return last - first
+
+
+def sort_weights(W: jax.Array) -> SortedWeights:
+    """Sorts the weights W (n,) of one neuron and sums them up, in O(n log n)."""
+    values = _sort_descending(W)
+    words = double_word(values)
+    return SortedWeights(values, cumulative_sum(words), cumulative_sum(words * words))
+
+
+def _sort_descending(W: jax.Array) -> jax.Array:
+    """Sorts floats by their bits: integers compare without NaN rules, 3 to 4 times as fast."""
+    integer = jnp.int32 if W.dtype.itemsize == 4 else jnp.int64
+    # Two's complement orders positive floats by their bits and negative ones in reverse.
+    flip = jnp.asarray(jnp.iinfo(integer).max, integer)
+    keys = jax.lax.bitcast_convert_type(-W, integer)
+    keys = jax.lax.sort(jnp.where(keys < 0, keys ^ flip, keys), is_stable=False)
+    return -jax.lax.bitcast_convert_type(jnp.where(keys < 0, keys ^ flip, keys), W.dtype)
