@@ -17,35 +17,88 @@ from bimonn_jax.activation import Activation, activation
 from bimonn_jax.params import (
     BiSEParams,
     BooleanBiSE,
+    Neurons,
     flat_weight,
     map_neurons,
     named_neurons,
     per_neuron,
     real_parameters,
 )
+from bimonn_jax.projection.activable import project
 from bimonn_jax.projection.constant import PROJECTIONS, squared_distance
+
+# Every way to choose the operator of a neuron that is not activated.
+METHODS = (*PROJECTIONS, "activable", "qp")
 
 
 def binarize_neurons(params: BiSEParams, *, method: str = "constant") -> BooleanBiSE:
     """Binarises one set of neurons; see `binarize`."""
-    return _binarize_with_activation(params, method)[0]
+    return _binarize_with_distance(params, method)[0]
+
+
+def _binarize_with_distance(
+    params: BiSEParams, method: str
+) -> tuple[BooleanBiSE, Activation, jax.Array]:
+    """Returns the boolean neurons, the activation test and the squared distances (0 if exact)."""
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
+    W, B, p, exact = _activation_of(params)
+    flat = flat_weight(W, B)
+    if method == "qp":
+        nearest = _nearest_by_programs(flat, B, exact.is_activated)
+    else:
+        nearest = _nearest(flat, B, method)
+    footprint, is_erosion, distance = nearest
+    boolean = BooleanBiSE(
+        jnp.where(exact.is_activated, exact.footprint, footprint).reshape(W.shape),
+        jnp.where(exact.is_activated, exact.is_erosion, is_erosion),
+        p < 0,
+    )
+    return boolean, exact, jnp.where(exact.is_activated, 0, distance)
+
+
+@jax.jit
+def _activation_of(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array, Activation]:
+    W, B, p = real_parameters(params)
+    return W, B, p, activation(W, B, p)
 
 
 @partial(jax.jit, static_argnames="method")
-def _binarize_with_activation(
-    params: BiSEParams, method: str
-) -> tuple[BooleanBiSE, Activation, jax.Array]:
-    """Returns the boolean neurons, the activation test and the projected footprints (n, ...)."""
-    if method not in PROJECTIONS:
-        raise ValueError(f"method must be one of {sorted(PROJECTIONS)}; got {method!r}")
-    W, B, p = real_parameters(params)
-    exact = activation(W, B, p)
-    flat = flat_weight(W, B)
-    projected = per_neuron(PROJECTIONS[method], B.ndim)(flat)
-    footprint = jnp.where(exact.is_activated, exact.footprint, projected)
-    is_erosion = jnp.where(exact.is_activated, exact.is_erosion, jnp.sum(flat, axis=0) < 2 * B)
-    boolean = BooleanBiSE(footprint.reshape(W.shape), is_erosion, p < 0)
-    return boolean, exact, projected
+def _nearest(W: jax.Array, B: jax.Array, method: str) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Footprints (n, neurons...), is_erosion and squared distances of the projections."""
+    if method == "activable":
+        nearest = project(W, B)
+        return nearest.footprint, nearest.is_erosion, nearest.squared_distance
+    footprint = per_neuron(PROJECTIONS[method], B.ndim)(W)
+    distance = per_neuron(squared_distance, B.ndim)(W, footprint)
+    return footprint, jnp.sum(W, axis=0) < 2 * B, distance
+
+
+def _nearest_by_programs(
+    W: jax.Array, B: jax.Array, is_activated: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`_nearest` by quadratic programs, for the neurons that need one."""
+    if isinstance(W, jax.core.Tracer):
+        raise ValueError(
+            "method 'qp' calls a solver and needs concrete parameters, not a trace of jax.jit: use "
+            "method='activable', which gives the same operators"
+        )
+    # The one import of CVXPY, which evaluation does without.
+    from bimonn_jax.projection.qp import project_qp
+
+    columns, biases = np.array(W.reshape(W.shape[0], -1)), np.array(B.reshape(-1))
+    todo = ~np.asarray(is_activated).reshape(-1)
+    footprint = np.zeros(columns.shape, bool)
+    is_erosion, distance = np.zeros(biases.shape, bool), np.zeros(biases.shape, columns.dtype)
+    if todo.any():
+        nearest = project_qp(columns[:, todo], biases[todo])
+        footprint[:, todo] = nearest.footprint
+        is_erosion[todo], distance[todo] = nearest.is_erosion, nearest.squared_distance
+    return (
+        jnp.asarray(footprint.reshape(W.shape)),
+        jnp.asarray(is_erosion.reshape(B.shape)),
+        jnp.asarray(distance.reshape(B.shape)),
+    )
 
 
 def check_finite(params: Any) -> None:
@@ -80,19 +133,22 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
     Neurons that are activated on binary inputs are replaced without loss, whatever the method. The
     test runs in the precision of the weights; `bimonn_jax.certify` proves that its rounding did
     no harm.
-    Works under `jax.jit` and `jax.vmap`.
+    All methods but "qp" work under `jax.jit` and `jax.vmap`.
 
     Args:
       params: a tree with `BiSEParams` among its nodes; other leaves (a real head) are kept.
-      method: the projection of neurons that are not activated: "constant" (nearest lambda 1_S),
-        "uniform" or "normal" (its approximations by a threshold on the weights).
+      method: the projection of neurons that are not activated: "activable" (nearest activable
+        neuron, exact), "qp" (the same by CVXPY and OSQP, some 100,000 times slower), "constant"
+        (nearest lambda 1_S), "uniform" or "normal" (its approximations by a threshold on the
+        weights).
 
     Returns:
       The same tree with `BooleanBiSE` in place of `BiSEParams`.
 
     Raises:
-      ValueError: for an unknown method, or (outside of a trace) parameters that are not finite or a
-        scale of 0.
+      ValueError: for an unknown method, "qp" under a trace, or (outside of a trace) parameters
+        that are not finite or a scale of 0.
+      RuntimeError: if OSQP does not converge.
 
     >>> import jax.numpy as jnp
     >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
@@ -115,7 +171,8 @@ class LayerReport:
       is_erosion: bool (neurons...).
       is_constant: bool (neurons...); empty footprint: the output never changes.
       footprint_size: int (neurons...).
-      squared_distance: float (neurons...); of the weights to the nearest lambda 1_S, 0 where exact.
+      squared_distance: float (neurons...); to what the method projects onto, 0 where exact: of the
+        weights to the nearest lambda 1_S, or of weights and bias to the nearest activable neuron.
     """
 
     path: str = struct.field(pytree_node=False)
@@ -146,21 +203,17 @@ def binarize_with_report(
 
     Needs concrete parameters. Arguments and errors are those of `binarize`.
     """
-    boolean = binarize(params, method=method)
-    reports = []
-    for path, neurons in named_neurons(params).items():
+    check_finite(params)
+    paths, reports = iter(named_neurons(params)), []
+
+    def binarized(neurons: Neurons) -> Neurons:
+        path = next(paths)
         if not isinstance(neurons, BiSEParams):
-            continue
-        W, B, _ = real_parameters(neurons)
-        result, exact, projected = _binarize_with_activation(neurons, method)
-        distance = per_neuron(squared_distance, B.ndim)(flat_weight(W, B), projected)
-        size = jnp.sum(flat_weight(result.footprint, result.is_erosion), axis=0)
-        fields = (
-            exact.is_activated,
-            result.is_erosion,
-            size == 0,
-            size,
-            jnp.where(exact.is_activated, 0.0, distance),
-        )
+            return neurons
+        boolean, exact, distance = _binarize_with_distance(neurons, method)
+        size = jnp.sum(flat_weight(boolean.footprint, boolean.is_erosion), axis=0)
+        fields = exact.is_activated, boolean.is_erosion, size == 0, size, distance
         reports.append(LayerReport(path, *(np.asarray(f) for f in fields)))
-    return boolean, tuple(reports)
+        return boolean
+
+    return map_neurons(binarized, params), tuple(reports)

@@ -44,6 +44,12 @@ class Projected:
     squared_distance: jax.Array
 
 
+def check_erosion(erosion: str) -> None:
+    """Raises ValueError for an unknown kind of erosion."""
+    if erosion not in EROSIONS:
+        raise ValueError(f"erosion must be one of {EROSIONS}; got {erosion!r}")
+
+
 @struct.dataclass
 class _Best:
     """The best footprint so far: the first j weights, its multipliers, half its distance."""
@@ -205,8 +211,7 @@ def project(
     >>> nearest.weight[:, 0].round(2), nearest.bias.round(2)
     (Array([2.  , 0.83, 0.83], dtype=float32), Array([1.67], dtype=float32))
     """
-    if erosion not in EROSIONS:
-        raise ValueError(f"erosion must be one of {EROSIONS}; got {erosion!r}")
+    check_erosion(erosion)
     W = flat_weight(weight, bias)
     if W.shape[0] == 0:
         raise ValueError(f"weight has shape {weight.shape}: a neuron needs at least one input")
