@@ -107,10 +107,9 @@ def activation(
     (True, False, [True, True, False])
     """
     W = flat_weight(weight, bias)
-    v1, v2 = (
-        jnp.broadcast_to(jnp.asarray(v, W.dtype), weight.shape).reshape(W.shape) for v in (v1, v2)
-    )
-    margin = jnp.broadcast_to(jnp.asarray(margin, W.dtype), bias.shape)
+    # Sums with zeros keep the sharding that a broadcast would lose.
+    v1, v2 = ((jnp.zeros_like(weight) + v).reshape(W.shape) for v in (v1, v2))
+    margin = jnp.zeros_like(bias) + margin
     return per_neuron(_one_neuron, bias.ndim)(W, bias, scale, v1, v2, margin)
 
 

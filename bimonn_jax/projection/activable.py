@@ -7,15 +7,26 @@ million, and only the stretches whose bound is under the best loss found are loo
 """
 
 import math
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import PartitionSpec
 
 from bimonn_jax.params import flat_weight
 from bimonn_jax.projection.double_word import DoubleWord, double_word, rounded
-from bimonn_jax.projection.duality import Form, dual_value, solve
+from bimonn_jax.projection.duality import (
+    Form,
+    deficit,
+    dual_value,
+    excess,
+    raised,
+    refine,
+    solve,
+)
 from bimonn_jax.projection.sorted_weights import SortedWeights, between, sort_weights
 
 EROSIONS = ("dual", "euclidean")
@@ -56,8 +67,8 @@ class _Best:
 
     value: DoubleWord
     j: jax.Array
-    theta: jax.Array
-    lam: jax.Array
+    theta: DoubleWord
+    lam: DoubleWord
 
 
 def _search(
@@ -70,13 +81,13 @@ def _search(
     # A weight <= 0 in S is worth having only where it adds to the sum that b is compared with.
     largest = n if form.is_total else jnp.maximum(weights.count_above(jnp.zeros((), dtype)), 1)
     pieces = min(n, 2 * math.isqrt(n - 1) + 1)
-    ends = 1 + (jnp.arange(pieces + 1) * (largest - 1)) // pieces
+    ends = 1 + (jnp.arange(pieces + 1, dtype=jnp.int32) * (largest - 1)) // pieces
     theta, lam = jax.vmap(lambda j: solve(weights, j, bias, form, weights.values[j - 1]))(ends)
     width = -(-(n - 1) // pieces)
 
     def stretch(s: jax.Array) -> tuple[jax.Array, ...]:
         """The footprints of piece s, and multipliers interpolated for them."""
-        j = jnp.minimum(ends[s] + jnp.arange(width + 1), ends[s + 1])
+        j = jnp.minimum(ends[s] + jnp.arange(width + 1, dtype=jnp.int32), ends[s + 1])
         way = (j - ends[s]) / jnp.maximum(ends[s + 1] - ends[s], 1).astype(dtype)
         return (j, *(v[s] + way * (v[s + 1] - v[s]) for v in (theta, lam)))
 
@@ -105,14 +116,15 @@ def _search(
         bounds, best, is_new = state
         s = jnp.argmin(bounds)
         j, guess, _ = stretch(s)
-        theta, lam = jax.vmap(lambda j, start: solve(weights, j, bias, form, start))(j, guess)
-        values = jax.vmap(
-            lambda j, theta, lam: dual_value(
-                weights, j, B, form, double_word(theta), double_word(lam)
-            )
-        )(j, theta, lam)
+
+        def one(j: jax.Array, start: jax.Array) -> _Best:
+            theta, lam = refine(weights, j, B, form, solve(weights, j, bias, form, start)[0])
+            return _Best(dual_value(weights, j, B, form, theta, lam), j, theta, lam)
+
+        all_found = jax.vmap(one)(j, guess)
+        values = all_found.value
         least = jnp.argmin((values.high - jnp.min(values.high)) + values.low)
-        found = jax.tree.map(lambda v: v[least], _Best(values, j, theta, lam))
+        found = jax.tree.map(lambda v: v[least], all_found)
         is_better = found.value < best.value
         best = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), found, best)
         return bounds.at[s].set(jnp.inf), best, is_new | is_better
@@ -129,51 +141,71 @@ def _first_of(W: jax.Array, values: jax.Array, j: jax.Array) -> jax.Array:
 
 
 def _neuron(
-    weights: SortedWeights, W: jax.Array, B: jax.Array, form: Form, best: _Best
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """(w, b, S, c = b - B) of the optimum that ``best`` names."""
-    footprint = _first_of(W, weights.values, best.j)
-    mu = jnp.sum(jnp.where(footprint, jnp.maximum(best.theta - W, 0), 0))
-    c = mu - best.lam
-    up, down = (mu, best.lam) if form.is_total else (best.lam, mu)
-    negative = jnp.minimum(W + down, 0) if form.signed else 0
-    outside = jnp.where(W > 0, jnp.maximum(W - up, 0), negative)
-    inside = jnp.maximum(W, best.theta) - (c if form.is_total else 0)
-    if form.is_total:
-        b = B + c
-    else:
-        b = best.theta + (jnp.sum(jnp.where(footprint, 0, negative)) if form.signed else 0)
-    return jnp.where(footprint, inside, outside), b, footprint, c
+    weights: SortedWeights, W: jax.Array, B: DoubleWord, form: Form, best: _Best
+) -> tuple[jax.Array, DoubleWord, jax.Array, jax.Array]:
+    """(w, b, S, c = b - B) of the optimum that ``best`` names; b is what the form calls so."""
+    j, theta, lam = best.j, best.theta, best.lam
+    mu = raised(weights, j, theta)[0]
+    c = mu - lam
+    up, down = (mu, lam) if form.is_total else (lam, mu)
+    negative = jnp.minimum(W + rounded(down), 0) if form.signed else 0
+    outside = jnp.where(W > 0, jnp.maximum(W - rounded(up), 0), negative)
+    shift = c if form.is_total else double_word(jnp.zeros_like(mu.high))
+    level = rounded(theta - shift)
+    inside = jnp.where(rounded(theta) < W, jnp.maximum(W - rounded(shift), level), level)
+    footprint = _first_of(W, weights.values, j)
+    b = B + c if form.is_total else theta
+    if form.signed and not form.is_total:
+        b = b - deficit(weights, j, mu)[0]
+    return jnp.where(footprint, inside, outside), b, footprint, rounded(c)
+
+
+def _total(weights: SortedWeights, form: Form, best: _Best) -> DoubleWord:
+    """The sum of w of the optimum that ``best`` names, b being a threshold."""
+    mu = raised(weights, best.j, best.theta)[0]
+    total = between(weights.sums, jnp.int32(0), best.j) + mu + excess(weights, best.j, best.lam)[0]
+    return total - deficit(weights, best.j, mu)[0] if form.signed else total
 
 
 def _project_one(
     W: jax.Array, B: jax.Array, *, signed: bool, erosion: str
 ) -> tuple[jax.Array, ...]:
     """(W', B', S, is_erosion, squared distance) of one neuron of weights (n,)."""
-    weights = sort_weights(W)
-    dilation_form = Form(signed)
-    erosion_form = Form(signed, is_total=erosion == "euclidean")
-    exact_bias = double_word(B)
-    threshold = (
-        exact_bias
-        if erosion_form.is_total
-        else between(weights.sums, jnp.int32(0), jnp.int32(W.shape[0])) - exact_bias
-    )
-    nothing = _Best(
-        double_word(jnp.full((), jnp.inf, W.dtype)),
-        jnp.int32(1),
-        jnp.zeros_like(B),
-        jnp.zeros_like(B),
-    )
-    best, _ = _search(weights, exact_bias, dilation_form, nothing)
-    best, is_erosion = _search(weights, threshold, erosion_form, best)
-    dilating = _neuron(weights, W, B, dilation_form, best)
-    eroding = _neuron(weights, W, rounded(threshold), erosion_form, best)
-    if not erosion_form.is_total:
-        w, b, S, c = eroding
-        eroding = w, jnp.sum(w) - b, S, c
+    weights, bias = sort_weights(W), double_word(B)
+    one = _dual if erosion == "dual" else _euclidean
+    w, b, S, is_erosion, c = one(weights, W, bias, Form(signed), _nothing(W.dtype))
+    return w, rounded(b), S, is_erosion, jnp.vdot(w - W, w - W) + c * c
+
+
+def _nothing(dtype: jnp.dtype) -> _Best:
+    zero = double_word(jnp.zeros((), dtype))
+    return _Best(double_word(jnp.full((), jnp.inf, dtype)), jnp.int32(1), zero, zero)
+
+
+def _dual(
+    weights: SortedWeights, W: jax.Array, B: DoubleWord, form: Form, best: _Best
+) -> tuple[jax.Array, DoubleWord, jax.Array, jax.Array, jax.Array]:
+    """Both operators by the same program, of the bias and of the threshold of an erosion."""
+    threshold = between(weights.sums, jnp.int32(0), jnp.int32(W.shape[0])) - B
+    compared = jax.tree.map(lambda *v: jnp.stack(v), B, threshold)
+    best, is_new = jax.lax.scan(lambda best, B: _search(weights, B, form, best), best, compared)
+    is_erosion = is_new[1]
+    chosen = jax.tree.map(partial(jnp.where, is_erosion), threshold, B)
+    w, b, S, c = _neuron(weights, W, chosen, form, best)
+    dual = _total(weights, form, best) - b
+    return w, jax.tree.map(partial(jnp.where, is_erosion), dual, b), S, is_erosion, c
+
+
+def _euclidean(
+    weights: SortedWeights, W: jax.Array, B: DoubleWord, form: Form, best: _Best
+) -> tuple[jax.Array, DoubleWord, jax.Array, jax.Array, jax.Array]:
+    """Each operator by its own program."""
+    total_form = replace(form, is_total=True)
+    best, _ = _search(weights, B, form, best)
+    best, is_erosion = _search(weights, B, total_form, best)
+    eroding, dilating = (_neuron(weights, W, B, f, best) for f in (total_form, form))
     w, b, S, c = jax.tree.map(partial(jnp.where, is_erosion), eroding, dilating)
-    return w, b, S, is_erosion, jnp.sum(jnp.square(w - W)) + c * c
+    return w, b, S, is_erosion, c
 
 
 @partial(jax.jit, static_argnames=("signed", "erosion"))
@@ -189,7 +221,8 @@ def project(
 
     and W' >= 0. The result lies on the border of the activable set, where it touches.
 
-    Works under `jax.jit` and `jax.vmap`, and on neurons sharded over devices: each keeps its own.
+    Works under `jax.jit` and `jax.vmap`, and on neurons sharded over devices (`jax.sharding`): each
+    device keeps its own; the input axes of the weights must not be sharded.
 
     Args:
       weight: W, float (footprint..., neurons...), any sign.
@@ -212,9 +245,30 @@ def project(
     (Array([2.  , 0.83, 0.83], dtype=float32), Array([1.67], dtype=float32))
     """
     check_erosion(erosion)
-    W = flat_weight(weight, bias)
-    if W.shape[0] == 0:
+    if flat_weight(weight, bias).shape[0] == 0:
         raise ValueError(f"weight has shape {weight.shape}: a neuron needs at least one input")
+    blocks = partial(_project_in_blocks, signed=signed, erosion=erosion)
+    sharding = jax.typeof(bias).sharding
+    if any(sharding.spec):
+        # Axes of explicit type: the compiler asks for one program per device.
+        inputs, neurons = (None,) * (weight.ndim - bias.ndim), (*sharding.spec,)
+        of_weights = PartitionSpec(*inputs, *neurons)
+        of_neurons: Any = PartitionSpec(*neurons)
+        flat: Any = PartitionSpec(None, *neurons)
+        blocks = jax.shard_map(
+            blocks,
+            mesh=sharding.mesh,
+            in_specs=(of_weights, of_neurons),
+            out_specs=Projected(flat, of_neurons, flat, of_neurons, of_neurons),
+            check_vma=False,
+        )
+    return blocks(weight, bias)
+
+
+def _project_in_blocks(
+    weight: jax.Array, bias: jax.Array, *, signed: bool, erosion: str
+) -> Projected:
+    W = flat_weight(weight, bias)
     dtype = jnp.promote_types(jnp.promote_types(W.dtype, bias.dtype), jnp.float32)
     n, neurons = W.shape[0], math.prod(bias.shape)
     # Neurons go to (lanes, steps) with neighbours in one lane: a sharding of the neurons is then

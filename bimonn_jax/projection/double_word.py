@@ -7,6 +7,8 @@ building blocks of double-word arithmetic", ACM TOMS 44 (2017).
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -79,6 +81,12 @@ class DoubleWord:
         low = self.high * other.low + self.low * other.high
         return _fast_two_sum(high, error + (cross_error + b * d + low))
 
+    def __truediv__(self, divisor: jax.Array) -> DoubleWord:
+        """Quotient by a plain array, to about twice the digits."""
+        quotient = self.high / divisor
+        rest = self - double_word(quotient) * divisor
+        return _fast_two_sum(quotient, rest.high / divisor)
+
     def __radd__(self, other: jax.Array | float) -> DoubleWord:
         """Sum with a plain array."""
         return self + other
@@ -104,6 +112,16 @@ def double_word(value: jax.Array) -> DoubleWord:
 def rounded(value: DoubleWord | jax.Array) -> jax.Array:
     """The nearest plain number."""
     return value.high if isinstance(value, DoubleWord) else value
+
+
+def rounded_like(value: DoubleWord, like: DoubleWord | jax.Array) -> DoubleWord | jax.Array:
+    """The value as it is, or the nearest plain number: whichever kind of number ``like`` is."""
+    return value if isinstance(like, DoubleWord) else value.high
+
+
+def positive_part(value: Any) -> Any:
+    """max(value, 0) of a double word or a plain array."""
+    return jax.tree.map(lambda word: jnp.where(rounded(value) > 0, word, 0), value)
 
 
 def cumulative_sum(values: DoubleWord) -> DoubleWord:

@@ -17,7 +17,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax.projection.double_word import rounded
+from bimonn_jax.projection.double_word import (
+    DoubleWord,
+    double_word,
+    positive_part,
+    rounded,
+    rounded_like,
+)
 from bimonn_jax.projection.sorted_weights import Number, SortedWeights, between
 
 _MAX_ITERATIONS = 64
@@ -38,60 +44,82 @@ class Form:
     is_total: bool = False
 
 
-def excess(weights: SortedWeights, j: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array]:
+def excess(weights: SortedWeights, j: jax.Array, tau: Number) -> tuple[Number, jax.Array]:
     """R(tau) = sum_{i > j} (a_i - tau)+, for tau >= 0, and how many terms it has."""
-    last = jnp.maximum(weights.count_above(tau), j)
-    count = (last - j).astype(tau.dtype)
-    return rounded(between(weights.sums, j, last)) - count * tau, count
+    last = jnp.maximum(weights.count_above(rounded(tau)), j)
+    count = (last - j).astype(weights.values.dtype)
+    return rounded_like(between(weights.sums, j, last), tau) - count * tau, count
 
 
-def deficit(weights: SortedWeights, j: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array]:
+def deficit(weights: SortedWeights, j: jax.Array, tau: Number) -> tuple[Number, jax.Array]:
     """N(tau) = sum_{i > j} (-a_i - tau)+, for tau >= 0, and how many terms it has."""
     n = weights.values.shape[0]
-    first = jnp.maximum(weights.count_from(-tau), j)
-    count = (n - first).astype(tau.dtype)
-    return -rounded(between(weights.sums, first, jnp.int32(n))) - count * tau, count
+    first = jnp.maximum(weights.count_from(-rounded(tau)), j)
+    count = (n - first).astype(weights.values.dtype)
+    total = rounded_like(between(weights.sums, first, jnp.int32(n)), tau)
+    return -total - count * tau, count
 
 
-def raised(weights: SortedWeights, j: jax.Array, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+def raised(weights: SortedWeights, j: jax.Array, theta: Number) -> tuple[Number, jax.Array]:
     """mu(theta) = sum_{i <= j} (theta - a_i)+, and how many terms it has."""
-    first = jnp.minimum(weights.count_above(theta), j)
-    count = (j - first).astype(theta.dtype)
-    return count * theta - rounded(between(weights.sums, first, j)), count
+    first = jnp.minimum(weights.count_above(rounded(theta)), j)
+    count = (j - first).astype(weights.values.dtype)
+    return count * theta - rounded_like(between(weights.sums, first, j), theta), count
 
 
 def _threshold_conditions(
-    weights: SortedWeights, j: jax.Array, B: jax.Array, form: Form, theta: jax.Array
-) -> tuple[jax.Array, ...]:
+    weights: SortedWeights, j: jax.Array, B: Number, form: Form, theta: Number
+) -> tuple[Number, ...]:
     """lam(theta), the slack b - R(lam) of its constraint, and their slopes; b is the threshold."""
     mu, mu_slope = raised(weights, j, theta)
-    b, b_slope = theta, jnp.ones_like(theta)
+    b, b_slope = theta, jnp.ones_like(mu_slope)
     if form.signed:
         below, count = deficit(weights, j, mu)
         b, b_slope = b - below, b_slope + count * mu_slope
     lam, lam_slope = b - B + mu, b_slope + mu_slope
-    above, count = excess(weights, j, jnp.maximum(lam, 0))
+    above, count = excess(weights, j, positive_part(lam))
     return lam, lam_slope, b - above, b_slope + count * lam_slope
 
 
 def _total_conditions(
-    weights: SortedWeights, j: jax.Array, B: jax.Array, form: Form, theta: jax.Array
-) -> tuple[jax.Array, ...]:
+    weights: SortedWeights, j: jax.Array, B: Number, form: Form, theta: Number
+) -> tuple[Number, ...]:
     """lam(theta), the slack of its constraint, and their slopes; b is the bias of an erosion."""
     mu, mu_slope = raised(weights, j, theta)
     above, count = excess(weights, j, mu)
     above_slope = -count * mu_slope
-    size = j.astype(theta.dtype)
-    inside = rounded(between(weights.sums, jnp.int32(0), j))
+    size = j.astype(weights.values.dtype)
+    inside = rounded_like(between(weights.sums, jnp.int32(0), j), theta)
     c = (inside + mu + above - B - theta) / size
     c_slope = (mu_slope + above_slope - 1) / size
     lam, lam_slope = mu - c, mu_slope - c_slope
     slack, slack_slope = theta - c - above, 1 - c_slope - above_slope
     if form.signed:
-        below, count = deficit(weights, j, jnp.maximum(lam, 0))
-        slack -= below
-        slack_slope += count * lam_slope
+        below, count = deficit(weights, j, positive_part(lam))
+        slack, slack_slope = slack - below, slack_slope + count * lam_slope
     return lam, lam_slope, slack, slack_slope
+
+
+def _conditions(
+    weights: SortedWeights, j: jax.Array, B: Number, form: Form, theta: Number
+) -> tuple[Number, ...]:
+    conditions = _total_conditions if form.is_total else _threshold_conditions
+    return conditions(weights, j, B, form, theta)
+
+
+def _newton_step(
+    lam: jax.Array,
+    lam_slope: jax.Array,
+    slack: jax.Array,
+    slack_slope: jax.Array,
+    size: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The step to the larger of the two roots; whether lam alone leads it; what counts as 0."""
+    tiny = 4 * jnp.finfo(lam.dtype).eps * size
+    step = -lam / lam_slope
+    # Below the root of lam, slack is no guide.
+    is_below = step > tiny
+    return jnp.where(is_below, step, jnp.maximum(step, -slack / slack_slope)), is_below, tiny
 
 
 def solve(
@@ -110,8 +138,6 @@ def solve(
       form: which activable set.
       start: float (); a guess of theta.
     """
-    conditions = _total_conditions if form.is_total else _threshold_conditions
-    tolerance = 4 * jnp.finfo(B.dtype).eps
     infinity = jnp.full_like(start, jnp.inf)
 
     def is_active(state: tuple) -> jax.Array:
@@ -119,14 +145,11 @@ def solve(
 
     def iterate(state: tuple) -> tuple:
         count, theta, low, high, _ = state
-        lam, lam_slope, slack, slack_slope = conditions(weights, j, B, form, theta)
-        tiny = tolerance * (jnp.abs(theta) + jnp.abs(lam) + jnp.abs(B))
-        step = -lam / lam_slope
-        # Below the root of lam, slack is no guide.
-        is_below = step > tiny
+        lam, lam_slope, slack, slack_slope = _conditions(weights, j, B, form, theta)
+        size = jnp.abs(theta) + jnp.abs(lam) + jnp.abs(B)
+        step, is_below, tiny = _newton_step(lam, lam_slope, slack, slack_slope, size)
         h = jnp.where(is_below, lam, jnp.minimum(lam, slack))
         low, high = jnp.where(h <= 0, theta, low), jnp.where(h >= 0, theta, high)
-        step = jnp.where(is_below, step, jnp.maximum(step, -slack / slack_slope))
         newton = theta + step
         is_done = jnp.abs(step) <= tiny
         # The last steps of a long run alternate with bisection.
@@ -137,8 +160,22 @@ def solve(
 
     state = (jnp.int32(0), start, -infinity, infinity, jnp.bool_(False))
     theta = jax.lax.while_loop(is_active, iterate, state)[1]
-    lam = conditions(weights, j, B, form, theta)[0]
+    lam = _conditions(weights, j, B, form, theta)[0]
     return theta, jnp.maximum(lam, 0)
+
+
+def refine(
+    weights: SortedWeights, j: jax.Array, B: DoubleWord, form: Form, theta: jax.Array
+) -> tuple[DoubleWord, DoubleWord]:
+    """One more Newton step from the theta of `solve`, in double words: (theta, lam).
+
+    lam and mu are sums of as many terms as S and its complement have: a theta that is right to its
+    last digit leaves them wrong in theirs, and neighbouring footprints differ by less.
+    """
+    lam, lam_slope, slack, slack_slope = _conditions(weights, j, B, form, double_word(theta))
+    size = jnp.abs(theta) + jnp.abs(lam.high) + jnp.abs(B.high)
+    step, _, _ = _newton_step(lam.high, lam_slope, slack.high, slack_slope, size)
+    return double_word(theta) + step, positive_part(lam + double_word(lam_slope) * step)
 
 
 def dual_value(

@@ -4,6 +4,7 @@ One program per footprint and operator: 2 n for a neuron of n inputs, tens of mi
 `bimonn_jax.projection.activable.project` gives the same answer some 100,000 times faster.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -72,14 +73,17 @@ class FootprintProgram:
         self._inside.value = footprint.astype(np.float64)
         self._outside.value = 1.0 - self._inside.value
         try:
-            self._problem.solve(
-                solver=cp.OSQP,
-                eps_abs=self._tolerance,
-                eps_rel=self._tolerance,
-                max_iter=200_000,
-                polishing=True,
-                warm_starting=True,
-            )
+            with warnings.catch_warnings():
+                # An inaccurate solution is refused below.
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                self._problem.solve(
+                    solver=cp.OSQP,
+                    eps_abs=self._tolerance,
+                    eps_rel=self._tolerance,
+                    max_iter=200_000,
+                    polishing=True,
+                    warm_starting=True,
+                )
             status = self._problem.status
         except cp.SolverError as error:
             status = str(error)
