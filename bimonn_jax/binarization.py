@@ -21,7 +21,6 @@ from bimonn_jax.params import (
     flat_weight,
     map_neurons,
     named_neurons,
-    per_neuron,
     real_parameters,
 )
 from bimonn_jax.projection.activable import project
@@ -69,9 +68,8 @@ def _nearest(W: jax.Array, B: jax.Array, method: str) -> tuple[jax.Array, jax.Ar
     if method == "activable":
         nearest = project(W, B)
         return nearest.footprint, nearest.is_erosion, nearest.squared_distance
-    footprint = per_neuron(PROJECTIONS[method], B.ndim)(W)
-    distance = per_neuron(squared_distance, B.ndim)(W, footprint)
-    return footprint, jnp.sum(W, axis=0) < 2 * B, distance
+    footprint = PROJECTIONS[method](W)
+    return footprint, jnp.sum(W, axis=0) < 2 * B, squared_distance(W, footprint)
 
 
 def _nearest_by_programs(

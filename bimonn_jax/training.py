@@ -1,7 +1,7 @@
 """Training in one jitted step, relaxed or through the binarisation; the network decides which.
 
-``loss = data + coefficient * regularizer``, the second from step ``delay`` on; both numbers are
-traced, so sweeps do not recompile. `fit` runs the steps in compiled chunks, evaluates between them,
+``loss = data + coefficient * regularizer``, the second from step ``delay`` on; both numbers may be
+traced, so a sweep compiles once. `fit` runs the steps in compiled chunks, evaluates between them,
 keeps the best parameters, stops early, and resumes from checkpoints with the same numbers.
 """
 
@@ -115,16 +115,17 @@ def make_step(
       apply: (params, x) -> prediction.
       optimizer: see `optimizer_for`.
       loss: (prediction, y) -> scalar.
-      regularizer: params -> scalar, or None.
+      regularizer: (params, step) -> scalar, see `bimonn_jax.regularization.regularizer`, or None.
 
     Returns:
-      step(state, (x, y), coefficient, delay) -> (state, loss), all numbers traced.
+      step(state, (x, y), coefficient, delay) -> (state, loss), all numbers traced. The coefficient
+      may also be a schedule: a function of the step.
     """
 
     def step(
         state: TrainState,
         batch: tuple[jax.Array, jax.Array],
-        coefficient: jax.Array | float = 0.0,
+        coefficient: jax.Array | float | optax.Schedule = 0.0,
         delay: jax.Array | int = 0,
     ) -> tuple[TrainState, jax.Array]:
         x, y = batch
@@ -133,8 +134,9 @@ def make_step(
             value = loss(apply(params, x), y)
             if regularizer is None:
                 return value
-            strength = jnp.where(state.step >= delay, coefficient, 0.0)
-            return value + strength * regularizer(params)
+            strength = coefficient(state.step) if callable(coefficient) else coefficient
+            strength = jnp.where(state.step >= delay, strength, 0.0)
+            return value + strength * regularizer(params, state.step)
 
         value, gradients = jax.value_and_grad(objective)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -175,7 +177,7 @@ def fit(
     score: str,
     optimizer: optax.GradientTransformation | None = None,
     regularizer: Regularizer | None = None,
-    coefficient: float = 0.0,
+    coefficient: float | optax.Schedule = 0.0,
     delay: int = 0,
     steps_per_evaluation: int = 50,
     patience: int | None = None,
@@ -195,8 +197,8 @@ def fit(
       steps: how many.
       score: name of the metric to maximise; it chooses the parameters that are returned.
       optimizer: see `optimizer_for`, the default.
-      regularizer: see `bimonn_jax.regularization.regularizer`, or any callable on the tree.
-      coefficient: of the regulariser.
+      regularizer: see `bimonn_jax.regularization.regularizer`, or any function of (params, step).
+      coefficient: of the regulariser; a number, or a schedule (function of the step).
       delay: the step from which it acts.
       steps_per_evaluation: steps compiled into one chunk.
       patience: stop when the score has not improved for this many steps; None for never.
@@ -220,7 +222,7 @@ def fit(
     step = make_step(apply, optimizer, loss, regularizer)
 
     @jax.jit
-    def chunk(state: TrainState, coefficient: jax.Array, delay: jax.Array, end: jax.Array) -> Any:
+    def chunk(state: TrainState, end: jax.Array) -> Any:
         def one(carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
             state, total = carry
             batch = sample(jax.random.fold_in(key, state.step))
@@ -261,7 +263,7 @@ def fit(
 
     while int(state.step) < steps and not is_done():
         end = min(int(state.step) + steps_per_evaluation, steps)
-        state, metrics = chunk(state, jnp.float32(coefficient), jnp.int32(delay), jnp.int32(end))
+        state, metrics = chunk(state, jnp.int32(end))
         row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(

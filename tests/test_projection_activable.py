@@ -29,13 +29,11 @@ def assert_not_farther(distance, reference):
     np.testing.assert_allclose(distance, reference, rtol=1e-4, atol=1e-7)
 
 
-def distance(W, B, nearest, erosion):
-    """The squared distance written out, from the fields of a result."""
+def shift(W, B, nearest, erosion):
+    """B' - B as it is compared, from the other fields of a result."""
     moved, bias = np.asarray(nearest.weight), np.asarray(nearest.bias)
     is_dual = np.asarray(nearest.is_erosion) & (erosion == "dual")
-    before = np.where(is_dual, W.sum(0) - B, B)
-    after = np.where(is_dual, moved.sum(0) - bias, bias)
-    return np.square(moved - W).sum(0) + np.square(after - before)
+    return np.where(is_dual, moved.sum(0) - bias, bias) - np.where(is_dual, W.sum(0) - B, B)
 
 
 @pytest.mark.parametrize(("signed", "erosion", "n", "count"), CASES)
@@ -46,9 +44,10 @@ def test_the_optimum_is_that_of_the_quadratic_programs(signed, erosion, n, count
         programs = project_qp(W, B, signed=signed, erosion=erosion)
         again = project(nearest.weight, nearest.bias, signed=signed, erosion=erosion)
     assert_not_farther(nearest.squared_distance, programs.squared_distance)
-    np.testing.assert_allclose(
-        nearest.squared_distance, distance(W, B, nearest, erosion), rtol=1e-9, atol=1e-12
-    )
+    moved = shift(W, B, nearest, erosion)
+    np.testing.assert_allclose(nearest.shift, moved, rtol=1e-9, atol=1e-11)
+    squares = np.square(np.asarray(nearest.weight) - W).sum(0) + moved**2
+    np.testing.assert_allclose(nearest.squared_distance, squares, rtol=1e-9, atol=1e-12)
     assert np.asarray(nearest.footprint).any(0).all()
     missed = violation(nearest, signed=signed)
     assert missed.max() <= 1e-11 * np.abs(W).sum(0).max()

@@ -57,6 +57,13 @@ def test_no_footprint_is_empty(name, W):
     assert np.isfinite(squared_distance(jnp.array(W), S))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_any_float_type_is_sorted(dtype):
+    with jax.enable_x64(True):
+        W = jnp.array([0.5, -3.0, 2.0, -0.0, 0.0, 1.75, -0.25], dtype)
+        np.testing.assert_array_equal(constant_set(W), W > 1)
+
+
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_jit_and_vmap_give_the_same(name):
     W = jnp.asarray(np.random.default_rng(1).normal(0.3, 1, (6, 9)), jnp.float32)

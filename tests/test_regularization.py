@@ -2,22 +2,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from projection_oracles import hard_neurons
 
 from bimonn_jax.initializers import NeuronConfig, init_neurons
 from bimonn_jax.params import BiSEParams, real_parameters
-from bimonn_jax.projection.constant import PROJECTIONS
-from bimonn_jax.regularization import regularizer
+from bimonn_jax.projection import PROJECTIONS, project
+from bimonn_jax.regularization import NAMES, regularizer
 
-NAMES = ("exact", "uniform", "normal")
+CONSTANT = ("exact", "uniform", "normal")
 
 
-def neurons(weights, weight_reparam="identity"):
+def neurons(weights, weight_reparam="identity", bias=None):
     weights = jnp.asarray(weights, jnp.float32)
     ones = jnp.ones(weights.shape[1:])
-    return BiSEParams(weights, ones, ones, weight_reparam)
+    bias = ones if bias is None else jnp.asarray(bias, jnp.float32)
+    return BiSEParams(weights, bias, ones, weight_reparam)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("relative", [False, True])
+def test_acti_is_the_sum_of_the_squared_distances_to_the_activable_neurons(relative):
+    W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(0), 9, 40))
+    norms = np.square(W).sum(0)
+    distances = np.asarray(project(jnp.asarray(W), jnp.asarray(B)).squared_distance)
+    if relative:
+        distances = np.where(norms > 0, distances / np.where(norms > 0, norms, 1), 0)
+    tree = {"a": neurons(W[:, :30], bias=B[:30]), "b": neurons(W[:, 30:], bias=B[30:])}
+    value = regularizer("acti", relative=relative)(tree)
+    np.testing.assert_allclose(value, distances.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONSTANT)
 @pytest.mark.parametrize("relative", [False, True])
 def test_value_is_the_sum_over_neurons_of_the_distance_to_the_best_level_on_the_footprint(
     name, relative
@@ -38,19 +52,23 @@ def test_value_is_the_sum_over_neurons_of_the_distance_to_the_best_level_on_the_
 @pytest.mark.parametrize("reparam", ["identity", "positive", "dual"])
 def test_gradient_agrees_with_finite_differences_away_from_ties(name, relative, reparam):
     with jax.enable_x64(True):
-        omega = jnp.asarray(np.random.default_rng(1).normal(0.5, 1.0, (7, 4)))
+        rng = np.random.default_rng(1)
+        point = rng.normal(0.5, 1.0, (7, 4)), rng.normal(1.0, 1.0, 4)
         loss = regularizer(name, relative=relative)
 
-        def value(weights):
-            ones = jnp.ones(weights.shape[1:])
-            return loss({"a": BiSEParams(weights, ones, ones, reparam)})
+        @jax.jit
+        def value(weights, bias):
+            return loss({"a": BiSEParams(weights, bias, jnp.ones(4), reparam)})
 
-        gradient = jax.jit(jax.grad(value))(omega)
+        gradients = jax.jit(jax.grad(value, argnums=(0, 1)))(*point)
         step = 1e-6
-        for index in np.ndindex(7, 4):
-            up, down = (value(omega.at[index].add(s)) for s in (step, -step))
+        for which, index in [*((0, i) for i in np.ndindex(7, 4)), *((1, i) for i in range(4))]:
+            moved = [[v.copy() for v in point] for _ in range(2)]
+            for other, way in zip(moved, (step, -step), strict=True):
+                other[which][index] += way
+            up, down = (value(*other) for other in moved)
             np.testing.assert_allclose(
-                gradient[index], (up - down) / (2 * step), rtol=1e-4, atol=1e-6
+                gradients[which][index], (up - down) / (2 * step), rtol=1e-4, atol=1e-6
             )
 
 
@@ -58,12 +76,14 @@ def test_gradient_agrees_with_finite_differences_away_from_ties(name, relative, 
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("weights", [np.zeros((5, 1)), np.ones((5, 1)), -np.ones((5, 1)), [[2.0]]])
 def test_value_and_gradient_are_finite_at_zeros_and_ties(name, relative, weights):
-    value, gradient = jax.value_and_grad(regularizer(name, relative=relative))(neurons(weights))
-    assert np.isfinite(value)
-    assert np.isfinite(gradient.weight).all()
+    for scale in (1.0, 0.0):
+        tied = neurons(weights).replace(scale=jnp.full(1, scale))
+        value, gradient = jax.value_and_grad(regularizer(name, relative=relative))(tied)
+        assert np.isfinite(value)
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONSTANT)
 def test_constant_weights_on_a_set_cost_nothing(name):
     value = regularizer(name)(neurons([[0.7, 0.0], [0.7, 0.2], [0.0, 0.2], [0.0, 0.2]]))
     np.testing.assert_allclose(value, 0, atol=1e-12)
@@ -73,6 +93,58 @@ def test_neurons_trained_through_the_binarisation_and_other_leaves_cost_nothing(
     config = NeuronConfig.boolean("erosion")
     tree = {"a": init_neurons(jax.random.key(0), (9, 4), 1, config), "kernel": jnp.ones(3)}
     assert regularizer("exact")(tree) == 0
+    assert regularizer("acti")(tree) == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("every", [1, 3, 4, 10, 100])
+def test_in_turns_every_neuron_counts_the_same(name, every):
+    W, B = hard_neurons(np.random.default_rng(2), 5, 10)
+    tree = {"a": neurons(W.reshape(5, 2, 5), bias=B.reshape(2, 5)), "b": neurons(W[:, :1])}
+    together = jax.value_and_grad(regularizer(name, every=1))(tree)
+    turn = jax.jit(jax.value_and_grad(regularizer(name, every=every)))
+    # After 12 (or 10) steps every neuron of both layers has had its turn equally often.
+    steps = {1: 1, 3: 3, 4: 4, 10: 10, 100: 10}[every]
+    turns = [turn(tree, jnp.int32(step)) for step in range(steps)]
+    mean = jax.tree.map(lambda *values: sum(values) / len(values), *turns)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), mean, together
+    )
+
+
+@pytest.mark.parametrize("name", ["acti", "exact"])
+def test_only_large_layers_take_turns_by_default(name):
+    rng = np.random.default_rng(3)
+    small, large = neurons(rng.normal(size=(3, 127))), neurons(rng.normal(size=(3, 128)))
+    loss = jax.jit(regularizer(name))
+    assert loss({"a": small}, 0) == loss({"a": small}, 1)
+    assert loss({"a": large}, 0) != loss({"a": large}, 1)
+
+
+def test_layers_are_switched_by_their_paths():
+    rng = np.random.default_rng(4)
+    tree = {"a": neurons(rng.normal(size=(5, 3))), "b": neurons(rng.normal(size=(5, 2)))}
+    first, second = (regularizer("exact", layers=[path])(tree) for path in "ab")
+    np.testing.assert_allclose(first + second, regularizer("exact")(tree), rtol=1e-6)
+    gradient = jax.grad(regularizer("exact", layers=["a"]))(tree)
+    assert np.all(gradient["b"].weight == 0)
+    with pytest.raises(ValueError, match=r"layers \['c'\] are not among \['a', 'b'\]"):
+        regularizer("exact", layers=["c"])(tree)
+
+
+def test_descending_acti_makes_every_neuron_an_operator():
+    params = init_neurons(jax.random.key(1), (9, 12), 1, NeuronConfig("identity", "identity"))
+    W = 0.3 * jax.random.normal(jax.random.key(2), (9, 12))
+    params = params.replace(weight=W, bias=jnp.sum(W, axis=0) / 2)
+    loss = jax.jit(jax.value_and_grad(regularizer("acti")))
+    before = loss(params)[0]
+    for _ in range(50):
+        value, gradient = loss(params)
+        params = jax.tree.map(lambda p, g: p - 0.25 * g, params, gradient)
+    assert value < 1e-9 * before
+    # On the border of the activable set; a nudge inside makes it exact.
+    nearest = project(params.weight, params.bias)
+    np.testing.assert_allclose(nearest.weight, params.weight, atol=1e-5)
 
 
 def test_descending_the_regulariser_reaches_the_constant_set():
@@ -89,3 +161,8 @@ def test_descending_the_regulariser_reaches_the_constant_set():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"regularizer must be one of .*uniform.*got 'acti2'"):
         regularizer("acti2")
+
+
+def test_turns_are_counted_from_one():
+    with pytest.raises(ValueError, match="every must be >= 1; got 0"):
+        regularizer("acti", every=0)

@@ -89,10 +89,10 @@ def test_the_regulariser_acts_from_its_delay_on_and_nothing_recompiles():
     model, params = network(False)
     traces = 0
 
-    def counted(tree):
+    def counted(tree, step):
         nonlocal traces
         traces += 1
-        return regularizer("exact")(tree)
+        return regularizer("exact")(tree, step)
 
     optimizer = optimizer_for(real=optax.sgd(0.1))
     step = jax.jit(make_step(partial(apply_layers, model.architecture), optimizer, mse, counted))
@@ -108,8 +108,34 @@ def test_the_regulariser_acts_from_its_delay_on_and_nothing_recompiles():
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_any_callable_on_the_tree_is_a_regulariser():
-    def largest(tree):
+def test_the_coefficient_may_be_a_schedule_and_the_regulariser_knows_the_step():
+    model, params = network(False)
+    optimizer = optimizer_for(real=optax.sgd(0.0))
+    apply = partial(apply_layers, model.architecture)
+    step = jax.jit(
+        lambda state, batch: make_step(apply, optimizer, mse, lambda tree, step: step)(
+            state, batch, optax.linear_schedule(0.0, 3.0, 3), 1
+        )
+    )
+    state, batch = init_state(params, optimizer), sample(jax.random.key(5))
+    data = mse(model.apply({"params": params}, batch[0]), batch[1])
+    for expected in (0, 1 * 1, 2 * 2, 3 * 3, 3 * 4):
+        state, value = step(state, batch)
+        np.testing.assert_allclose(value, data + expected, rtol=1e-5)
+
+
+def test_fit_takes_acti_in_turns_with_a_schedule():
+    _, result = train(
+        False,
+        regularizer=regularizer("acti", every=2),
+        coefficient=optax.linear_schedule(0.0, 0.1, 30),
+        delay=20,
+    )
+    assert np.isfinite([row["loss"] for row in result.history]).all()
+
+
+def test_any_function_of_the_tree_and_the_step_is_a_regulariser():
+    def largest(tree, step):
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
 
     _, with_it = train(False, steps=20, regularizer=largest, coefficient=1.0)

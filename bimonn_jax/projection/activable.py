@@ -27,7 +27,7 @@ from bimonn_jax.projection.duality import (
     refine,
     solve,
 )
-from bimonn_jax.projection.sorted_weights import SortedWeights, between, sort_weights
+from bimonn_jax.projection.sorted_weights import SortedWeights, between, first_of, sort_weights
 
 EROSIONS = ("dual", "euclidean")
 
@@ -44,14 +44,16 @@ class Projected:
       bias: B', float.
       footprint: S, bool (n, neurons...), never empty.
       is_erosion: bool; the operator.
-      squared_distance: float; |W' - W|^2 + (B' - B)^2, for "dual" erosions with the thresholds
-        sum W - B that the paper compares instead of the biases.
+      shift: float; B' - B, for "dual" erosions of the thresholds sum W - B that the paper compares
+        instead of the biases.
+      squared_distance: float; |W' - W|^2 + shift^2.
     """
 
     weight: jax.Array
     bias: jax.Array
     footprint: jax.Array
     is_erosion: jax.Array
+    shift: jax.Array
     squared_distance: jax.Array
 
 
@@ -133,31 +135,25 @@ def _search(
     return best, is_new
 
 
-def _first_of(W: jax.Array, values: jax.Array, j: jax.Array) -> jax.Array:
-    """The j largest weights as a footprint (n,); of equal ones the first."""
-    last = values[j - 1]
-    is_above, is_tied = last < W, last == W
-    return is_above | (is_tied & (jnp.cumsum(is_tied) <= j - jnp.sum(is_above)))
-
-
 def _neuron(
     weights: SortedWeights, W: jax.Array, B: DoubleWord, form: Form, best: _Best
 ) -> tuple[jax.Array, DoubleWord, jax.Array, jax.Array]:
-    """(w, b, S, c = b - B) of the optimum that ``best`` names; b is what the form calls so."""
+    """(w, b, S, b - B) of the optimum that ``best`` names; b is what the form calls so."""
     j, theta, lam = best.j, best.theta, best.lam
     mu = raised(weights, j, theta)[0]
-    c = mu - lam
     up, down = (mu, lam) if form.is_total else (lam, mu)
+    shift = up - down
     negative = jnp.minimum(W + rounded(down), 0) if form.signed else 0
     outside = jnp.where(W > 0, jnp.maximum(W - rounded(up), 0), negative)
-    shift = c if form.is_total else double_word(jnp.zeros_like(mu.high))
-    level = rounded(theta - shift)
-    inside = jnp.where(rounded(theta) < W, jnp.maximum(W - rounded(shift), level), level)
-    footprint = _first_of(W, weights.values, j)
-    b = B + c if form.is_total else theta
+    # The bias of an erosion pulls the weights of S along.
+    pull = shift if form.is_total else double_word(jnp.zeros_like(mu.high))
+    level = rounded(theta - pull)
+    inside = jnp.where(rounded(theta) < W, jnp.maximum(W - rounded(pull), level), level)
+    footprint = first_of(W, weights.values, j)
+    b = B + shift if form.is_total else theta
     if form.signed and not form.is_total:
         b = b - deficit(weights, j, mu)[0]
-    return jnp.where(footprint, inside, outside), b, footprint, rounded(c)
+    return jnp.where(footprint, inside, outside), b, footprint, rounded(shift)
 
 
 def _total(weights: SortedWeights, form: Form, best: _Best) -> DoubleWord:
@@ -170,11 +166,11 @@ def _total(weights: SortedWeights, form: Form, best: _Best) -> DoubleWord:
 def _project_one(
     W: jax.Array, B: jax.Array, *, signed: bool, erosion: str
 ) -> tuple[jax.Array, ...]:
-    """(W', B', S, is_erosion, squared distance) of one neuron of weights (n,)."""
+    """The fields of a `Projected` for one neuron of weights (n,)."""
     weights, bias = sort_weights(W), double_word(B)
     one = _dual if erosion == "dual" else _euclidean
     w, b, S, is_erosion, c = one(weights, W, bias, Form(signed), _nothing(W.dtype))
-    return w, rounded(b), S, is_erosion, jnp.vdot(w - W, w - W) + c * c
+    return w, rounded(b), S, is_erosion, c, jnp.vdot(w - W, w - W) + c * c
 
 
 def _nothing(dtype: jnp.dtype) -> _Best:
@@ -259,7 +255,7 @@ def project(
             blocks,
             mesh=sharding.mesh,
             in_specs=(of_weights, of_neurons),
-            out_specs=Projected(flat, of_neurons, flat, of_neurons, of_neurons),
+            out_specs=Projected(flat, of_neurons, flat, of_neurons, of_neurons, of_neurons),
             check_vma=False,
         )
     return blocks(weight, bias)

@@ -144,8 +144,10 @@ def project_qp(
             for S in super_level_sets(w):
                 found = programs[form].solve(w, compared, S)
                 if best is None or found.squared_distance < best[-1]:
-                    moved = found.weight.sum() - found.threshold if is_dual else found.threshold
-                    best = found.weight, moved, S, is_erosion, found.squared_distance
+                    threshold = found.threshold
+                    moved = found.weight.sum() - threshold if is_dual else threshold
+                    shift = threshold - compared
+                    best = found.weight, moved, S, is_erosion, shift, found.squared_distance
         columns.append(best)
     fields = (np.stack(field, axis=-1) for field in zip(*columns, strict=True))
     return Projected(*(jnp.asarray(f, jnp.bool_ if f.dtype == bool else dtype) for f in fields))

@@ -50,16 +50,29 @@ def between(prefix: Number, start: jax.Array, end: jax.Array) -> Number:
 
 def sort_weights(W: jax.Array) -> SortedWeights:
     """Sorts the weights W (n,) of one neuron and sums them up, in O(n log n)."""
-    values = _sort_descending(W)
+    values = sort_descending(W)
     words = double_word(values)
     return SortedWeights(values, cumulative_sum(words), cumulative_sum(words * words))
 
 
-def _sort_descending(W: jax.Array) -> jax.Array:
-    """Sorts floats by their bits: integers compare without NaN rules, 3 to 4 times as fast."""
-    integer = jnp.int32 if W.dtype.itemsize == 4 else jnp.int64
+def sort_descending(W: jax.Array) -> jax.Array:
+    """Sorts floats (n,) by their bits: integers compare without NaN rules, 3 to 4 times as fast."""
+    integer = jnp.dtype(f"int{8 * W.dtype.itemsize}")
     # Two's complement orders positive floats by their bits and negative ones in reverse.
     flip = jnp.asarray(jnp.iinfo(integer).max, integer)
     keys = jax.lax.bitcast_convert_type(-W, integer)
     keys = jax.lax.sort(jnp.where(keys < 0, keys ^ flip, keys), is_stable=False)
     return -jax.lax.bitcast_convert_type(jnp.where(keys < 0, keys ^ flip, keys), W.dtype)
+
+
+def first_of(W: jax.Array, values: jax.Array, j: jax.Array) -> jax.Array:
+    """The j largest weights of W (n,) as a footprint, bool (n,); of equal ones the first.
+
+    Args:
+      W: float (n,).
+      values: W in descending order.
+      j: int (), 1 <= j <= n.
+    """
+    last = values[j - 1]
+    is_above, is_tied = last < W, last == W
+    return is_above | (is_tied & (jnp.cumsum(is_tied) <= j - jnp.sum(is_above)))
