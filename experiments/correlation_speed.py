@@ -6,8 +6,6 @@ Prints milliseconds (median of the runs) for a batch of 32 images of 44 x 44 and
 XLA's grouped convolution, a sum of shifted images differentiated by JAX, and `correlate`.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import reduce
 
@@ -18,6 +16,7 @@ from jax import lax
 
 from bimonn_jax.correlation import correlate
 from bimonn_jax.windows import shifted_views
+from experiments.timing import median_seconds
 
 RUNS = flags.DEFINE_integer("runs", 9, "Timed runs of each.", lower_bound=1)
 
@@ -48,13 +47,7 @@ def shifted(images: jax.Array, kernels: jax.Array) -> jax.Array:
 def milliseconds(correlation: Correlation, images: jax.Array, kernels: jax.Array) -> float:
     """Median time of both gradients of a nonlinear function of the output."""
     gradients = jax.jit(jax.grad(lambda x, w: jnp.sum(jnp.tanh(correlation(x, w))), argnums=(0, 1)))
-    jax.block_until_ready(gradients(images, kernels))
-    seconds = []
-    for _ in range(RUNS.value):
-        started = time.perf_counter()
-        jax.block_until_ready(gradients(images, kernels))
-        seconds.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(seconds)
+    return 1e3 * median_seconds(gradients, images, kernels, runs=RUNS.value)
 
 
 def main(argv: list[str]) -> None:

@@ -51,6 +51,33 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     assert "holds metrics.json already: pass --overwrite" in again.stderr
 
 
+def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
+    done = run(
+        "projection_scaling", "--inputs=8,16", "--neurons=20", "--programs=3", "--exhaustive=4",
+        "--compared=3", "--runs=1", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "projection.json").read_text())
+    assert [(row["n"], row["method"]) for row in written["rows"]] == [
+        (n, method) for n in (8, 16) for method in ("qp", "activable")
+    ]
+    for row in written["rows"]:
+        assert row["extrapolated"] == (row["method"] == "qp")
+        assert row["seconds"] * row["ratio_to_qp"] == pytest.approx(
+            next(r["seconds"] for r in written["rows"] if r["n"] == row["n"])
+        )
+    assert all(row["relative_difference"] < 1e-4 for row in written["agreement"])
+    assert written["agreement"][0]["same_footprint"] == 3
+    assert (tmp_path / "projection.png").stat().st_size > 1000
+
+
+def test_regularizer_cost_prints_both_tables():
+    done = run("regularizer_cost", "--small", "--runs=1", "--steps=2")
+    assert done.returncode == 0, done.stderr
+    assert "acti, no turns" in done.stdout
+    assert "every 32 steps" in done.stdout
+
+
 def test_operators_writes_its_table(tmp_path):
     done = run(
         "operators", "--operators=erosion,white_tophat", "--footprints=cross", "--size=3",

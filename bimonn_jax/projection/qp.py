@@ -35,15 +35,18 @@ class Solution:
 class FootprintProgram:
     """The nearest activable neuron with a given footprint, built once for neurons of n inputs."""
 
-    def __init__(self, n: int, form: Form, *, tolerance: float = TOLERANCE):
+    def __init__(
+        self, n: int, form: Form, *, tolerance: float = TOLERANCE, iterations: int = 200_000
+    ):
         """Builds the program with W, B and S as parameters.
 
         Args:
           n: inputs of a neuron.
           form: which activable set.
           tolerance: OSQP's absolute and relative one.
+          iterations: how many OSQP may take.
         """
-        self._tolerance = tolerance
+        self._tolerance, self._iterations = tolerance, iterations
         self._W, self._B = cp.Parameter(n), cp.Parameter()
         self._inside = cp.Parameter(n, nonneg=True)
         self._outside = cp.Parameter(n, nonneg=True)
@@ -80,7 +83,7 @@ class FootprintProgram:
                     solver=cp.OSQP,
                     eps_abs=self._tolerance,
                     eps_rel=self._tolerance,
-                    max_iter=200_000,
+                    max_iter=self._iterations,
                     polishing=True,
                     warm_starting=True,
                 )
