@@ -75,10 +75,7 @@ def step_times(hidden: int) -> dict[str, float]:
     seconds: dict[str, list[float]] = {}
     state = init_state(params, optimizer)
     for name, chosen in choices.items():
-        step = make_step(
-            lambda p, x: model.apply({"params": p}, x), optimizer, cross_entropy, chosen
-        )
-        steps[name] = jax.jit(step)
+        steps[name] = jax.jit(make_step(apply, optimizer, cross_entropy, chosen))
         jax.block_until_ready(steps[name](state, data, 0.01, 0))
         seconds[name] = []
     for _ in range(RUNS.value):
