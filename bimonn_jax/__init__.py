@@ -10,7 +10,19 @@ from bimonn_jax.architecture import Architecture, Layer, apply_layers
 from bimonn_jax.binarization import LayerReport, binarize, binarize_with_report
 from bimonn_jax.certificate import Certificate, LayerCertificate, certify
 from bimonn_jax.initializers import NeuronConfig
-from bimonn_jax.layers import LUI, BiSE, BiSEL, Complement, DenseLUI, Flatten, LevelSets, RealHead
+from bimonn_jax.layers import (
+    LUI,
+    BiSE,
+    BiSEL,
+    Complement,
+    DenseLUI,
+    Flatten,
+    HitOrMiss,
+    LevelSets,
+    PopcountHead,
+    RealHead,
+    TernaryHead,
+)
 from bimonn_jax.models import BiMoNN, DenseBiMoNN, Sequential
 from bimonn_jax.params import BiSEParams, BooleanBiSE, embed, map_neurons
 
@@ -27,13 +39,16 @@ __all__ = [
     "DenseBiMoNN",
     "DenseLUI",
     "Flatten",
+    "HitOrMiss",
     "Layer",
     "LayerCertificate",
     "LayerReport",
     "LevelSets",
     "NeuronConfig",
+    "PopcountHead",
     "RealHead",
     "Sequential",
+    "TernaryHead",
     "apply_layers",
     "binarize",
     "binarize_with_report",

@@ -13,8 +13,9 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 
+from bimonn_jax.heads import popcount_scores, ternary_scores
 from bimonn_jax.morphology import level_sets
-from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
+from bimonn_jax.params import apply_aligned, apply_conv, apply_dense, apply_hit_or_miss
 from bimonn_jax.windows import Border, Padding, pad_widths
 
 
@@ -43,6 +44,18 @@ def _lui(params: Mapping, x: jax.Array) -> jax.Array:
     return apply_dense(params["lui"], x)
 
 
+def _hit_or_miss(params: Mapping, x: jax.Array) -> jax.Array:
+    return apply_hit_or_miss(params["lui"], x)
+
+
+def _ternary(params: Mapping, x: jax.Array) -> jax.Array:
+    return ternary_scores(params["head"], x)
+
+
+def _popcount(params: Mapping, x: jax.Array, *, classes: int) -> jax.Array:
+    return popcount_scores(x, classes)
+
+
 def _dense(params: Mapping, x: jax.Array) -> jax.Array:
     features = x.astype(params["kernel"].dtype)
     return features @ params["kernel"] + params["bias"]
@@ -69,7 +82,10 @@ LAYERS: dict[str, Callable[..., jax.Array]] = {
     "lui": _lui,
     "bisel": _bisel,
     "dense_lui": _lui,
+    "hit_or_miss": _hit_or_miss,
     "dense": _dense,
+    "ternary": _ternary,
+    "popcount": _popcount,
     "complement": _complement,
     "level_sets": _level_sets,
     "flatten": _flatten,
@@ -82,7 +98,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "lui": ("lui",),
     "bisel": ("bise", "lui"),
     "dense_lui": ("lui",),
+    "hit_or_miss": ("lui",),
     "dense": ("kernel", "bias"),
+    "ternary": ("head",),
 }
 
 
@@ -92,9 +110,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
         pad_widths((1, 1), options["padding"])
     if "border" in options and options["border"] not in get_args(Border):
         raise ValueError(f"border must be one of {get_args(Border)}; got {options['border']!r}")
-    rank = options.get("rank", 1)
-    if not isinstance(rank, int) or rank < 1:
-        raise ValueError(f"rank must be an int >= 1; got {rank!r}")
+    for name in ("rank", "classes"):
+        value = options.get(name, 1)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an int >= 1; got {value!r}")
     if "thresholds" in options:
         values = options["thresholds"]
         if not isinstance(values, list | tuple) or not _are_numbers(values):

@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 
 from bimonn_jax.activation import Activation, activation
+from bimonn_jax.heads import binarize_heads
 from bimonn_jax.params import (
     BiSEParams,
     BooleanBiSE,
@@ -141,7 +142,8 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
         weights).
 
     Returns:
-      The same tree with `BooleanBiSE` in place of `BiSEParams`.
+      The same tree with `BooleanBiSE` in place of `BiSEParams`, and a ternary head's weights in
+      place of its latents.
 
     Raises:
       ValueError: for an unknown method, "qp" under a trace, or (outside of a trace) parameters
@@ -154,8 +156,10 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
     Array([ True,  True, False], dtype=bool)
     """
     check_finite(params)
-    return map_neurons(
-        lambda n: binarize_neurons(n, method=method) if isinstance(n, BiSEParams) else n, params
+    return binarize_heads(
+        map_neurons(
+            lambda n: binarize_neurons(n, method=method) if isinstance(n, BiSEParams) else n, params
+        )
     )
 
 
@@ -214,4 +218,4 @@ def binarize_with_report(
         reports.append(LayerReport(path, *(np.asarray(f) for f in fields)))
         return boolean
 
-    return map_neurons(binarized, params), tuple(reports)
+    return binarize_heads(map_neurons(binarized, params)), tuple(reports)

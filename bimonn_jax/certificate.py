@@ -320,8 +320,18 @@ class _Walk:
     def flatten(self, layer: Layer) -> None:
         self.is_flat = True
 
+    def hit_or_miss(self, layer: Layer) -> None:
+        self.complement(layer)
+        self.lui(layer)
+
     def dense(self, layer: Layer) -> None:
-        self.head = layer.name or "dense"
+        self.head = layer.name or layer.kind
+
+    def votes(self, layer: Layer) -> None:
+        # Whole numbers: the same scores wherever the features are exactly 0 or 1.
+        are_binary = [np.all(z.v1 == 0) and np.all(z.v2 == 1) for z in self.zones.values()]
+        if not all(are_binary):
+            self.head = layer.name or layer.kind
 
 
 _WALKS: dict[str, Callable[[_Walk, Layer], None]] = {
@@ -332,7 +342,10 @@ _WALKS: dict[str, Callable[[_Walk, Layer], None]] = {
     "complement": _Walk.complement,
     "level_sets": _Walk.level_sets,
     "flatten": _Walk.flatten,
+    "hit_or_miss": _Walk.hit_or_miss,
     "dense": _Walk.dense,
+    "ternary": _Walk.votes,
+    "popcount": _Walk.votes,
 }
 
 

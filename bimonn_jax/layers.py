@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.architecture import LAYERS, Layer
+from bimonn_jax.heads import TernaryLatents
 from bimonn_jax.initializers import NeuronConfig, init_neurons
 from bimonn_jax.params import Neurons
 from bimonn_jax.windows import Border, Padding
@@ -131,6 +132,25 @@ class DenseLUI(LUI):
         return Layer("dense_lui", name)
 
 
+class HitOrMiss(LUI):
+    """Dense neurons over the input and its complement, (..., n) -> (..., features).
+
+    With erosions, each is a hit-or-miss transform: 2 n weights, for inputs that must be 1 and
+    inputs that must be 0. Computes what `Complement` and `DenseLUI` would, in half of the time.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        x = _check_features(self, x)
+        lui = self.neurons("lui", (2 * x.shape[-1], self.features), 1, self.config)
+        return LAYERS["hit_or_miss"]({"lui": lui}, x)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("hit_or_miss", name)
+
+
 class BiSEL(_NeuronLayer):
     """BiSE layer: a BiSE neuron for every (input, output) pair, then a union or intersection.
 
@@ -236,3 +256,46 @@ class RealHead(nn.Module):
     def describe(self, name: str = "") -> Layer:
         """This layer as an entry of an architecture."""
         return Layer("dense", name)
+
+
+class TernaryHead(nn.Module):
+    """A classification layer with weights in {-1, 0, 1}, also while it is trained.
+
+    Attributes:
+      features: classes.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer: scores (..., classes)."""
+        x = _check_features(self, x)
+
+        def init(key: jax.Array, shape: tuple[int, int]) -> TernaryLatents:
+            return TernaryLatents(0.3 * jax.random.normal(key, shape))
+
+        head = self.param("head", init, (x.shape[-1], self.features))
+        return LAYERS["ternary"]({"head": head}, x)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("ternary", name)
+
+
+class PopcountHead(nn.Module):
+    """Counts the set bits of a group of features per class, half of each group voting against.
+
+    Attributes:
+      features: classes.
+    """
+
+    features: int
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer: scores (..., classes)."""
+        return LAYERS["popcount"]({}, _check_features(self, x), classes=self.features)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        return Layer("popcount", "", {"classes": self.features})

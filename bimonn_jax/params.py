@@ -280,6 +280,38 @@ def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
     return jnp.where(neurons.is_erosion, counts == full, counts > 0) ^ neurons.complement
 
 
+def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:
+    """`apply_dense` on [x, 1 - x], which is not formed: half of the products.
+
+    An erosion there is the hit-or-miss transform: some inputs must be 1, some must be 0.
+
+    Args:
+      neurons: weights (2 n, M): of x, then of 1 - x.
+      x: (..., n); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
+
+    Returns:
+      (..., M); bool for `BooleanBiSE`, else the dtype of the weights.
+
+    Raises:
+      ValueError: if the inputs are not n, or the dtype is wrong.
+    """
+    x = jnp.asarray(x)
+    check_neurons(neurons, weight_rank=2)
+    rows = _weights_of(neurons).shape[0]
+    if rows % 2:
+        raise ValueError(f"hit-or-miss neurons need an even number of weights; got {rows}")
+    n = rows // 2
+    _check_trailing(x, (n,), "inputs")
+    if isinstance(neurons, BiSEParams):
+        W, B, p = real_parameters(neurons)
+        hits = jnp.matmul(_real_input(neurons, x), W[:n] - W[n:], precision="highest")
+        return _fire(neurons, hits + jnp.sum(W[n:], axis=0), B, p)
+    S = neurons.footprint.astype(jnp.float32)
+    counts = _boolean_input(x).astype(jnp.float32) @ (S[:n] - S[n:]) + jnp.sum(S[n:], axis=0)
+    full = jnp.sum(neurons.footprint, axis=0)
+    return jnp.where(neurons.is_erosion, counts == full, counts > 0) ^ neurons.complement
+
+
 def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
     """Neuron m reads column m of its input: the unions and intersections inside a BiSEL.
 

@@ -20,11 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.architecture import Architecture, apply_layers, from_json, to_json
+from bimonn_jax.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.params import BiSEParams, BooleanBiSE
 
 FORMAT = "bimonn_jax boolean network"
 VERSION = 1
-_FIELDS = ("footprint", "is_erosion", "complement")
+# The nodes of a boolean tree that are not dictionaries, by their fields.
+_NODES: dict[tuple[str, ...], type] = {
+    ("complement", "footprint", "is_erosion"): BooleanBiSE,
+    ("negative", "positive"): TernaryWeights,
+}
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,16 @@ class BooleanNetwork:
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Arrays by path, "layers_0/bise/footprint"."""
-    if isinstance(tree, BiSEParams):
+    if isinstance(tree, BiSEParams | TernaryLatents):
         raise TypeError(f"{prefix} is real-valued: binarize the parameters before saving them")
-    if isinstance(tree, BooleanBiSE):
-        tree = {name: getattr(tree, name) for name in _FIELDS}
+    for fields, node in _NODES.items():
+        if isinstance(tree, node):
+            tree = {name: getattr(tree, name) for name in fields}
     if not isinstance(tree, Mapping):
         return {prefix: np.asarray(tree)}
     flat: dict[str, Any] = {}
-    for name, node in tree.items():
-        flat.update(_flatten(node, f"{prefix}/{name}" if prefix else str(name)))
+    for name, child in tree.items():
+        flat.update(_flatten(child, f"{prefix}/{name}" if prefix else str(name)))
     return flat
 
 
@@ -93,8 +99,9 @@ def _unflatten(arrays: Mapping[str, np.ndarray]) -> Any:
     def rebuild(node: Any) -> Any:
         if not isinstance(node, dict):
             return node
-        if set(node) == set(_FIELDS):
-            return BooleanBiSE(**node)
+        kind = _NODES.get(tuple(sorted(node)))
+        if kind is not None:
+            return kind(**node)
         return {name: rebuild(child) for name, child in node.items()}
 
     return rebuild(tree)

@@ -1,0 +1,197 @@
+"""Image-classification sets: prepared TensorFlow Datasets, plain IDX files, or embedded digits.
+
+All are read into host memory as NumPy arrays; TensorFlow is needed only where a set has still to be
+prepared.
+"""
+
+import gzip
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+# TensorFlow Datasets' own default.
+_DEFAULT_DIR = "~/tensorflow_datasets"
+
+
+@dataclass(frozen=True)
+class ImageClassification:
+    """Images and their classes.
+
+    Attributes:
+      name: what it is, as results should call it.
+      train_images: uint8 (N, H, W, C).
+      train_labels: int32 (N,), from 0.
+      test_images: uint8 (M, H, W, C).
+      test_labels: int32 (M,).
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self.train_labels.max()) + 1
+
+
+def data_folder(data_dir: str | Path | None = None) -> Path:
+    """Where prepared sets lie: ``data_dir``, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _DEFAULT_DIR).expanduser()
+
+
+def load_tfds(name: str, *, data_dir: str | Path | None = None) -> ImageClassification:
+    """Reads a TensorFlow Datasets set; one that is not there is downloaded and prepared.
+
+    Args:
+      name: "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100", or any other set
+        with the splits train and test and the features image and label.
+      data_dir: see `data_folder`.
+
+    Raises:
+      ImportError: if tensorflow_datasets is missing, or the set has to be prepared and TensorFlow
+        is missing.
+      ValueError: if it is no such set.
+      OSError: if it cannot be downloaded.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            "tensorflow_datasets is not installed: pip install 'bimonn-jax[datasets]'"
+        ) from error
+    folder = data_folder(data_dir)
+    is_prepared = any((folder / name).glob("**/dataset_info.json"))
+    try:
+        splits = [
+            tfds.data_source(name, split=split, data_dir=folder, download=not is_prepared)
+            for split in ("train", "test")
+        ]
+    except ImportError as error:
+        raise ImportError(
+            f"{name} is not prepared in {folder}, and preparing it needs TensorFlow ({error}): pip "
+            "install 'bimonn-jax[prepare]', or give the folder of a prepared set (--data_dir or "
+            "TFDS_DATA_DIR)"
+        ) from error
+    except (tfds.core.DatasetNotFoundError, NotImplementedError, AssertionError) as error:
+        raise ValueError(f"{name} cannot be read from {folder}: {error}") from error
+    arrays = []
+    for split in splits:
+        if not {"image", "label"} <= set(split.dataset_info.features):
+            raise ValueError(f"{name} has no features image and label: it is no classification set")
+        arrays.append(np.stack([example["image"] for example in split]))
+        arrays.append(np.asarray([example["label"] for example in split], np.int32))
+    return ImageClassification(name, *arrays)
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        data = file.read()
+    if len(data) < 4 or data[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} is not an IDX file of bytes: it starts with {data[:4]!r}")
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise ValueError(f"{path} is cut off within its header")
+    shape = struct.unpack(f">{data[3]}I", data[4:start])
+    if len(data) - start != np.prod(shape, dtype=np.int64):
+        raise ValueError(
+            f"{path} should hold {shape} bytes of values, but holds {len(data) - start}: download "
+            "it again"
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def load_idx(folder: str | Path) -> ImageClassification:
+    """Reads the four IDX files of MNIST and its relatives, compressed (.gz) or not.
+
+    Args:
+      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+        t10k-labels-idx1-ubyte.
+
+    Raises:
+      FileNotFoundError: if one is missing.
+      ValueError: if one is damaged, or images and labels do not match.
+    """
+    folder = Path(folder).expanduser()
+    arrays = []
+    for split in ("train", "t10k"):
+        pair = []
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+            plain = folder / f"{split}-{kind}"
+            path = plain if plain.exists() else folder / f"{plain.name}.gz"
+            if not path.exists():
+                raise FileNotFoundError(f"{folder} holds neither {plain.name} nor {path.name}")
+            pair.append(_read_idx(path))
+        images, labels = pair
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"{folder}: {split} images have shape {images.shape} and labels {labels.shape}; "
+                "(N, H, W) and (N,) were expected"
+            )
+        arrays += [images[..., None], labels.astype(np.int32)]
+    return ImageClassification(folder.name, *arrays)
+
+
+def load_digits() -> ImageClassification:
+    """The 1,797 digits of 8 x 8 that scikit-learn ships; every fifth is for testing.
+
+    Raises:
+      ImportError: if scikit-learn is missing.
+    """
+    try:
+        from sklearn.datasets import load_digits as load
+    except ImportError as error:
+        raise ImportError(
+            "scikit-learn is not installed: pip install 'bimonn-jax[datasets]'"
+        ) from error
+    digits = load()
+    images = (digits.images[..., None] * (255 / 16)).astype(np.uint8)
+    labels = digits.target.astype(np.int32)
+    is_test = np.arange(len(labels)) % 5 == 4
+    return ImageClassification(
+        "digits (8 x 8, embedded)",
+        images[~is_test],
+        labels[~is_test],
+        images[is_test],
+        labels[is_test],
+    )
+
+
+def choose_thresholds(images: np.ndarray, count: int) -> tuple[tuple[float, ...], ...]:
+    """Level-set thresholds of each channel, chosen from the training images.
+
+    The quantiles 1 / (q + 1), ..., q / (q + 1) of its values; where these coincide, as in drawings
+    that are mostly background, q values evenly between the extremes.
+
+    Args:
+      images: uint8 (N, H, W, C).
+      count: q >= 1 thresholds per channel.
+
+    Returns:
+      C rows of q increasing values in (0, 255].
+
+    Raises:
+      ValueError: if ``count`` is not positive or a channel is constant.
+
+    >>> choose_thresholds(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3)
+    ((63.75, 127.5, 191.25),)
+    """
+    if count < 1:
+        raise ValueError(f"count must be >= 1; got {count}")
+    rows = []
+    for channel in np.moveaxis(images, -1, 0):
+        low, high = int(channel.min()), int(channel.max())
+        if low == high:
+            raise ValueError(f"a channel is {low} everywhere: it has no level sets")
+        shares = np.arange(1, count + 1) / (count + 1)
+        values = np.quantile(channel, shares)
+        if np.any(np.diff([low, *values]) <= 0):
+            values = low + shares * (high - low)
+        rows.append(tuple(float(v) for v in values))
+    return tuple(rows)

@@ -1,0 +1,271 @@
+"""Trains a classifier of binarised images, binarises it, and tests the boolean network.
+
+    python -m experiments.mnist --data_dir=... --out_dir=out/mnist
+
+``--recipe=boolean`` (default) is boolean in every forward pass; ``--recipe=paper`` is the paper's
+relaxed network with a real head, binarised by every projection. Both are compared with a plain
+network of the same size, trained in the same run. Validation chooses the parameters; the test set
+is looked at once, by the boolean network that was read back from its file.
+
+Writes ``metrics.json``, ``history.json``, ``network.npz``, and ``curves.png``. Without --data_dir,
+TFDS_DATA_DIR or a set in ~/tensorflow_datasets, and without TensorFlow to prepare one, it takes the
+8 x 8 digits of scikit-learn, and every output says so.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from absl import app, flags
+
+from bimonn_jax import NeuronConfig, binarize, certify
+from bimonn_jax.architecture import Architecture, apply_layers
+from bimonn_jax.binarization import METHODS
+from bimonn_jax.classifiers import (
+    HEADS,
+    Head,
+    batches,
+    boolean_classifier,
+    cross_entropy,
+    error_percent,
+    relaxed_classifier,
+    start_from_images,
+    to_bits,
+)
+from bimonn_jax.data.classification import (
+    ImageClassification,
+    choose_thresholds,
+    load_digits,
+    load_idx,
+    load_tfds,
+)
+from bimonn_jax.evaluation import activated_share, live_neurons
+from bimonn_jax.regularization import NAMES, regularizer
+from bimonn_jax.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.training import fit, optimizer_for, warmup_cosine
+from experiments.dense_baseline import train_baseline
+from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
+
+DATASET = flags.DEFINE_string("dataset", "", "TFDS set; mnist or else the digits by default.")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Of prepared sets; TFDS_DATA_DIR by default.")
+IDX_DIR = flags.DEFINE_string("idx_dir", "", "Folder of four IDX files, in place of --dataset.")
+RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "What to train.")
+HEAD = flags.DEFINE_enum("head", "ternary", list(HEADS), "With --recipe=boolean.")
+FEATURES = flags.DEFINE_integer("features", 4000, "Hidden neurons.", lower_bound=1)
+LEVELS = flags.DEFINE_integer("level_sets", 1, "Thresholds per channel.", lower_bound=1)
+EPOCHS = flags.DEFINE_float("epochs", 20, "Passes over the training images.", lower_bound=0)
+BATCH = flags.DEFINE_integer("batch", 250, "Images per step.", lower_bound=1)
+SHIFT = flags.DEFINE_integer("shift", 1, "Augmentation with --recipe=boolean, pixels.")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", 3.0, "Of the sets, with --recipe=boolean.")
+HEAD_RATE = flags.DEFINE_float("head_rate", 5e-3, "Adam's, of all real parameters.")
+TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Scores are divided by it in the loss.")
+WEIGHTS = flags.DEFINE_enum(
+    "weights", "identity", ["identity", "positive", "dual"], "With --recipe=paper."
+)
+REGULARIZER = flags.DEFINE_enum("regularizer", "none", ["none", *NAMES], "With --recipe=paper.")
+COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of the regularizer.")
+RELATIVE = flags.DEFINE_bool("relative", False, "Regularise relative to |W|^2.")
+DELAY = flags.DEFINE_float("delay", 0.5, "Share of the steps before the regularizer acts.")
+EVALUATIONS = flags.DEFINE_integer("evaluations", 20, "During the training.", lower_bound=1)
+BASELINE_EPOCHS = flags.DEFINE_float("baseline_epochs", 5, "Of the plain network; 0 for none.")
+SEED = flags.DEFINE_integer("seed", 0, "Of everything random.")
+
+
+def load() -> ImageClassification:
+    """The data that the flags ask for."""
+    if IDX_DIR.value:
+        return load_idx(IDX_DIR.value)
+    if DATASET.value:
+        return load_tfds(DATASET.value, data_dir=DATA_DIR.value)
+    try:
+        return load_tfds("mnist", data_dir=DATA_DIR.value)
+    except (ImportError, OSError) as error:
+        print(f"WARNING: MNIST cannot be had ({error})\nWARNING: training on 8 x 8 digits instead")
+        return load_digits()
+
+
+def split(data: ImageClassification) -> tuple[tuple[jax.Array, jax.Array], ...]:
+    """Training and validation images and labels, on the device: a sixth at most is held out."""
+    order = np.random.default_rng(0).permutation(len(data.train_labels))
+    held_out = min(10_000, len(order) // 6)
+    parts = order[held_out:], order[:held_out]
+    return tuple(
+        (jnp.asarray(data.train_images[p]), jnp.asarray(data.train_labels[p])) for p in parts
+    )
+
+
+def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Array]) -> Any:
+    """The metrics of `fit`: accuracy as trained, as booleans, and the state of the neurons."""
+    images, labels = validation
+    is_paper = RECIPE.value == "paper"
+
+    def evaluate(params: Any) -> dict[str, jax.Array]:
+        boolean = binarize(params)
+        live = live_neurons(architecture, boolean, images[:1000])
+        error = error_percent(architecture, boolean, images, labels)
+        metrics = {"accuracy_boolean": 100 - error}
+        if is_paper:
+            metrics["accuracy_float"] = 100 - error_percent(architecture, params, images, labels)
+            metrics["activated_share"] = activated_share(params)
+        for name, is_live in live.items():
+            metrics[f"live_share_{name}"] = jnp.mean(is_live.astype(jnp.float32))
+        return metrics
+
+    return evaluate
+
+
+def build(data: ImageClassification, train: tuple[jax.Array, jax.Array], steps: int) -> Any:
+    """(Model, starting parameters, options of `fit`) of the recipe."""
+    thresholds = choose_thresholds(data.train_images, LEVELS.value)
+    key = jax.random.key(SEED.value)
+    if RECIPE.value == "boolean":
+        model = boolean_classifier(
+            thresholds, FEATURES.value, data.classes, head=cast(Head, HEAD.value)
+        )
+        sets = warmup_cosine(LEARNING_RATE.value, steps, warmup=600)
+        optimizer = optimizer_for(
+            real=optax.adam(HEAD_RATE.value), latent=optax.sgd(sets, momentum=0.9)
+        )
+        params = start_from_images(key, model, *train)
+        return model, params, {"optimizer": optimizer, "score": "accuracy_boolean"}
+    bits = apply_layers(
+        boolean_classifier(thresholds, 1, 1).architecture[:2], {}, train[0][:10_000]
+    )
+    config = NeuronConfig(
+        WEIGHTS.value,
+        "identity" if WEIGHTS.value == "identity" else "projected",
+        input_mean=float(bits.mean()),
+    )
+    model = relaxed_classifier(thresholds, FEATURES.value, data.classes, config)
+    options: dict[str, Any] = {
+        "optimizer": optimizer_for(real=optax.adam(HEAD_RATE.value)),
+        "score": "accuracy_boolean" if REGULARIZER.value != "none" else "accuracy_float",
+    }
+    if REGULARIZER.value != "none":
+        options["regularizer"] = regularizer(REGULARIZER.value, relative=RELATIVE.value)
+        options |= {"coefficient": COEFFICIENT.value, "delay": int(DELAY.value * steps)}
+    return model, model.init(key, train[0][:1])["params"], options
+
+
+def stored_bits(network: BooleanNetwork) -> int:
+    """Bits of a network as it is stored: one per boolean, as many as it takes for other numbers."""
+    arrays = map(np.asarray, jax.tree.leaves(network.params))
+    return sum(a.size if a.dtype == bool else 8 * a.nbytes for a in arrays)
+
+
+def baseline_error(data: ImageClassification, train: tuple[jax.Array, jax.Array]) -> float | None:
+    """Test error of the plain network, on the same level sets and the same augmentation."""
+    if not BASELINE_EPOCHS.value:
+        return None
+    thresholds = choose_thresholds(data.train_images, LEVELS.value)
+    levels = to_bits(thresholds)
+    shift = SHIFT.value if RECIPE.value == "boolean" else 0
+    draw = batches(*train, BATCH.value, shift=shift)
+
+    def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        images, labels = draw(key)
+        return apply_layers(levels, {}, images), labels
+
+    steps = max(1, round(BASELINE_EPOCHS.value * len(train[1]) / BATCH.value))
+    key = jax.random.key(SEED.value)
+    scores = train_baseline(sample, FEATURES.value, data.classes, key=key, steps=steps)
+    bits = apply_layers(levels, {}, jnp.asarray(data.test_images))
+    return float(100 * jnp.mean(jnp.argmax(scores(bits), axis=-1) != data.test_labels))
+
+
+def plot(history: list[dict[str, float]], title: str, path: Path) -> None:
+    """Accuracy and shares of activated and live neurons over the steps."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    steps = [row["step"] for row in history]
+    for name in history[0]:
+        if name.startswith("accuracy"):
+            left.plot(steps, [100 - row[name] for row in history], label=name[9:])
+        elif "share" in name:
+            right.plot(steps, [row[name] for row in history], label=name)
+    left.set(xlabel="step", ylabel="validation error, %", yscale="log", title=title)
+    right.set(xlabel="step", ylabel="share of neurons", ylim=(0, 1.02))
+    left.legend()
+    right.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    folder = prepare(OUT_DIR.value, "metrics.json", overwrite=OVERWRITE.value)
+    data = load()
+    train, validation = split(data)
+    steps = max(1, round(EPOCHS.value * len(train[1]) / BATCH.value))
+    model, params, options = build(data, train, steps)
+    architecture = model.architecture
+    is_boolean = RECIPE.value == "boolean"
+    started = time.perf_counter()
+    result = fit(
+        lambda p, x: apply_layers(architecture, p, x),
+        params,
+        batches(*train, BATCH.value, shift=SHIFT.value if is_boolean else 0),
+        evaluation(architecture, validation),
+        loss=cross_entropy(TEMPERATURE.value if is_boolean and HEAD.value != "real" else 1.0),
+        key=jax.random.key(SEED.value + 1),
+        steps=steps,
+        steps_per_evaluation=-(-steps // EVALUATIONS.value),
+        callback=progress(steps, data.name),
+        **options,
+    )
+    seconds = time.perf_counter() - started
+
+    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
+    by_method: dict[str, float] = {}
+    if not is_boolean:
+        # Every method but the slow one, compared on validation images; the best is tested.
+        for method in METHODS:
+            if method != "qp":
+                boolean = binarize(result.params, method=method)
+                by_method[method] = float(error_percent(architecture, boolean, *validation))
+    method = min(by_method, key=lambda name: by_method[name]) if by_method else METHODS[0]
+    boolean = binarize(result.params, method=method)
+    save_network(
+        folder / "network.npz",
+        architecture,
+        boolean,
+        metadata={"dataset": data.name, "seed": SEED.value},
+        overwrite=OVERWRITE.value,
+    )
+    network = load_network(folder / "network.npz")
+    certificate = certify(result.params, architecture)
+    metrics = {
+        "dataset": data.name,
+        "recipe": RECIPE.value,
+        "head": HEAD.value if is_boolean else "real",
+        "bits": stored_bits(network),
+        "file_bytes": (folder / "network.npz").stat().st_size,
+        "test_error_float": None
+        if is_boolean
+        else float(error_percent(architecture, result.params, *test)),
+        "test_error_boolean": float(error_percent(architecture, network.params, *test)),
+        "test_error_baseline": baseline_error(data, train),
+        "validation_error_by_method": by_method,
+        "method": None if is_boolean else method,
+        "exact": certificate.exact_float32,
+        "features": FEATURES.value,
+        "steps": int(result.state.step),
+        "train_seconds": seconds,
+        "seed": SEED.value,
+    }
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "history.json", result.history)
+    plot(result.history, data.name, folder / "curves.png")
+    for name, value in metrics.items():
+        print(f"{name}: {value}")
+    print(certificate)
+
+
+if __name__ == "__main__":
+    app.run(main)
