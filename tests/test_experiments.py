@@ -51,6 +51,32 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     assert "holds metrics.json already: pass --overwrite" in again.stderr
 
 
+@pytest.mark.parametrize("arguments", [
+    ["--recipe=boolean", "--head=popcount"],
+    ["--recipe=paper", "--regularizer=acti", "--weights=dual"],
+])  # fmt: skip
+def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    done = run(
+        "mnist", *arguments, "--features=40", "--epochs=0.1", "--baseline_epochs=0.1",
+        "--evaluations=1", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: training on 8 x 8 digits instead" in done.stdout
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(metrics) >= {
+        "dataset", "recipe", "head", "bits", "test_error_float", "test_error_boolean",
+        "test_error_baseline", "train_seconds", "seed",
+    }  # fmt: skip
+    assert "embedded" in metrics["dataset"]
+    assert (metrics["test_error_float"] is None) == ("--recipe=boolean" in arguments)
+    network = load_network(tmp_path / "network.npz")
+    assert network.metadata["dataset"] == metrics["dataset"]
+    assert network(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 1
+
+
 def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
     done = run(
         "projection_scaling", "--inputs=8,16", "--neurons=20", "--programs=3", "--exhaustive=4",

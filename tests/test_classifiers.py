@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bimonn_jax import NeuronConfig, binarize
+from bimonn_jax.architecture import apply_layers
+from bimonn_jax.classifiers import (
+    batches,
+    boolean_classifier,
+    cross_entropy,
+    error_percent,
+    in_chunks,
+    relaxed_classifier,
+    start_from_images,
+    to_bits,
+)
+from bimonn_jax.data.classification import choose_thresholds, load_digits
+from bimonn_jax.training import fit, optimizer_for
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits()
+
+
+def train_arrays(data):
+    return jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
+
+
+@pytest.mark.parametrize("head", ["real", "ternary", "popcount"])
+def test_transforms_start_as_parts_of_images_and_vote_for_their_class(digits, head):
+    images, labels = train_arrays(digits)
+    model = boolean_classifier(((100.0,),), 200, 10, head=head)
+    params = start_from_images(jax.random.key(0), model, images, labels)
+    boolean = binarize(params)
+    bits = apply_layers(to_bits(((100.0,),)), {}, images)
+    hits = apply_layers(model.architecture[:3], boolean, images)
+    S = np.asarray(boolean["layers_2"]["lui"].footprint)
+    assert 4 < S.sum(0).mean() < 12
+    assert not (S[:64] & S[64:]).any()
+    # Every transform hits the image that it comes from.
+    assert hits.any(axis=0).all()
+    assert bits.shape == (1438, 64)
+    if head != "real":
+        assert error_percent(model.architecture, boolean, images, labels) < 60
+
+
+def test_training_a_boolean_classifier_lowers_its_error(digits):
+    images, labels = train_arrays(digits)
+    model = boolean_classifier(choose_thresholds(digits.train_images, 1), 100, 10)
+    params = start_from_images(jax.random.key(0), model, images, labels)
+    architecture = model.architecture
+
+    def evaluate(params):
+        return {"accuracy": 100 - error_percent(architecture, binarize(params), images, labels)}
+
+    result = fit(
+        lambda p, x: apply_layers(architecture, p, x),
+        params,
+        batches(images, labels, 100),
+        evaluate,
+        loss=cross_entropy(4.0),
+        key=jax.random.key(1),
+        steps=100,
+        score="accuracy",
+        optimizer=optimizer_for(),
+    )
+    assert result.score > evaluate(params)["accuracy"] + 5
+
+
+def test_batches_are_images_shifted_by_at_most_so_much():
+    images = jnp.zeros((3, 5, 5, 1), jnp.uint8).at[:, 2, 2, 0].set(jnp.arange(1, 4, dtype="uint8"))
+    labels = jnp.arange(3)
+    x, y = batches(images, labels, 200, shift=1)(jax.random.key(0))
+    assert x.shape == (200, 5, 5, 1)
+    assert x.dtype == jnp.uint8
+    np.testing.assert_array_equal(x.sum(axis=(1, 2, 3)), y + 1)
+    rows, columns = np.nonzero(np.asarray(x[..., 0]))[1:]
+    assert set(rows) == set(columns) == {1, 2, 3}
+    assert len(set(zip(rows, columns, strict=True))) == 9
+    plain, _ = batches(images, labels, 50)(jax.random.key(0))
+    assert (plain[:, 2, 2, 0] > 0).all()
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 13])
+def test_chunks_change_nothing(count):
+    x = jnp.arange(count * 4.0).reshape(count, 2, 2)
+    np.testing.assert_array_equal(in_chunks(lambda x: x.sum(axis=1), x, chunk=6), x.sum(axis=1))
+
+
+def test_the_relaxed_classifier_is_the_papers():
+    model = relaxed_classifier(((0.5,),), 12, 10, NeuronConfig())
+    assert [layer.kind for layer in model.architecture] == [
+        "level_sets", "flatten", "dense_lui", "dense",
+    ]  # fmt: skip
+
+
+def test_cross_entropy_divides_scores_by_the_temperature():
+    scores, labels = jnp.array([[4.0, 0.0]]), jnp.array([0])
+    expected = np.log1p(np.exp(-1.0))
+    np.testing.assert_allclose(cross_entropy(4.0)(scores, labels), expected, rtol=1e-5)
