@@ -37,23 +37,15 @@ from bimonn_jax.classifiers import (
     start_from_images,
     to_bits,
 )
-from bimonn_jax.data.classification import (
-    ImageClassification,
-    choose_thresholds,
-    load_digits,
-    load_idx,
-    load_tfds,
-)
+from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.evaluation import activated_share, live_neurons
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
 from bimonn_jax.training import fit, optimizer_for, warmup_cosine
+from experiments.classification_flags import SEED, load, split
 from experiments.dense_baseline import train_baseline
 from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
 
-DATASET = flags.DEFINE_string("dataset", "", "TFDS set; mnist or else the digits by default.")
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Of prepared sets; TFDS_DATA_DIR by default.")
-IDX_DIR = flags.DEFINE_string("idx_dir", "", "Folder of four IDX files, in place of --dataset.")
 RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "What to train.")
 HEAD = flags.DEFINE_enum("head", "ternary", list(HEADS), "With --recipe=boolean.")
 FEATURES = flags.DEFINE_integer("features", 4000, "Hidden neurons.", lower_bound=1)
@@ -73,30 +65,6 @@ RELATIVE = flags.DEFINE_bool("relative", False, "Regularise relative to |W|^2.")
 DELAY = flags.DEFINE_float("delay", 0.5, "Share of the steps before the regularizer acts.")
 EVALUATIONS = flags.DEFINE_integer("evaluations", 20, "During the training.", lower_bound=1)
 BASELINE_EPOCHS = flags.DEFINE_float("baseline_epochs", 5, "Of the plain network; 0 for none.")
-SEED = flags.DEFINE_integer("seed", 0, "Of everything random.")
-
-
-def load() -> ImageClassification:
-    """The data that the flags ask for."""
-    if IDX_DIR.value:
-        return load_idx(IDX_DIR.value)
-    if DATASET.value:
-        return load_tfds(DATASET.value, data_dir=DATA_DIR.value)
-    try:
-        return load_tfds("mnist", data_dir=DATA_DIR.value)
-    except (ImportError, OSError) as error:
-        print(f"WARNING: MNIST cannot be had ({error})\nWARNING: training on 8 x 8 digits instead")
-        return load_digits()
-
-
-def split(data: ImageClassification) -> tuple[tuple[jax.Array, jax.Array], ...]:
-    """Training and validation images and labels, on the device: a sixth at most is held out."""
-    order = np.random.default_rng(0).permutation(len(data.train_labels))
-    held_out = min(10_000, len(order) // 6)
-    parts = order[held_out:], order[:held_out]
-    return tuple(
-        (jnp.asarray(data.train_images[p]), jnp.asarray(data.train_labels[p])) for p in parts
-    )
 
 
 def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Array]) -> Any:

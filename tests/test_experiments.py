@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from bimonn_jax.data.noisy_sticks import noisy_sticks
@@ -75,6 +76,49 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monke
     assert network(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
+
+
+SWEEP = [
+    "--weights=dual", "--features=20", "--steps=4", "--evaluations=1", "--chunk=2",
+]  # fmt: skip
+
+
+def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    arguments = [*SWEEP, "--regularizers=none,normal", f"--out_dir={tmp_path}"]
+    rows = []
+    for trials in (2, 3):
+        done = run("sweep", f"--trials={trials}", *arguments)
+        assert done.returncode == 0, done.stderr
+        rows.append(json.loads((tmp_path / "sweep.json").read_text()))
+    first, second = rows
+    assert [(r["regularizer"], r["trial"]) for r in second] == [
+        (name, trial) for name in ("none", "normal") for trial in range(3)
+    ]
+    assert first == [r for r in second if r["trial"] < 2]
+    for name in ("none", "normal"):
+        assert len({r["learning_rate"] for r in second if r["regularizer"] == name}) == 3
+    assert "embedded" in (tmp_path / "table.txt").read_text()
+    assert (tmp_path / "sweep.png").stat().st_size > 1000
+
+
+def test_two_processes_share_one_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    # Databases are made by the first to come; two at once trip over each other in SQLite.
+    optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/studies.db")
+    arguments = [
+        *SWEEP, "--trials=4", "--regularizers=none", f"--storage=sqlite:///{tmp_path}/studies.db",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "experiments.sweep", *arguments]
+    both = [subprocess.Popen([*command, f"--out_dir={tmp_path / name}"], cwd=ROOT) for name in "ab"]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    # Each took trials of its own; at the end both had some in hand, so there may be more than 4.
+    (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/studies.db")
+    assert 4 <= summary.n_trials <= 4 + 2
+    done = run("sweep", *arguments, f"--out_dir={tmp_path / 'c'}")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "c" / "sweep.json").read_text())
+    assert [row["trial"] for row in rows] == [0, 1, 2, 3]
 
 
 def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):

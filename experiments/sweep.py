@@ -1,0 +1,234 @@
+"""Searches the paper's training choices with equal budgets, many trainings in one program.
+
+    python -m experiments.sweep --data_dir=... --out_dir=out/sweep
+
+For every pair of a weight reparametrisation and a regulariser there is one Optuna study of
+``--trials`` trials over learning rate, coefficient and delay; the trials of a study are asked for,
+trained and told ``--chunk`` at a time, vmapped in one compiled program. Studies live in a journal
+file in --out_dir, or in ``--storage``, where several machines may pull from them. A sweep that is
+killed goes on where it stopped when it is started again with the same flags.
+
+Writes ``sweep.json`` (a row per trial), ``table.txt`` and ``sweep.png``: the best binarised error
+by regulariser, with bootstrap intervals. Validation chooses; test errors are those of the chosen.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+from absl import app, flags
+from optuna.storages.journal import JournalFileBackend
+
+from bimonn_jax import NeuronConfig, apply_layers, binarize
+from bimonn_jax.classifiers import (
+    batches,
+    cross_entropy,
+    error_percent,
+    relaxed_classifier,
+    to_bits,
+)
+from bimonn_jax.data.classification import choose_thresholds
+from bimonn_jax.evaluation import activated_share, live_neurons
+from bimonn_jax.regularization import NAMES, regularizer
+from bimonn_jax.sweep import run_in_chunks, stack, train_trials
+from experiments.classification_flags import SEED, load, split
+from experiments.output import OUT_DIR, prepare, write_json
+
+WEIGHTS = flags.DEFINE_list("weights", ["identity", "positive", "dual"], "Reparametrisations.")
+REGULARIZERS = flags.DEFINE_list("regularizers", ["none", *NAMES], "Compared with one another.")
+RELATIVE = flags.DEFINE_bool("relative", True, "Regularise relative to |W|^2.")
+METHOD = flags.DEFINE_string("method", "constant", "How to binarise, see bimonn_jax.binarize.")
+TRIALS = flags.DEFINE_integer("trials", 8, "Of each study.", lower_bound=1)
+CHUNK = flags.DEFINE_integer("chunk", 4, "Trials trained at once.", lower_bound=1)
+FEATURES = flags.DEFINE_integer("features", 512, "Hidden neurons.", lower_bound=1)
+STEPS = flags.DEFINE_integer("steps", 2000, "Of each trial.", lower_bound=1)
+BATCH = flags.DEFINE_integer("batch", 64, "Images per step.", lower_bound=1)
+EVALUATIONS = flags.DEFINE_integer("evaluations", 4, "The best counts.", lower_bound=1)
+SAMPLER = flags.DEFINE_enum("sampler", "random", ["random", "tpe"], "Optuna's.")
+STORAGE = flags.DEFINE_string("storage", "", "Of the studies, such as postgresql://...")
+
+Row = dict[str, Any]
+
+
+def storage(folder: Path) -> Any:
+    """The storage of the studies: that of the flag, or a journal file in the results folder."""
+    if STORAGE.value:
+        return optuna.storages.get_storage(STORAGE.value)
+    backend = JournalFileBackend(str(folder / "studies.journal"))
+    return optuna.storages.JournalStorage(backend)
+
+
+def open_study(store: Any, weights: str, name: str) -> optuna.Study:
+    """The study of one reparametrisation and regulariser, new or as it was left."""
+    title = f"{weights}/{name}/{FEATURES.value}x{STEPS.value}/seed{SEED.value}"
+    study = optuna.create_study(
+        storage=store, study_name=title, direction="maximize", load_if_exists=True
+    )
+    # A sampler that starts again must not draw the same numbers again.
+    seed = SEED.value + 1000 * len(study.trials)
+    samplers: dict[str, Callable] = {
+        "random": optuna.samplers.RandomSampler,
+        "tpe": optuna.samplers.TPESampler,
+    }
+    study.sampler = samplers[SAMPLER.value](seed=seed)
+    return study
+
+
+def completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that count: the first ``--trials`` that were told."""
+    done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return done[: TRIALS.value]
+
+
+def ask(study: optuna.Study, name: str) -> tuple[optuna.Trial, dict[str, float]]:
+    """A new trial and its numbers."""
+    trial = study.ask()
+    numbers = {
+        "seed": float(trial.number + 10_000 * SEED.value),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+        "coefficient": 0.0,
+        "delay": 0.0,
+    }
+    if name != "none":
+        numbers["coefficient"] = trial.suggest_float("coefficient", 1e-3, 1.0, log=True)
+        numbers["delay"] = STEPS.value * trial.suggest_float("delay", 0.0, 0.75)
+    return trial, numbers
+
+
+def build(data: Any, weights: str, name: str) -> Callable:
+    """The training of one reparametrisation and regulariser, for many trials at once."""
+    train, validation = split(data)
+    thresholds = choose_thresholds(data.train_images, 1)
+    levels = to_bits(thresholds)
+    bias = "identity" if weights == "identity" else "projected"
+    share = float(apply_layers(levels, {}, train[0][:10_000]).mean())
+    config = NeuronConfig(weights, bias, input_mean=share)
+    model = relaxed_classifier(thresholds, FEATURES.value, data.classes, config)
+    architecture = model.architecture
+    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
+
+    def evaluate(params: Any) -> dict[str, jax.Array]:
+        boolean = binarize(params, method=METHOD.value)
+        (live,) = live_neurons(architecture, boolean, validation[0][:1000]).values()
+        return {
+            "accuracy_boolean": 100 - error_percent(architecture, boolean, *validation),
+            "accuracy_float": 100 - error_percent(architecture, params, *validation),
+            "test_error_boolean": error_percent(architecture, boolean, *test),
+            "activated_share": activated_share(params),
+            "live_share": jnp.mean(live.astype(jnp.float32)),
+        }
+
+    return train_trials(
+        lambda p, x: apply_layers(architecture, p, x),
+        lambda key: model.init(key, train[0][:1])["params"],
+        batches(*train, BATCH.value),
+        evaluate,
+        loss=cross_entropy(),
+        steps=STEPS.value,
+        score="accuracy_boolean",
+        evaluations=EVALUATIONS.value,
+        regularizer=None if name == "none" else regularizer(name, relative=RELATIVE.value),
+    )
+
+
+def search(study: optuna.Study, data: Any, weights: str, name: str) -> None:
+    """Brings a study to its number of trials."""
+    run = None
+    while (missing := TRIALS.value - len(completed(study))) > 0:
+        run = run or build(data, weights, name)
+        asked = [ask(study, name) for _ in range(min(CHUNK.value, missing))]
+        started = time.perf_counter()
+        result = run_in_chunks(run, stack([numbers for _, numbers in asked]), CHUNK.value)
+        seconds = (time.perf_counter() - started) / len(asked)
+        for i, (trial, _) in enumerate(asked):
+            for metric, values in result.items():
+                trial.set_user_attr(metric, float(values[i]))
+            trial.set_user_attr("seconds", seconds)
+            study.tell(trial, float(result["accuracy_boolean"][i]))
+        print(f"{study.study_name}: {len(completed(study))} of {TRIALS.value}", flush=True)
+
+
+def rows_of(study: optuna.Study, weights: str, name: str) -> list[Row]:
+    """A row per trial that counts."""
+    return [
+        {
+            "weights": weights,
+            "regularizer": name,
+            "trial": trial.number,
+            **trial.params,
+            **trial.user_attrs,
+        }
+        for trial in completed(study)
+    ]
+
+
+def best_with_interval(rows: list[Row]) -> tuple[float, float, float]:
+    """Test error of the trial that validation chooses, and its 95 % bootstrap interval."""
+    accuracy = np.array([row["accuracy_boolean"] for row in rows])
+    errors = np.array([row["test_error_boolean"] for row in rows])
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, len(rows), (2000, len(rows)))
+    chosen = np.take_along_axis(samples, accuracy[samples].argmax(1)[:, None], axis=1)[:, 0]
+    low, high = np.quantile(errors[chosen], [0.025, 0.975])
+    return float(errors[accuracy.argmax()]), float(low), float(high)
+
+
+def summarise(rows: list[Row], title: str, folder: Path) -> None:
+    """The table and the plot."""
+    lines = [title, f"{'weights':<10}{'regulariser':<12}{'test error %':>13}{'interval':>16}"]
+    lines[1] += f"{'float':>8}{'activated':>11}{'live':>7}"
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for at, weights in enumerate(WEIGHTS.value):
+        points = []
+        for name in REGULARIZERS.value:
+            some = [r for r in rows if (r["weights"], r["regularizer"]) == (weights, name)]
+            error, low, high = best_with_interval(some)
+            best = max(some, key=lambda row: row["accuracy_boolean"])
+            points.append((error, error - low, high - error))
+            lines.append(
+                f"{weights:<10}{name:<12}{error:>13.2f}{f'{low:.1f} to {high:.1f}':>16}"
+                f"{100 - best['accuracy_float']:>8.2f}{best['activated_share']:>11.2f}"
+                f"{best['live_share']:>7.2f}"
+            )
+        x = np.arange(len(points)) + 0.2 * (at - (len(WEIGHTS.value) - 1) / 2)
+        errors, below, above = np.array(points).T
+        # The chosen trial may lie outside of its own bootstrap interval.
+        bars = np.maximum([below, above], 0)
+        axes.errorbar(x, errors, yerr=bars, fmt="os^Dv"[at % 5], label=weights, capsize=3)
+    axes.set_xticks(range(len(REGULARIZERS.value)), REGULARIZERS.value)
+    axes.set(ylabel="test error after binarisation, %", title=title)
+    axes.legend(title="weights")
+    figure.savefig(folder / "sweep.png", dpi=120)
+    plt.close(figure)
+    text = "\n".join(lines) + "\n"
+    (folder / "table.txt").write_text(text)
+    print(text)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Finished trials are read back, so a folder with results is a sweep to go on with.
+    folder = prepare(OUT_DIR.value, "sweep.json", overwrite=True)
+    data, store = load(), storage(folder)
+    rows: list[Row] = []
+    for weights in WEIGHTS.value:
+        for name in REGULARIZERS.value:
+            study = open_study(store, weights, name)
+            search(study, data, weights, name)
+            rows += rows_of(study, weights, name)
+    write_json(folder / "sweep.json", json.loads(json.dumps(rows)))
+    summarise(rows, f"{data.name}, {FEATURES.value} neurons, {STEPS.value} steps", folder)
+
+
+if __name__ == "__main__":
+    app.run(main)
