@@ -44,7 +44,10 @@ def _binarize_with_distance(
         raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
     W, B, p, exact = _activation_of(params)
     flat = flat_weight(W, B)
-    if method == "qp":
+    if params.weight_reparam == "boolean":
+        # Activated by construction: nothing to search for.
+        nearest = exact.footprint.reshape(flat.shape), exact.is_erosion, jnp.zeros_like(B)
+    elif method == "qp":
         nearest = _nearest_by_programs(flat, B, exact.is_activated)
     else:
         nearest = _nearest(flat, B, method)
@@ -137,9 +140,9 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
     Args:
       params: a tree with `BiSEParams` among its nodes; other leaves (a real head) are kept.
       method: the projection of neurons that are not activated: "activable" (nearest activable
-        neuron, exact), "qp" (the same by CVXPY and OSQP, some 100,000 times slower), "constant"
-        (nearest lambda 1_S), "uniform" or "normal" (its approximations by a threshold on the
-        weights).
+        neuron, exact; much the best for positive weights, see BUILD_NOTES.md), "qp" (the
+        same by CVXPY and OSQP, some 100,000 times slower), "constant" (nearest lambda 1_S),
+        "uniform" or "normal" (its approximations by a threshold on the weights).
 
     Returns:
       The same tree with `BooleanBiSE` in place of `BiSEParams`, and a ternary head's weights in

@@ -221,7 +221,8 @@ def _output_ends(
 def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertificate:
     """Certifies one set of neurons for inputs in ``zones``, whose ends broadcast to the weights."""
     # The proof is about the network that `binarize` returns, which decides in float32.
-    boolean = binarize_neurons(params)
+    # Only activated neurons matter here, so the cheapest projection of the others will do.
+    boolean = binarize_neurons(params, method="constant")
     footprint = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
     is_erosion, size = np.asarray(boolean.is_erosion), footprint.sum(axis=0)
     W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in real_parameters(params))

@@ -73,7 +73,7 @@ def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Arra
     is_paper = RECIPE.value == "paper"
 
     def evaluate(params: Any) -> dict[str, jax.Array]:
-        boolean = binarize(params)
+        boolean = binarize(params, method="activable")
         live = live_neurons(architecture, boolean, images[:1000])
         error = error_percent(architecture, boolean, images, labels)
         metrics = {"accuracy_boolean": 100 - error}
@@ -197,7 +197,7 @@ def main(argv: list[str]) -> None:
             if method != "qp":
                 boolean = binarize(result.params, method=method)
                 by_method[method] = float(error_percent(architecture, boolean, *validation))
-    method = min(by_method, key=lambda name: by_method[name]) if by_method else METHODS[0]
+    method = min(by_method, key=lambda name: by_method[name]) if by_method else "activable"
     boolean = binarize(result.params, method=method)
     save_network(
         folder / "network.npz",

@@ -44,7 +44,7 @@ from experiments.output import OUT_DIR, prepare, write_json
 WEIGHTS = flags.DEFINE_list("weights", ["identity", "positive", "dual"], "Reparametrisations.")
 REGULARIZERS = flags.DEFINE_list("regularizers", ["none", *NAMES], "Compared with one another.")
 RELATIVE = flags.DEFINE_bool("relative", True, "Regularise relative to |W|^2.")
-METHOD = flags.DEFINE_string("method", "constant", "How to binarise, see bimonn_jax.binarize.")
+METHOD = flags.DEFINE_string("method", "activable", "How to binarise, see bimonn_jax.binarize.")
 TRIALS = flags.DEFINE_integer("trials", 8, "Of each study.", lower_bound=1)
 CHUNK = flags.DEFINE_integer("chunk", 4, "Trials trained at once.", lower_bound=1)
 FEATURES = flags.DEFINE_integer("features", 512, "Hidden neurons.", lower_bound=1)
