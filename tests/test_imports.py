@@ -13,6 +13,7 @@ RUNTIME = [
     "correlation",
     "thresholds",
     "reparam",
+    "heads",
     "params",
     "activation",
     "architecture",
