@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
 
 from bimonn_jax.data.noisy_sticks import noisy_sticks
@@ -104,17 +103,26 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 def test_two_processes_share_one_study(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    url = f"sqlite:///{tmp_path}/studies.db"
+
+    def count_trials():
+        # In a process of its own: Optuna leaves its connections open.
+        summaries = f"optuna.get_all_study_summaries({url!r})"
+        program = f"import optuna; print([s.n_trials for s in {summaries}])"
+        command = [sys.executable, "-c", program]
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
     # Databases are made by the first to come; two at once trip over each other in SQLite.
-    optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/studies.db")
+    assert count_trials() == []
     arguments = [
-        *SWEEP, "--trials=4", "--regularizers=none", f"--storage=sqlite:///{tmp_path}/studies.db",
+        *SWEEP, "--trials=4", "--regularizers=none", f"--storage={url}",
     ]  # fmt: skip
     command = [sys.executable, "-m", "experiments.sweep", *arguments]
     both = [subprocess.Popen([*command, f"--out_dir={tmp_path / name}"], cwd=ROOT) for name in "ab"]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
     # Each took trials of its own; at the end both had some in hand, so there may be more than 4.
-    (summary,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/studies.db")
-    assert 4 <= summary.n_trials <= 4 + 2
+    (trials,) = count_trials()
+    assert 4 <= trials <= 4 + 2
     done = run("sweep", *arguments, f"--out_dir={tmp_path / 'c'}")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "c" / "sweep.json").read_text())
