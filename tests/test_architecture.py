@@ -12,10 +12,13 @@ from bimonn_jax import (
     Complement,
     DenseLUI,
     Flatten,
+    HitOrMiss,
     Layer,
     LevelSets,
+    PopcountHead,
     RealHead,
     Sequential,
+    TernaryHead,
     apply_layers,
     binarize,
 )
@@ -37,15 +40,28 @@ MODEL = Sequential(
         BiSEL(2, (2, 1), padding=((1, 0), 0)),
         Flatten(),
         DenseLUI(5),
+        HitOrMiss(6),
         RealHead(2),
     )
 )
+VOTING = [Sequential((*MODEL.modules[:-1], head)) for head in (TernaryHead(2), PopcountHead(2))]
 PARAMS = MODEL.init(jax.random.key(1), X)["params"]
 trees = pytest.mark.parametrize("tree", [PARAMS, binarize(PARAMS)], ids=["real", "boolean"])
 
 
 def test_the_network_of_these_tests_has_every_kind_of_layer():
-    assert {layer.kind for layer in MODEL.architecture} == set(LAYERS)
+    layers = [layer for model in (MODEL, *VOTING) for layer in model.architecture]
+    assert {layer.kind for layer in layers} == set(LAYERS)
+
+
+@pytest.mark.parametrize("model", VOTING, ids=["ternary", "popcount"])
+@pytest.mark.parametrize("method", [None, "constant"], ids=["real", "boolean"])
+def test_voting_heads_run_as_their_module_does_also_after_json(model, method):
+    tree = model.init(jax.random.key(1), X)["params"]
+    tree = binarize(tree, method=method) if method else tree
+    architecture = from_json(json.loads(json.dumps(to_json(model.architecture))))
+    expected = model.apply({"params": tree}, X)
+    np.testing.assert_allclose(apply_layers(architecture, tree, X), expected, atol=1e-5)
 
 
 @trees
