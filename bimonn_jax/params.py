@@ -8,6 +8,7 @@ here takes either kind and computes y = xi(p (W x - B)) or its boolean counterpa
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -266,18 +267,11 @@ def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the inputs are not n, or the dtype is wrong.
     """
-    x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=2)
-    _check_trailing(x, _weights_of(neurons).shape[:1], "inputs")
-    if isinstance(neurons, BiSEParams):
-        W, B, p = real_parameters(neurons)
-        # HIGHEST: the float32 certificate assumes full float32 products, which TF32 is not.
-        sums = jnp.matmul(_real_input(neurons, x), W, precision="highest")
-        return _fire(neurons, sums, B, p)
-    # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
-    counts = _boolean_input(x).astype(jnp.float32) @ neurons.footprint.astype(jnp.float32)
-    full = jnp.sum(neurons.footprint, axis=0)
-    return jnp.where(neurons.is_erosion, counts == full, counts > 0) ^ neurons.complement
+    # HIGHEST: the float32 certificate assumes full float32 products, which TF32 is not.
+    return _apply_products(
+        neurons, x, _weights_of(neurons).shape[0], partial(jnp.matmul, precision="highest")
+    )
 
 
 def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:
@@ -295,19 +289,34 @@ def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:
     Raises:
       ValueError: if the inputs are not n, or the dtype is wrong.
     """
-    x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=2)
     rows = _weights_of(neurons).shape[0]
     if rows % 2:
         raise ValueError(f"hit-or-miss neurons need an even number of weights; got {rows}")
     n = rows // 2
-    _check_trailing(x, (n,), "inputs")
+
+    def products(x: jax.Array, W: jax.Array) -> jax.Array:
+        hits = jnp.matmul(x, W[:n] - W[n:], precision="highest")
+        return hits + jnp.sum(W[n:], axis=0)
+
+    return _apply_products(neurons, x, n, products)
+
+
+def _apply_products(
+    neurons: Neurons,
+    x: jax.Array,
+    inputs: int,
+    products: Callable[[jax.Array, jax.Array], jax.Array],
+) -> jax.Array:
+    """Neurons over the last axis of x, of that many inputs; ``products(x, W)`` are their sums."""
+    x = jnp.asarray(x)
+    _check_trailing(x, (inputs,), "inputs")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
-        hits = jnp.matmul(_real_input(neurons, x), W[:n] - W[n:], precision="highest")
-        return _fire(neurons, hits + jnp.sum(W[n:], axis=0), B, p)
-    S = neurons.footprint.astype(jnp.float32)
-    counts = _boolean_input(x).astype(jnp.float32) @ (S[:n] - S[n:]) + jnp.sum(S[n:], axis=0)
+        return _fire(neurons, products(_real_input(neurons, x), W), B, p)
+    # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
+    footprint = neurons.footprint.astype(jnp.float32)
+    counts = products(_boolean_input(x).astype(jnp.float32), footprint)
     full = jnp.sum(neurons.footprint, axis=0)
     return jnp.where(neurons.is_erosion, counts == full, counts > 0) ^ neurons.complement
 

@@ -1,16 +1,20 @@
-"""Which images the classification programs take, and how they are split."""
+"""What the classification programs share: the images, their split, the paper's network."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from bimonn_jax import NeuronConfig, Sequential, apply_layers
+from bimonn_jax.classifiers import relaxed_classifier, to_bits
 from bimonn_jax.data.classification import ImageClassification, load_digits, load_idx, load_tfds
 
 DATASET = flags.DEFINE_string("dataset", "", "TFDS set; mnist or else the digits by default.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Of prepared sets; TFDS_DATA_DIR by default.")
 IDX_DIR = flags.DEFINE_string("idx_dir", "", "Folder of four IDX files, in place of --dataset.")
 SEED = flags.DEFINE_integer("seed", 0, "Of everything random.")
+
+Labelled = tuple[jax.Array, jax.Array]
 
 
 def load() -> ImageClassification:
@@ -26,11 +30,22 @@ def load() -> ImageClassification:
         return load_digits()
 
 
-def split(data: ImageClassification) -> tuple[tuple[jax.Array, jax.Array], ...]:
+def split(data: ImageClassification) -> tuple[Labelled, Labelled]:
     """Training and validation images and labels, on the device: a sixth at most is held out."""
     order = np.random.default_rng(0).permutation(len(data.train_labels))
     held_out = min(10_000, len(order) // 6)
-    parts = order[held_out:], order[:held_out]
-    return tuple(
-        (jnp.asarray(data.train_images[p]), jnp.asarray(data.train_labels[p])) for p in parts
-    )
+
+    def take(part: np.ndarray) -> Labelled:
+        return jnp.asarray(data.train_images[part]), jnp.asarray(data.train_labels[part])
+
+    return take(order[held_out:]), take(order[:held_out])
+
+
+def relaxed_model(
+    thresholds: tuple, images: jax.Array, features: int, classes: int, weights: str
+) -> Sequential:
+    """The paper's classifier with one of its weight reparametrisations, for these images."""
+    share = apply_layers(to_bits(thresholds), {}, images[:10_000]).mean()
+    bias = "identity" if weights == "identity" else "projected"
+    config = NeuronConfig(weights, bias, input_mean=float(share))
+    return relaxed_classifier(thresholds, features, classes, config)

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from bimonn_jax import NeuronConfig, binarize, certify
+from bimonn_jax import binarize, certify
 from bimonn_jax.architecture import Architecture, apply_layers
 from bimonn_jax.binarization import METHODS
 from bimonn_jax.classifiers import (
@@ -33,7 +33,6 @@ from bimonn_jax.classifiers import (
     boolean_classifier,
     cross_entropy,
     error_percent,
-    relaxed_classifier,
     start_from_images,
     to_bits,
 )
@@ -42,7 +41,7 @@ from bimonn_jax.evaluation import activated_share, live_neurons
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
 from bimonn_jax.training import fit, optimizer_for, warmup_cosine
-from experiments.classification_flags import SEED, load, split
+from experiments.classification_flags import SEED, load, relaxed_model, split
 from experiments.dense_baseline import train_baseline
 from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
 
@@ -87,9 +86,10 @@ def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Arra
     return evaluate
 
 
-def build(data: ImageClassification, train: tuple[jax.Array, jax.Array], steps: int) -> Any:
+def build(
+    data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array], steps: int
+) -> Any:
     """(Model, starting parameters, options of `fit`) of the recipe."""
-    thresholds = choose_thresholds(data.train_images, LEVELS.value)
     key = jax.random.key(SEED.value)
     if RECIPE.value == "boolean":
         model = boolean_classifier(
@@ -101,15 +101,7 @@ def build(data: ImageClassification, train: tuple[jax.Array, jax.Array], steps: 
         )
         params = start_from_images(key, model, *train)
         return model, params, {"optimizer": optimizer, "score": "accuracy_boolean"}
-    bits = apply_layers(
-        boolean_classifier(thresholds, 1, 1).architecture[:2], {}, train[0][:10_000]
-    )
-    config = NeuronConfig(
-        WEIGHTS.value,
-        "identity" if WEIGHTS.value == "identity" else "projected",
-        input_mean=float(bits.mean()),
-    )
-    model = relaxed_classifier(thresholds, FEATURES.value, data.classes, config)
+    model = relaxed_model(thresholds, train[0], FEATURES.value, data.classes, WEIGHTS.value)
     options: dict[str, Any] = {
         "optimizer": optimizer_for(real=optax.adam(HEAD_RATE.value)),
         "score": "accuracy_boolean" if REGULARIZER.value != "none" else "accuracy_float",
@@ -126,11 +118,12 @@ def stored_bits(network: BooleanNetwork) -> int:
     return sum(a.size if a.dtype == bool else 8 * a.nbytes for a in arrays)
 
 
-def baseline_error(data: ImageClassification, train: tuple[jax.Array, jax.Array]) -> float | None:
+def baseline_error(
+    data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array]
+) -> float | None:
     """Test error of the plain network, on the same level sets and the same augmentation."""
     if not BASELINE_EPOCHS.value:
         return None
-    thresholds = choose_thresholds(data.train_images, LEVELS.value)
     levels = to_bits(thresholds)
     shift = SHIFT.value if RECIPE.value == "boolean" else 0
     draw = batches(*train, BATCH.value, shift=shift)
@@ -170,8 +163,9 @@ def main(argv: list[str]) -> None:
     folder = prepare(OUT_DIR.value, "metrics.json", overwrite=OVERWRITE.value)
     data = load()
     train, validation = split(data)
+    thresholds = choose_thresholds(data.train_images, LEVELS.value)
     steps = max(1, round(EPOCHS.value * len(train[1]) / BATCH.value))
-    model, params, options = build(data, train, steps)
+    model, params, options = build(data, thresholds, train, steps)
     architecture = model.architecture
     is_boolean = RECIPE.value == "boolean"
     started = time.perf_counter()
@@ -218,7 +212,7 @@ def main(argv: list[str]) -> None:
         if is_boolean
         else float(error_percent(architecture, result.params, *test)),
         "test_error_boolean": float(error_percent(architecture, network.params, *test)),
-        "test_error_baseline": baseline_error(data, train),
+        "test_error_baseline": baseline_error(data, thresholds, train),
         "validation_error_by_method": by_method,
         "method": None if is_boolean else method,
         "exact": certificate.exact_float32,

@@ -12,7 +12,6 @@ Writes ``sweep.json`` (a row per trial), ``table.txt`` and ``sweep.png``: the be
 by regulariser, with bootstrap intervals. Validation chooses; test errors are those of the chosen.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,19 +25,13 @@ import optuna
 from absl import app, flags
 from optuna.storages.journal import JournalFileBackend
 
-from bimonn_jax import NeuronConfig, apply_layers, binarize
-from bimonn_jax.classifiers import (
-    batches,
-    cross_entropy,
-    error_percent,
-    relaxed_classifier,
-    to_bits,
-)
-from bimonn_jax.data.classification import choose_thresholds
+from bimonn_jax import apply_layers, binarize
+from bimonn_jax.classifiers import batches, cross_entropy, error_percent
+from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.evaluation import activated_share, live_neurons
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.sweep import run_in_chunks, stack, train_trials
-from experiments.classification_flags import SEED, load, split
+from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split
 from experiments.output import OUT_DIR, prepare, write_json
 
 WEIGHTS = flags.DEFINE_list("weights", ["identity", "positive", "dual"], "Reparametrisations.")
@@ -55,6 +48,8 @@ SAMPLER = flags.DEFINE_enum("sampler", "random", ["random", "tpe"], "Optuna's.")
 STORAGE = flags.DEFINE_string("storage", "", "Of the studies, such as postgresql://...")
 
 Row = dict[str, Any]
+# Thresholds, training and validation images with their labels.
+Parts = tuple[tuple, Labelled, Labelled]
 
 
 def storage(folder: Path) -> Any:
@@ -102,15 +97,10 @@ def ask(study: optuna.Study, name: str) -> tuple[optuna.Trial, dict[str, float]]
     return trial, numbers
 
 
-def build(data: Any, weights: str, name: str) -> Callable:
+def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> Callable:
     """The training of one reparametrisation and regulariser, for many trials at once."""
-    train, validation = split(data)
-    thresholds = choose_thresholds(data.train_images, 1)
-    levels = to_bits(thresholds)
-    bias = "identity" if weights == "identity" else "projected"
-    share = float(apply_layers(levels, {}, train[0][:10_000]).mean())
-    config = NeuronConfig(weights, bias, input_mean=share)
-    model = relaxed_classifier(thresholds, FEATURES.value, data.classes, config)
+    thresholds, train, validation = parts
+    model = relaxed_model(thresholds, train[0], FEATURES.value, data.classes, weights)
     architecture = model.architecture
     test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
 
@@ -138,11 +128,13 @@ def build(data: Any, weights: str, name: str) -> Callable:
     )
 
 
-def search(study: optuna.Study, data: Any, weights: str, name: str) -> None:
+def search(
+    study: optuna.Study, data: ImageClassification, parts: Parts, weights: str, name: str
+) -> None:
     """Brings a study to its number of trials."""
     run = None
     while (missing := TRIALS.value - len(completed(study))) > 0:
-        run = run or build(data, weights, name)
+        run = run or build(data, parts, weights, name)
         asked = [ask(study, name) for _ in range(min(CHUNK.value, missing))]
         started = time.perf_counter()
         result = run_in_chunks(run, stack([numbers for _, numbers in asked]), CHUNK.value)
@@ -220,13 +212,14 @@ def main(argv: list[str]) -> None:
     # Finished trials are read back, so a folder with results is a sweep to go on with.
     folder = prepare(OUT_DIR.value, "sweep.json", overwrite=True)
     data, store = load(), storage(folder)
+    parts = choose_thresholds(data.train_images, 1), *split(data)
     rows: list[Row] = []
     for weights in WEIGHTS.value:
         for name in REGULARIZERS.value:
             study = open_study(store, weights, name)
-            search(study, data, weights, name)
+            search(study, data, parts, weights, name)
             rows += rows_of(study, weights, name)
-    write_json(folder / "sweep.json", json.loads(json.dumps(rows)))
+    write_json(folder / "sweep.json", rows)
     summarise(rows, f"{data.name}, {FEATURES.value} neurons, {STEPS.value} steps", folder)
 
 
