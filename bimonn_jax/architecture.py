@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from bimonn_jax.heads import popcount_scores, ternary_scores
+from bimonn_jax.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
 from bimonn_jax.morphology import level_sets
-from bimonn_jax.params import apply_aligned, apply_conv, apply_dense, apply_hit_or_miss
+from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
 from bimonn_jax.windows import Border, Padding, pad_widths
 
 
@@ -46,6 +47,12 @@ def _lui(params: Mapping, x: jax.Array) -> jax.Array:
 
 def _hit_or_miss(params: Mapping, x: jax.Array) -> jax.Array:
     return apply_hit_or_miss(params["lui"], x)
+
+
+def _hit_or_miss_conv(
+    params: Mapping, x: jax.Array, *, padding: Padding, border: Border, pool: int
+) -> jax.Array:
+    return apply_hit_or_miss_conv(params["lui"], x, padding=padding, border=border, pool=pool)
 
 
 def _ternary(params: Mapping, x: jax.Array) -> jax.Array:
@@ -83,6 +90,7 @@ LAYERS: dict[str, Callable[..., jax.Array]] = {
     "bisel": _bisel,
     "dense_lui": _lui,
     "hit_or_miss": _hit_or_miss,
+    "hit_or_miss_conv": _hit_or_miss_conv,
     "dense": _dense,
     "ternary": _ternary,
     "popcount": _popcount,
@@ -99,6 +107,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "bisel": ("bise", "lui"),
     "dense_lui": ("lui",),
     "hit_or_miss": ("lui",),
+    "hit_or_miss_conv": ("lui",),
     "dense": ("kernel", "bias"),
     "ternary": ("head",),
 }
@@ -110,7 +119,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         pad_widths((1, 1), options["padding"])
     if "border" in options and options["border"] not in get_args(Border):
         raise ValueError(f"border must be one of {get_args(Border)}; got {options['border']!r}")
-    for name in ("rank", "classes"):
+    for name in ("rank", "classes", "pool"):
         value = options.get(name, 1)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an int >= 1; got {value!r}")

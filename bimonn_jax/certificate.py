@@ -344,6 +344,8 @@ _WALKS: dict[str, Callable[[_Walk, Layer], None]] = {
     "level_sets": _Walk.level_sets,
     "flatten": _Walk.flatten,
     "hit_or_miss": _Walk.hit_or_miss,
+    # The union over windows of outputs leaves their dead zone as it is.
+    "hit_or_miss_conv": _Walk.hit_or_miss,
     "dense": _Walk.dense,
     "ternary": _Walk.votes,
     "popcount": _Walk.votes,

@@ -151,6 +151,44 @@ class HitOrMiss(LUI):
         return Layer("hit_or_miss", name)
 
 
+class HitOrMissConv(_NeuronLayer):
+    """Neurons over all channels of a window of the image and its complement, pooled by unions.
+
+    (..., H, W, C) -> (..., H'', W'', features). With erosions, each is the hit-or-miss transform of
+    the image; the pooling marks the windows of outputs in which it hits.
+
+    Attributes:
+      features: output channels.
+      kernel_size: any sizes with padding "VALID", odd ones with "SAME".
+      padding: "VALID", "SAME", ints or pairs.
+      border: "zero", "edge", "reflect" or "wrap".
+      pool: side and stride of the windows of the union; 1 for none.
+      config: reparametrisations and initial values.
+    """
+
+    features: int
+    kernel_size: tuple[int, int]
+    padding: Padding = "VALID"
+    border: Border = "zero"
+    pool: int = 1
+    config: NeuronConfig = NeuronConfig()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        x = _check_image(self, x)
+        _check_odd(self.kernel_size, self.padding)
+        shape = (*self.kernel_size, 2 * x.shape[-1], self.features)
+        layer = self.describe()
+        params = {"lui": self.neurons("lui", shape, 1, self.config)}
+        return LAYERS[layer.kind](params, x, **layer.options)
+
+    def describe(self, name: str = "") -> Layer:
+        """This layer as an entry of an architecture."""
+        options = {"padding": self.padding, "border": self.border, "pool": self.pool}
+        return Layer("hit_or_miss_conv", name, options)
+
+
 class BiSEL(_NeuronLayer):
     """BiSE layer: a BiSE neuron for every (input, output) pair, then a union or intersection.
 

@@ -171,11 +171,13 @@ def real_parameters(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array
     return W.reshape(params.weight.shape), B, params.scale
 
 
-def _real_input(params: BiSEParams, x: jax.Array) -> jax.Array:
+def real_input(params: BiSEParams, x: jax.Array) -> jax.Array:
+    """``x`` as real neurons take it, in the dtype of their weights."""
     return x.astype(params.weight.dtype)
 
 
-def _boolean_input(x: jax.Array) -> jax.Array:
+def boolean_input(x: jax.Array) -> jax.Array:
+    """``x`` as boolean neurons take it; raises ValueError unless it is bool."""
     if x.dtype != jnp.bool_:
         raise ValueError(
             f"x must be bool for a boolean network, got {x.dtype}: threshold it first (x > 0.5)"
@@ -183,21 +185,29 @@ def _boolean_input(x: jax.Array) -> jax.Array:
     return x
 
 
-def _fire(params: BiSEParams, sums: jax.Array, B: jax.Array, p: jax.Array) -> jax.Array:
-    t = p * (sums - B)
+def fire(params: BiSEParams, t: jax.Array, p: jax.Array) -> jax.Array:
+    """The outputs xi(t) of neurons whose t = p (W x - B), an array to which ``p`` broadcasts."""
     if params.threshold == "step":
         # The surrogate peaks where an erosion just fires and a dilation just does not: no input of
         # the footprint violates the operator.
-        is_erosion = jnp.broadcast_to((params.bias > 0.5).reshape(B.shape), t.shape)
+        is_erosion = jnp.broadcast_to((params.bias > 0.5).reshape(p.shape), t.shape)
         return step(t, p * jnp.where(is_erosion, 0.5, -0.5))
     return THRESHOLDS[params.threshold].forward(t)
 
 
-def _weights_of(neurons: Neurons) -> jax.Array:
+def fire_boolean(neurons: BooleanBiSE, counts: jax.Array) -> jax.Array:
+    """The outputs of boolean neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
+    size = jnp.sum(flat_weight(neurons.footprint, neurons.is_erosion), axis=0)
+    return jnp.where(neurons.is_erosion, counts == size, counts > 0) ^ neurons.complement
+
+
+def weights_of(neurons: Neurons) -> jax.Array:
+    """The array (footprint..., neurons...) of either kind."""
     return neurons.weight if isinstance(neurons, BiSEParams) else neurons.footprint
 
 
-def _check_trailing(x: jax.Array, expected: tuple[int, ...], axes: str) -> None:
+def check_trailing(x: jax.Array, expected: tuple[int, ...], axes: str) -> None:
+    """Raises ValueError unless the last axes of ``x``, called ``axes``, are as expected."""
     if x.ndim < len(expected) or x.shape[x.ndim - len(expected) :] != expected:
         raise ValueError(
             f"x has shape {x.shape}; (..., {axes}) with {axes} = "
@@ -224,11 +234,11 @@ def apply_conv(
     """
     x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=4)
-    kh, kw, channels, _ = _weights_of(neurons).shape
-    _check_trailing(x, (channels,), "channels")
+    kh, kw, channels, _ = weights_of(neurons).shape
+    check_trailing(x, (channels,), "channels")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
-    x = _real_input(neurons, x) if isinstance(neurons, BiSEParams) else _boolean_input(x)
+    x = real_input(neurons, x) if isinstance(neurons, BiSEParams) else boolean_input(x)
     # Channels go first: pixels of one row stay adjacent, which is what a CPU vectorises.
     batch = math.prod(x.shape[:-3])
     images = jnp.moveaxis(x.reshape(batch, *x.shape[-3:]), -1, 0)
@@ -236,7 +246,7 @@ def apply_conv(
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
         B, p = B[..., None, None, None], p[..., None, None, None]
-        maps = _fire(neurons, correlate(images, W), B, p)
+        maps = fire(neurons, p * (correlate(images, W) - B), p)
     else:
         over_outputs = jax.vmap(_boolean_correlation, in_axes=(None, -1, -1, -1))
         maps = jax.vmap(over_outputs, in_axes=(0, -2, -2, -2))(
@@ -269,40 +279,12 @@ def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
     """
     check_neurons(neurons, weight_rank=2)
     # HIGHEST: the float32 certificate assumes full float32 products, which TF32 is not.
-    return _apply_products(
-        neurons, x, _weights_of(neurons).shape[0], partial(jnp.matmul, precision="highest")
+    return apply_products(
+        neurons, x, weights_of(neurons).shape[0], partial(jnp.matmul, precision="highest")
     )
 
 
-def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:
-    """`apply_dense` on [x, 1 - x], which is not formed: half of the products.
-
-    An erosion there is the hit-or-miss transform: some inputs must be 1, some must be 0.
-
-    Args:
-      neurons: weights (2 n, M): of x, then of 1 - x.
-      x: (..., n); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
-
-    Returns:
-      (..., M); bool for `BooleanBiSE`, else the dtype of the weights.
-
-    Raises:
-      ValueError: if the inputs are not n, or the dtype is wrong.
-    """
-    check_neurons(neurons, weight_rank=2)
-    rows = _weights_of(neurons).shape[0]
-    if rows % 2:
-        raise ValueError(f"hit-or-miss neurons need an even number of weights; got {rows}")
-    n = rows // 2
-
-    def products(x: jax.Array, W: jax.Array) -> jax.Array:
-        hits = jnp.matmul(x, W[:n] - W[n:], precision="highest")
-        return hits + jnp.sum(W[n:], axis=0)
-
-    return _apply_products(neurons, x, n, products)
-
-
-def _apply_products(
+def apply_products(
     neurons: Neurons,
     x: jax.Array,
     inputs: int,
@@ -310,15 +292,13 @@ def _apply_products(
 ) -> jax.Array:
     """Neurons over the last axis of x, of that many inputs; ``products(x, W)`` are their sums."""
     x = jnp.asarray(x)
-    _check_trailing(x, (inputs,), "inputs")
+    check_trailing(x, (inputs,), "inputs")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
-        return _fire(neurons, products(_real_input(neurons, x), W), B, p)
+        return fire(neurons, p * (products(real_input(neurons, x), W) - B), p)
     # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
     footprint = neurons.footprint.astype(jnp.float32)
-    counts = products(_boolean_input(x).astype(jnp.float32), footprint)
-    full = jnp.sum(neurons.footprint, axis=0)
-    return jnp.where(neurons.is_erosion, counts == full, counts > 0) ^ neurons.complement
+    return fire_boolean(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
 
 
 def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
@@ -336,11 +316,11 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
     """
     x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=2)
-    _check_trailing(x, _weights_of(neurons).shape, "inputs, neurons")
+    check_trailing(x, weights_of(neurons).shape, "inputs, neurons")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
-        return _fire(neurons, jnp.sum(_real_input(neurons, x) * W, axis=-2), B, p)
-    hits = jnp.any((_boolean_input(x) ^ neurons.is_erosion) & neurons.footprint, axis=-2)
+        return fire(neurons, p * (jnp.sum(real_input(neurons, x) * W, axis=-2) - B), p)
+    hits = jnp.any((boolean_input(x) ^ neurons.is_erosion) & neurons.footprint, axis=-2)
     return hits ^ neurons.is_erosion ^ neurons.complement
 
 

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 from bimonn_jax import (
-    Complement,
-    DenseLUI,
     HitOrMiss,
     NeuronConfig,
     PopcountHead,
     Sequential,
     TernaryHead,
-    apply_layers,
     binarize,
     binarize_with_report,
     certify,
@@ -34,39 +31,6 @@ def classifier(head, config=None):
     config = config or NeuronConfig.boolean("mixed")
     model = Sequential((HitOrMiss(30, config), head))
     return model, model.init(jax.random.key(1), bits((2, 7)))["params"]
-
-
-@pytest.mark.parametrize(
-    "config", [NeuronConfig(), NeuronConfig.boolean("erosion"), NeuronConfig.boolean("mixed")]
-)
-def test_hit_or_miss_is_a_dense_layer_over_the_complement(config):
-    x = bits((50, 7))
-    short = Sequential((HitOrMiss(9, config),))
-    long = Sequential((Complement(), DenseLUI(9, config)))
-    params = short.init(jax.random.key(0), x)["params"]["layers_0"]
-    one, other = {"layers_0": params}, {"layers_1": params}
-    np.testing.assert_allclose(
-        short.apply({"params": one}, x), long.apply({"params": other}, x), atol=1e-6
-    )
-    np.testing.assert_array_equal(
-        short.apply({"params": binarize(one)}, x), long.apply({"params": binarize(other)}, x)
-    )
-    first, second = (
-        jax.grad(lambda p, m=m: jnp.sum(m.apply({"params": p}, x) ** 2))(p)
-        for m, p in ((short, one), (long, other))
-    )
-    for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-
-
-def test_hit_or_miss_rejects_what_does_not_fit():
-    model, params = classifier(TernaryHead(3))
-    with pytest.raises(ValueError, match=r"x has shape \(4, 6\)"):
-        apply_layers(model.architecture, params, bits((4, 6)))
-    odd = params["layers_0"]["lui"]
-    odd = odd.replace(weight=odd.weight[1:])
-    with pytest.raises(ValueError, match="even number of weights; got 13"):
-        apply_layers(model.architecture, {**params, "layers_0": {"lui": odd}}, bits((4, 7)))
 
 
 @pytest.mark.parametrize("head", [TernaryHead(4), PopcountHead(4)])

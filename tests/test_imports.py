@@ -14,6 +14,7 @@ RUNTIME = [
     "thresholds",
     "reparam",
     "heads",
+    "hit_or_miss",
     "params",
     "activation",
     "architecture",
