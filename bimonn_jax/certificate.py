@@ -302,15 +302,16 @@ class _Walk:
         self.neurons(layer, "lui", {a: z.map(lambda v: v[:, None]) for a, z in zones.items()})
 
     def complement(self, layer: Layer) -> None:
-        for arithmetic, zone in self.zones.items():
+        def both(arithmetic: Arithmetic, zone: DeadZone) -> DeadZone:
             # The order of flat features is not tracked here, so they share their worst zone.
             zone = zone.worst() if self.is_flat else zone
             error = 2.0**-24 if arithmetic == "float32" else 2.0**-53
             low = np.minimum(1 - zone.v2 + error * (zone.v2 != 1), 1)
             high = np.maximum(1 - zone.v1 - error * (zone.v1 != 0), 0)
-            both = DeadZone(np.append(zone.v1, low), np.append(zone.v2, high))
-            is_shared = self.is_flat or zone.v1.ndim == 0
-            self.zones[arithmetic] = both.worst() if is_shared else both
+            joined = DeadZone(np.append(zone.v1, low), np.append(zone.v2, high))
+            return joined.worst() if self.is_flat or zone.v1.ndim == 0 else joined
+
+        self.zones = {arithmetic: both(arithmetic, zone) for arithmetic, zone in self.zones.items()}
 
     def level_sets(self, layer: Layer) -> None:
         # On the outputs of neurons, thresholds other than 1/2 need not agree with the boolean

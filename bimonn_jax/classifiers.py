@@ -1,20 +1,26 @@
 """Classifiers of binarised images: the paper's relaxed one, and one that is boolean throughout."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from bimonn_jax.architecture import Architecture, apply_layers
+from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
+from bimonn_jax.binarization import binarize
 from bimonn_jax.data_start import latents
 from bimonn_jax.heads import TernaryLatents, popcount_signs
+from bimonn_jax.hit_or_miss import windows_of
 from bimonn_jax.initializers import NeuronConfig
 from bimonn_jax.layers import (
     DenseLUI,
     Flatten,
     HitOrMiss,
+    HitOrMissConv,
     LevelSets,
     PopcountHead,
     RealHead,
@@ -25,26 +31,55 @@ from bimonn_jax.models import Sequential
 
 Head = Literal["real", "ternary", "popcount"]
 HEADS: dict[str, Any] = {"real": RealHead, "ternary": TernaryHead, "popcount": PopcountHead}
-# Where the boolean neurons stand in the layers of `boolean_classifier`.
-_NEURONS, _HEAD = "layers_2", "layers_3"
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One `HitOrMissConv` of a `boolean_classifier`.
+
+    Attributes:
+      kernel: side of the square windows, in pixels.
+      features: output channels.
+      pool: side of the windows of the union.
+    """
+
+    kernel: int
+    features: int
+    pool: int = 1
 
 
 def boolean_classifier(
-    thresholds: tuple, features: int, classes: int, *, head: Head = "ternary"
+    thresholds: tuple,
+    features: int,
+    classes: int,
+    *,
+    convolutions: Sequence[Convolution] = (),
+    head: Head = "ternary",
 ) -> Sequential:
-    """Level sets, one layer of hit-or-miss transforms of the whole image, a head.
+    """Level sets, convolutional hit-or-miss transforms, one layer of dense ones, a head.
 
     Takes images uint8 (..., H, W, C), gives scores (..., classes).
 
     Args:
       thresholds: of the level sets, see `bimonn_jax.data.classification.choose_thresholds`.
-      features: how many transforms.
+      features: how many transforms of all that the convolutions found (without convolutions, of the
+        whole image); 0 for none.
       classes: how many.
+      convolutions: in order; none by default.
       head: "ternary" and "popcount" stay boolean; "real" is a linear layer.
     """
     config = NeuronConfig.boolean("erosion")
     return Sequential(
-        (LevelSets(thresholds), Flatten(), HitOrMiss(features, config), HEADS[head](classes))
+        (
+            LevelSets(thresholds),
+            *(
+                HitOrMissConv(c.features, (c.kernel, c.kernel), pool=c.pool, config=config)
+                for c in convolutions
+            ),
+            Flatten(),
+            *((HitOrMiss(features, config),) if features else ()),
+            HEADS[head](classes),
+        )
     )
 
 
@@ -67,46 +102,84 @@ def start_from_images(
 ) -> Any:
     """Parameters of a `boolean_classifier` whose transforms begin as parts of training images.
 
-    Each transform asks for ``bits`` pixels (on average) of one image to be as they are there;
-    pixels that vary more are the likelier. The head starts with its vote for the image's class.
-    From a random start all transforms are dead.
+    Each transform asks for ``bits`` inputs (on average) to be as they are in one image, or in one
+    of its windows; inputs that vary more are the likelier. Layer by layer, the inputs are what the
+    started layers before make of the images. A ternary head starts with its votes for the classes
+    in which a feature is more frequent. From a random start all transforms are dead.
 
     Args:
       key: a JAX random key.
       model: the classifier.
       images: uint8 (N, H, W, C), the training images.
       labels: int (N,).
-      bits: pixels per transform.
+      bits: inputs per transform.
     """
-    init_key, image_key, bit_key, latent_key, head_key = jax.random.split(key, 5)
-    params = model.init(init_key, images[:1])["params"]
-    neurons = params[_NEURONS]["lui"]
-    count, classes = neurons.bias.shape[0], model.modules[-1].features
-    chosen = _images_for(image_key, model, labels, count, classes)
-    levels = model.architecture[:2]
-    mean = jnp.mean(apply_layers(levels, {}, images[:10_000]), axis=0)
-    variance = mean * (1 - mean)
+    init_key, order_key, head_key = jax.random.split(key, 3)
+    params = {**model.init(init_key, images[:1])["params"]}
+    some = jax.random.permutation(order_key, labels.shape[0])[:10_000]
+    x, labels = images[some], labels[some]
+    for index, layer in enumerate(model.architecture):
+        layer_key = jax.random.fold_in(key, index)
+        if layer.kind in ("hit_or_miss", "hit_or_miss_conv"):
+            neurons = params[layer.name]["lui"]
+            is_dense = layer.kind == "hit_or_miss"
+            patterns = (
+                x[_images_for(layer_key, model, labels, neurons.bias.shape[0])]
+                if is_dense
+                else _varied_windows(layer_key, x[:1000], neurons.weight.shape)
+            )
+            frequency = jnp.mean(x if is_dense else x.reshape(-1, x.shape[-1]), axis=0)
+            weight = _asked(layer_key, patterns, frequency, bits)
+            params[layer.name] = {"lui": neurons.replace(weight=weight)}
+        if layer.kind == "ternary":
+            params[layer.name] = {"head": TernaryLatents(_votes(head_key, x, labels, model))}
+        elif layer.kind not in ("popcount", "dense"):
+            x = in_chunks(partial(layer, binarize(params)), x)
+    return params
+
+
+def _asked(key: jax.Array, patterns: jax.Array, frequency: jax.Array, bits: float) -> jax.Array:
+    """Latents (..., 2 C, M) that ask for some of the inputs of ``patterns``, bool (M, ..., C)."""
+    bit_key, latent_key = jax.random.split(key)
+    variance = jnp.broadcast_to(frequency * (1 - frequency), patterns.shape[1:])
     share = jnp.clip(bits * variance / jnp.sum(variance), 0, 0.9)
-    x = apply_layers(levels, {}, images[chosen]).T
-    asked = jax.random.bernoulli(bit_key, share[:, None], x.shape)
-    footprint = jnp.concatenate([asked & x, asked & ~x])
-    lui = neurons.replace(weight=latents(latent_key, footprint))
-    started = {**params, _NEURONS: {"lui": lui}}
-    if isinstance(model.modules[-1], TernaryHead):
-        votes = 0.9 * jax.nn.one_hot(labels[chosen], classes) - 0.1
-        noise = 0.15 * jax.random.normal(head_key, votes.shape)
-        started[_HEAD] = {"head": TernaryLatents(votes + noise)}
-    return started
+    asked = jax.random.bernoulli(bit_key, share, patterns.shape)
+    footprint = jnp.concatenate([asked & patterns, asked & ~patterns], axis=-1)
+    return latents(latent_key, jnp.moveaxis(footprint, 0, -1))
 
 
-def _images_for(
-    key: jax.Array, model: Sequential, labels: jax.Array, count: int, classes: int
-) -> jax.Array:
+def _varied_windows(key: jax.Array, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Draws windows of bool images (N, H, W, C) for weights of a shape; those that vary most first.
+
+    Returns:
+      bool (M, kh, kw, C).
+    """
+    kh, kw, _, count = shape
+    found = jax.vmap(partial(windows_of, kernel_size=(kh, kw)))(x)
+    found = found.reshape(-1, found.shape[-1])
+    mean = jnp.mean(found, axis=1)
+    # Where all are blank, any will do.
+    chance = mean * (1 - mean) + 1e-9
+    at = jax.random.choice(key, len(found), (count,), p=chance / jnp.sum(chance))
+    return found[at].reshape(count, kh, kw, x.shape[-1])
+
+
+def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, model: Sequential) -> jax.Array:
+    """Latents (n, classes) of a ternary head: how features (N, n) go along with the classes."""
+    is_class = jax.nn.one_hot(labels, model.modules[-1].features)
+    features = x.astype(jnp.float32)
+    together = (features - jnp.mean(features, axis=0)).T @ (is_class - jnp.mean(is_class, axis=0))
+    # Few features vote at first: with all of them, large gradients kill transforms.
+    votes = together / jnp.maximum(jnp.max(jnp.abs(together)), 1e-9)
+    return votes + 0.15 * jax.random.normal(key, votes.shape)
+
+
+def _images_for(key: jax.Array, model: Sequential, labels: jax.Array, count: int) -> jax.Array:
     """Which image each transform starts from; under a popcount head, one that suits its vote."""
     order = jax.random.permutation(key, labels.shape[0])
     if not isinstance(model.modules[-1], PopcountHead):
         return jnp.resize(order, (count,))
-    votes = popcount_signs(count, classes)
+    votes = popcount_signs(count, model.modules[-1].features)
     group, is_for = jnp.argmax(jnp.abs(votes), axis=1), jnp.sum(votes, axis=1) > 0
     shuffled = labels[order]
     draws = jax.random.uniform(jax.random.fold_in(key, 1), (count,))
@@ -117,6 +190,34 @@ def _images_for(
         return order[jnp.searchsorted(jnp.cumsum(suits), number + 1)]
 
     return jax.lax.map(lambda of: one(*of), (group, is_for, draws))
+
+
+def mean_over_positions(
+    architecture: Architecture, params: Any, images: jax.Array
+) -> optax.GradientTransformation:
+    """Divides each layer's gradient by the number of its outputs per feature and image.
+
+    A convolution's gradient is a sum over the positions of its (pooled) outputs; with their mean,
+    one learning rate suits it and dense layers.
+
+    Args:
+      architecture: of the network.
+      params: its parameters.
+      images: (N, H, W, C), of which only the shape counts.
+    """
+    outputs = jax.eval_shape(lambda p, x: layer_outputs(architecture, p, x), params, images[:1])
+    positions = {
+        layer.name: math.prod(output.shape[1:-1])
+        for layer, output in zip(architecture, outputs, strict=True)
+    }
+
+    def update(updates: Any, params: Any = None) -> Any:
+        return {
+            name: jax.tree.map(lambda u, name=name: u / positions[name], update)
+            for name, update in updates.items()
+        }
+
+    return optax.stateless(update)
 
 
 def batches(

@@ -4,6 +4,9 @@ An erosion over [x, 1 - x] asks some inputs to be 1 and some to be 0. The comple
 with weights W+ of x and W- of 1 - x, the sum is x (W+ - W-) + sum W-, half of the products.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -82,38 +85,58 @@ def apply_hit_or_miss_conv(
     """
     x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=4)
-    kh, kw, rows, count = weights_of(neurons).shape
-    if rows % 2:
-        raise ValueError(f"hit-or-miss neurons need an even number of channels; got {rows}")
+    _, _, rows, count = weights_of(neurons).shape
     bias = neurons.bias if isinstance(neurons, BiSEParams) else neurons.is_erosion
     if bias.shape != (count,):
         raise ValueError(
             f"bias has shape {bias.shape}; ({count},) was expected: one per output channel"
         )
+    if rows % 2:
+        raise ValueError(f"hit-or-miss neurons need an even number of channels; got {rows}")
     check_trailing(x, (rows // 2,), "channels")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
-    is_real = isinstance(neurons, BiSEParams)
-    images = real_input(neurons, x) if is_real else boolean_input(x).astype(jnp.float32)
-    images = images.reshape(-1, *x.shape[-3:])
-    images = pad_image(images, (kh, kw), padding=padding, border=border, spatial_axes=(-3, -2))
-    W, B, p = real_parameters(neurons) if is_real else (neurons.footprint.astype(jnp.float32), 0, 0)
-    split = [half.reshape(-1, count) for half in (W[:, :, : rows // 2], W[:, :, rows // 2 :])]
 
+    def pooled(x: jax.Array, W: jax.Array, decide: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        images = pad_image(
+            x.reshape(-1, *x.shape[-3:]),
+            W.shape[:2],
+            padding=padding,
+            border=border,
+            spatial_axes=(-3, -2),
+        )
+        maps = _maxima_of_images(images, W, decide, pool)
+        return maps.reshape(*x.shape[:-3], *maps.shape[1:])
+
+    if isinstance(neurons, BiSEParams):
+        W, B, p = real_parameters(neurons)
+        return fire(neurons, pooled(real_input(neurons, x), W, lambda sums: p * (sums - B)), p)
+    footprint = neurons.footprint.astype(jnp.float32)
+    counted = boolean_input(x).astype(jnp.float32)
+    return pooled(counted, footprint, partial(fire_boolean, neurons))
+
+
+def _maxima_of_images(
+    images: jax.Array, W: jax.Array, decide: Callable[[jax.Array], jax.Array], pool: int
+) -> jax.Array:
+    """``decide`` on the sums of all windows of (N, H, W, C), then maxima: (N, H'', W'', M)."""
+    kh, kw, rows, count = W.shape
+    positive, negative = (
+        half.reshape(-1, count) for half in (W[:, :, : rows // 2], W[:, :, rows // 2 :])
+    )
+
+    # Checkpointed: storing the sums of a batch takes longer than computing them again.
     @jax.checkpoint
-    def one_image(image: jax.Array) -> jax.Array:
-        sums = _products(_windows(image, (kh, kw)), *split)
-        return _pooled(p * (sums - B) if is_real else fire_boolean(neurons, sums), pool)
+    def one(image: jax.Array) -> jax.Array:
+        return _pooled(decide(_products(windows_of(image, (kh, kw)), positive, negative)), pool)
 
     height, width = images.shape[1] - kh + 1, images.shape[2] - kw + 1
     limit = _BYTES_AT_ONCE["cpu" if jax.default_backend() == "cpu" else "other"]
     at_once = max(1, limit // (4 * height * width * count))
-    maps = jax.lax.map(one_image, images, batch_size=at_once)
-    maps = fire(neurons, maps, p) if is_real else maps
-    return maps.reshape(*x.shape[:-3], *maps.shape[1:])
+    return jax.lax.map(one, images, batch_size=at_once)
 
 
-def _windows(image: jax.Array, kernel_size: tuple[int, int]) -> jax.Array:
+def windows_of(image: jax.Array, kernel_size: tuple[int, int]) -> jax.Array:
     """What each window reads: (H, W, C) -> (H', W', kh kw C)."""
     views = shifted_views(jnp.moveaxis(image, -1, 0), kernel_size)
     return jnp.concatenate([jnp.moveaxis(view, 0, -1) for _, view in views], axis=-1)

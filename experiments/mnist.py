@@ -13,6 +13,7 @@ TFDS_DATA_DIR or a set in ~/tensorflow_datasets, and without TensorFlow to prepa
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,11 +29,13 @@ from bimonn_jax.architecture import Architecture, apply_layers
 from bimonn_jax.binarization import METHODS
 from bimonn_jax.classifiers import (
     HEADS,
+    Convolution,
     Head,
     batches,
     boolean_classifier,
     cross_entropy,
     error_percent,
+    mean_over_positions,
     start_from_images,
     to_bits,
 )
@@ -47,7 +50,12 @@ from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
 
 RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "What to train.")
 HEAD = flags.DEFINE_enum("head", "ternary", list(HEADS), "With --recipe=boolean.")
-FEATURES = flags.DEFINE_integer("features", 4000, "Hidden neurons.", lower_bound=1)
+CONVOLUTIONS = flags.DEFINE_list(
+    "convolutions", ["7:256:4"], "With --recipe=boolean: kernel:features:pool of each, or none."
+)
+FEATURES = flags.DEFINE_integer(
+    "features", None, "Dense hidden neurons: 4096 of the paper, none otherwise.", lower_bound=0
+)
 LEVELS = flags.DEFINE_integer("level_sets", 1, "Thresholds per channel.", lower_bound=1)
 EPOCHS = flags.DEFINE_float("epochs", 20, "Passes over the training images.", lower_bound=0)
 BATCH = flags.DEFINE_integer("batch", 250, "Images per step.", lower_bound=1)
@@ -86,6 +94,17 @@ def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Arra
     return evaluate
 
 
+def convolutions() -> list[Convolution]:
+    """Those of the flag."""
+    try:
+        return [Convolution(*map(int, text.split(":"))) for text in CONVOLUTIONS.value if text]
+    except (TypeError, ValueError) as error:
+        raise app.UsageError(
+            f"--convolutions={','.join(CONVOLUTIONS.value)}: kernel:features:pool were expected, "
+            "such as 5:32:2,5:64:2"
+        ) from error
+
+
 def build(
     data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array], steps: int
 ) -> Any:
@@ -93,15 +112,24 @@ def build(
     key = jax.random.key(SEED.value)
     if RECIPE.value == "boolean":
         model = boolean_classifier(
-            thresholds, FEATURES.value, data.classes, head=cast(Head, HEAD.value)
-        )
-        sets = warmup_cosine(LEARNING_RATE.value, steps, warmup=600)
-        optimizer = optimizer_for(
-            real=optax.adam(HEAD_RATE.value), latent=optax.sgd(sets, momentum=0.9)
+            thresholds,
+            FEATURES.value or 0,
+            data.classes,
+            convolutions=convolutions(),
+            head=cast(Head, HEAD.value),
         )
         params = start_from_images(key, model, *train)
+        sets = warmup_cosine(LEARNING_RATE.value, steps, warmup=600)
+        optimizer = optimizer_for(
+            real=optax.adam(HEAD_RATE.value),
+            latent=optax.chain(
+                mean_over_positions(model.architecture, params, train[0]),
+                optax.sgd(sets, momentum=0.9),
+            ),
+        )
         return model, params, {"optimizer": optimizer, "score": "accuracy_boolean"}
-    model = relaxed_model(thresholds, train[0], FEATURES.value, data.classes, WEIGHTS.value)
+    features = 4096 if FEATURES.value is None else FEATURES.value
+    model = relaxed_model(thresholds, train[0], features, data.classes, WEIGHTS.value)
     options: dict[str, Any] = {
         "optimizer": optimizer_for(real=optax.adam(HEAD_RATE.value)),
         "score": "accuracy_boolean" if REGULARIZER.value != "none" else "accuracy_float",
@@ -119,9 +147,12 @@ def stored_bits(network: BooleanNetwork) -> int:
 
 
 def baseline_error(
-    data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array]
+    data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array], width: int
 ) -> float | None:
-    """Test error of the plain network, on the same level sets and the same augmentation."""
+    """Test error of the plain network, on the same level sets and the same augmentation.
+
+    Its hidden layer has as many features, ``width``, as our network's head reads.
+    """
     if not BASELINE_EPOCHS.value:
         return None
     levels = to_bits(thresholds)
@@ -134,7 +165,7 @@ def baseline_error(
 
     steps = max(1, round(BASELINE_EPOCHS.value * len(train[1]) / BATCH.value))
     key = jax.random.key(SEED.value)
-    scores = train_baseline(sample, FEATURES.value, data.classes, key=key, steps=steps)
+    scores = train_baseline(sample, width, data.classes, key=key, steps=steps)
     bits = apply_layers(levels, {}, jnp.asarray(data.test_images))
     return float(100 * jnp.mean(jnp.argmax(scores(bits), axis=-1) != data.test_labels))
 
@@ -170,7 +201,7 @@ def main(argv: list[str]) -> None:
     is_boolean = RECIPE.value == "boolean"
     started = time.perf_counter()
     result = fit(
-        lambda p, x: apply_layers(architecture, p, x),
+        partial(apply_layers, architecture),
         params,
         batches(*train, BATCH.value, shift=SHIFT.value if is_boolean else 0),
         evaluation(architecture, validation),
@@ -202,6 +233,7 @@ def main(argv: list[str]) -> None:
     )
     network = load_network(folder / "network.npz")
     certificate = certify(result.params, architecture)
+    width = jax.eval_shape(partial(apply_layers, architecture[:-1], boolean), test[0][:1]).shape[-1]
     metrics = {
         "dataset": data.name,
         "recipe": RECIPE.value,
@@ -212,11 +244,11 @@ def main(argv: list[str]) -> None:
         if is_boolean
         else float(error_percent(architecture, result.params, *test)),
         "test_error_boolean": float(error_percent(architecture, network.params, *test)),
-        "test_error_baseline": baseline_error(data, thresholds, train),
+        "test_error_baseline": baseline_error(data, thresholds, train, width),
         "validation_error_by_method": by_method,
         "method": None if is_boolean else method,
         "exact": certificate.exact_float32,
-        "features": FEATURES.value,
+        "features": width,
         "steps": int(result.state.step),
         "train_seconds": seconds,
         "seed": SEED.value,

@@ -53,6 +53,18 @@ def test_complements_of_flat_features_carry_the_dead_zones_of_their_own_features
     assert not certify(params, model.architecture).exact_real
 
 
+def test_a_complement_leaves_the_certificate_of_the_layer_before_as_it_is():
+    first, last = lui(np.ones((3, 2)), [0.5, 0.5], [4, 4]), lui(np.ones((4, 1)), [3.5], [4])
+    params = {"layers_0": {"lui": first}, "layers_2": {"lui": last}}
+    model = Sequential(modules=(LUI(2), Complement(), LUI(1)))
+    alone = certify({"layers_0": params["layers_0"]}, model.architecture[:1]).layers[0]
+    (before, _) = certify(params, model.architecture).layers
+    for arithmetic, zone in alone.zones.items():
+        np.testing.assert_array_equal(before.zones[arithmetic].v1, zone.v1)
+        np.testing.assert_array_equal(before.zones[arithmetic].v2, zone.v2)
+    assert str(before) == str(alone)
+
+
 def wrong_claims(neurons):
     """Neurons (n, M) that are certified in real arithmetic and refuted in rationals."""
     W, B, p = (np.asarray(a) for a in real_parameters(neurons))

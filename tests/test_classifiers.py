@@ -1,16 +1,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from bimonn_jax import NeuronConfig, binarize
-from bimonn_jax.architecture import apply_layers
+from bimonn_jax.architecture import apply_layers, layer_outputs
 from bimonn_jax.classifiers import (
+    Convolution,
     batches,
     boolean_classifier,
     cross_entropy,
     error_percent,
     in_chunks,
+    mean_over_positions,
     relaxed_classifier,
     start_from_images,
     to_bits,
@@ -46,9 +49,48 @@ def test_transforms_start_as_parts_of_images_and_vote_for_their_class(digits, he
         assert error_percent(model.architecture, boolean, images, labels) < 60
 
 
-def test_training_a_boolean_classifier_lowers_its_error(digits):
+def test_convolutions_start_as_windows_of_images_and_deeper_layers_as_what_they_find(digits):
     images, labels = train_arrays(digits)
-    model = boolean_classifier(choose_thresholds(digits.train_images, 1), 100, 10)
+    convolutions = (Convolution(3, 12, 2), Convolution(2, 20))
+    model = boolean_classifier(((100.0,),), 50, 10, convolutions=convolutions)
+    params = start_from_images(jax.random.key(0), model, images, labels, bits=4.0)
+    outputs = layer_outputs(model.architecture, binarize(params), images)
+    shapes = [output.shape[1:] for output in outputs]
+    assert shapes == [(8, 8, 1), (3, 3, 12), (2, 2, 20), (80,), (50,), (10,)]
+    for output in (outputs[1], outputs[2], outputs[4]):
+        assert output.reshape(-1, output.shape[-1]).any(axis=0).all()
+    for name in ("layers_1", "layers_2", "layers_4"):
+        S = np.asarray(binarize(params)[name]["lui"].footprint)
+        S = S.reshape(-1, S.shape[-1])
+        assert 2 < S.sum(0).mean() < 6
+    # Features vote for the classes in which they are frequent: better than 90 % at random.
+    assert error_percent(model.architecture, binarize(params), images, labels) < 75
+
+
+def test_blank_images_give_a_start_too(digits):
+    images, labels = train_arrays(digits)
+    model = boolean_classifier(((100.0,),), 0, 10, convolutions=(Convolution(3, 4),))
+    params = start_from_images(jax.random.key(0), model, jnp.zeros_like(images), labels)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def test_gradients_of_convolutions_are_means_over_positions(digits):
+    images, labels = train_arrays(digits)
+    model = boolean_classifier(((100.0,),), 5, 10, convolutions=(Convolution(3, 4, 2),))
+    params = start_from_images(jax.random.key(0), model, images, labels)
+    mean = mean_over_positions(model.architecture, params, images)
+    ones = jax.tree.map(jnp.ones_like, params)
+    scaled, _ = mean.update(ones, mean.init(params))
+    assert jax.tree.structure(scaled) == jax.tree.structure(params)
+    np.testing.assert_allclose(scaled["layers_1"]["lui"].weight, 1 / 9)
+    np.testing.assert_allclose(scaled["layers_3"]["lui"].weight, 1)
+
+
+@pytest.mark.parametrize("convolutions", [(), (Convolution(3, 20, 2),)], ids=["dense", "conv"])
+def test_training_a_boolean_classifier_lowers_its_error(digits, convolutions):
+    images, labels = train_arrays(digits)
+    thresholds = choose_thresholds(digits.train_images, 1)
+    model = boolean_classifier(thresholds, 100, 10, convolutions=convolutions)
     params = start_from_images(jax.random.key(0), model, images, labels)
     architecture = model.architecture
 
@@ -64,7 +106,11 @@ def test_training_a_boolean_classifier_lowers_its_error(digits):
         key=jax.random.key(1),
         steps=100,
         score="accuracy",
-        optimizer=optimizer_for(),
+        optimizer=optimizer_for(
+            latent=optax.chain(
+                mean_over_positions(architecture, params, images), optax.sgd(1.0, momentum=0.9)
+            )
+        ),
     )
     assert result.score > evaluate(params)["accuracy"] + 5
 

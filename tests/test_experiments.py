@@ -1,8 +1,10 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +13,9 @@ from bimonn_jax.saving import load_network
 from experiments.output import prepare, progress, write_json
 
 ROOT = Path(__file__).parent.parent
+needs_mnist = pytest.mark.skipif(
+    not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
+)
 METRICS = {
     "recipe", "dice_float", "dice_boolean", "dice_boolean_unpruned", "dice_target_operator",
     "exact", "activated_share", "channels_used", "train_seconds", "seed",
@@ -40,8 +45,6 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     network = load_network(out / "network.npz")
     assert network.metadata["seed"] == 0
     if data == "sticks":
-        import jax
-
         x, _ = noisy_sticks(jax.random.key(0), 2)
         output = network(x)
         assert output.shape == x.shape
@@ -52,13 +55,14 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--recipe=boolean", "--head=popcount"],
-    ["--recipe=paper", "--regularizer=acti", "--weights=dual"],
+    ["--recipe=boolean"],
+    ["--recipe=boolean", "--head=popcount", "--convolutions=3:8:2,2:8", "--features=40"],
+    ["--recipe=paper", "--regularizer=acti", "--weights=dual", "--features=40"],
 ])  # fmt: skip
 def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
     done = run(
-        "mnist", *arguments, "--features=40", "--epochs=0.1", "--baseline_epochs=0.1",
+        "mnist", *arguments, "--epochs=0.1", "--baseline_epochs=0.1",
         "--evaluations=1", f"--out_dir={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -75,6 +79,27 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monke
     assert network(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
+
+
+def test_convolutions_that_cannot_be_read_are_refused(tmp_path):
+    done = run("mnist", "--convolutions=7x256x4", f"--out_dir={tmp_path}")
+    assert done.returncode != 0
+    assert "--convolutions=7x256x4: kernel:features:pool were expected" in done.stdout + done.stderr
+
+
+@needs_mnist
+def test_mnist_from_its_files_to_a_boolean_network_that_reads_digits(tmp_path):
+    done = run(
+        "mnist", "--dataset=mnist", "--convolutions=7:32:4", "--epochs=2", "--baseline_epochs=0.2",
+        "--evaluations=2", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["dataset"] == "mnist"
+    assert metrics["exact"]
+    assert metrics["test_error_boolean"] < 6
+    network = load_network(tmp_path / "network.npz")
+    assert metrics["bits"] == sum(np.asarray(a).size for a in jax.tree.leaves(network.params))
 
 
 SWEEP = [
