@@ -37,7 +37,9 @@ from experiments.output import OUT_DIR, prepare, write_json
 WEIGHTS = flags.DEFINE_list("weights", ["identity", "positive", "dual"], "Reparametrisations.")
 REGULARIZERS = flags.DEFINE_list("regularizers", ["none", *NAMES], "Compared with one another.")
 RELATIVE = flags.DEFINE_bool("relative", True, "Regularise relative to |W|^2.")
-METHOD = flags.DEFINE_string("method", "activable", "How to binarise, see bimonn_jax.binarize.")
+METHOD = flags.DEFINE_list(
+    "method", ["constant", "activable"], "Ways to binarise, of which validation chooses the best."
+)
 TRIALS = flags.DEFINE_integer("trials", 8, "Of each study.", lower_bound=1)
 CHUNK = flags.DEFINE_integer("chunk", 4, "Trials trained at once.", lower_bound=1)
 FEATURES = flags.DEFINE_integer("features", 512, "Hidden neurons.", lower_bound=1)
@@ -105,14 +107,23 @@ def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> C
     test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
 
     def evaluate(params: Any) -> dict[str, jax.Array]:
-        boolean = binarize(params, method=METHOD.value)
-        (live,) = live_neurons(architecture, boolean, validation[0][:1000]).values()
-        return {
-            "accuracy_boolean": 100 - error_percent(architecture, boolean, *validation),
+        metrics = {
             "accuracy_float": 100 - error_percent(architecture, params, *validation),
-            "test_error_boolean": error_percent(architecture, boolean, *test),
             "activated_share": activated_share(params),
-            "live_share": jnp.mean(live.astype(jnp.float32)),
+        }
+        accuracies, errors, shares = [], [], []
+        for method in METHOD.value:
+            boolean = binarize(params, method=method)
+            (live,) = live_neurons(architecture, boolean, validation[0][:1000]).values()
+            accuracies.append(100 - error_percent(architecture, boolean, *validation))
+            errors.append(error_percent(architecture, boolean, *test))
+            shares.append(jnp.mean(live.astype(jnp.float32)))
+            metrics[f"accuracy_{method}"] = accuracies[-1]
+        best = jnp.argmax(jnp.stack(accuracies))
+        return metrics | {
+            "accuracy_boolean": jnp.stack(accuracies)[best],
+            "test_error_boolean": jnp.stack(errors)[best],
+            "live_share": jnp.stack(shares)[best],
         }
 
     return train_trials(

@@ -1,8 +1,14 @@
+import importlib.util
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jax
 import numpy as np
@@ -126,16 +132,55 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert (tmp_path / "sweep.png").stat().st_size > 1000
 
 
-def test_two_processes_share_one_study(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
-    url = f"sqlite:///{tmp_path}/studies.db"
+@contextmanager
+def sqlite(tmp_path):
+    yield f"sqlite:///{tmp_path}/studies.db"
 
+
+@contextmanager
+def postgresql(tmp_path):
+    """A server of its own on a free port, for as long as the context lasts."""
+    (initdb,) = glob("/usr/lib/postgresql/*/bin/initdb")[-1:] or [shutil.which("initdb")]
+    if initdb is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed: pip install psycopg[binary]")
+    folder = Path(initdb).resolve().parent
+    # PostgreSQL refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    with socket.socket() as free, TemporaryDirectory(prefix="bimonn") as data:
+        if user:
+            shutil.chown(data, user)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        new = [initdb, "-D", f"{data}/db", "-A", "trust", "-U", "bimonn"]
+        subprocess.run(new, user=user, cwd=data, check=True, capture_output=True)
+        options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
+        control = [folder / "pg_ctl", "-D", f"{data}/db", "-w"]
+        start = [*control, "-o", options, "-l", f"{data}/log", "start"]
+        subprocess.run(start, user=user, cwd=data, check=True, capture_output=True)
+        try:
+            yield f"postgresql+psycopg://bimonn@127.0.0.1:{port}/postgres"
+        finally:
+            stop = [*control, "-m", "immediate", "stop"]
+            subprocess.run(stop, user=user, cwd=data, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("server", [sqlite, postgresql])
+def test_two_processes_share_one_study(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    with server(tmp_path) as url:
+        check_two_processes(url, tmp_path)
+
+
+def check_two_processes(url, tmp_path):
     def count_trials():
         # In a process of its own: Optuna leaves its connections open.
         summaries = f"optuna.get_all_study_summaries({url!r})"
         program = f"import optuna; print([s.n_trials for s in {summaries}])"
         command = [sys.executable, "-c", program]
-        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
     # Databases are made by the first to come; two at once trip over each other in SQLite.
     assert count_trials() == []
