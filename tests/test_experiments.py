@@ -270,6 +270,17 @@ def test_the_progress_bar_follows_and_starts_again(capsys):
     assert "loss=0.2500" in capsys.readouterr().err
 
 
+def test_sweep_speed_prints_its_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    done = run(
+        "sweep_speed", "--features=8", "--trials=2", "--chunks=1,2", "--steps=2", "--runs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = [line.split() for line in done.stdout.splitlines()[-2:]]
+    assert [row[:2] for row in table] == [["8", "1"], ["8", "2"]]
+    assert table[0][3] == "1.00"
+
+
 def test_correlation_speed_prints_its_table():
     done = run("correlation_speed", "--runs=1")
     assert done.returncode == 0, done.stderr
