@@ -13,7 +13,7 @@ import optax
 from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
 from bimonn_jax.binarization import binarize
 from bimonn_jax.data_start import latents
-from bimonn_jax.heads import TernaryLatents, popcount_signs
+from bimonn_jax.heads import TernaryLatents, binarize_heads, popcount_signs
 from bimonn_jax.hit_or_miss import windows_of
 from bimonn_jax.initializers import NeuronConfig
 from bimonn_jax.layers import (
@@ -28,6 +28,7 @@ from bimonn_jax.layers import (
 )
 from bimonn_jax.losses import Loss
 from bimonn_jax.models import Sequential
+from bimonn_jax.training import Sample, fit
 
 Head = Literal["real", "ternary", "popcount"]
 HEADS: dict[str, Any] = {"real": RealHead, "ternary": TernaryHead, "popcount": PopcountHead}
@@ -283,5 +284,56 @@ def error_percent(
     Returns:
       Float (), in percent.
     """
-    scores = in_chunks(lambda x: apply_layers(architecture, params, x), images)
+    scores = in_chunks(partial(apply_layers, architecture, params), images)
     return 100 * jnp.mean(jnp.argmax(scores, axis=-1) != labels)
+
+
+def refit_head(
+    architecture: Architecture,
+    boolean: Any,
+    head: Any,
+    sample: Sample,
+    validation: tuple[jax.Array, jax.Array],
+    *,
+    loss: Loss,
+    key: jax.Array,
+    steps: int,
+    learning_rate: float = 5e-3,
+) -> Any:
+    """Trains the last layer of a binarised classifier on what its boolean layers find.
+
+    Args:
+      architecture: of the classifier.
+      boolean: its boolean tree; nothing but the head changes.
+      head: the head's parameters to start from, real-valued.
+      sample: key -> (images, labels).
+      validation: images and labels by whose error the head is chosen.
+      loss: (scores, labels) -> scalar.
+      key: from which the key of every step is derived.
+      steps: how many.
+      learning_rate: Adam's.
+
+    Returns:
+      The boolean tree with the refitted head, binarised if it is a ternary one.
+    """
+    layers, last = architecture[:-1], architecture[-1]
+    images, labels = validation
+    found = in_chunks(partial(apply_layers, layers, boolean), images)
+
+    def features(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, y = sample(key)
+        return apply_layers(layers, boolean, x), y
+
+    result = fit(
+        partial(apply_layers, (last,)),
+        {last.name: head},
+        features,
+        lambda params: {"accuracy": 100 - error_percent((last,), params, found, labels)},
+        loss=loss,
+        key=key,
+        steps=steps,
+        steps_per_evaluation=-(-steps // 10),
+        score="accuracy",
+        optimizer=optax.adam(learning_rate),
+    )
+    return {**boolean, last.name: binarize_heads(result.params[last.name])}

@@ -36,6 +36,7 @@ from bimonn_jax.classifiers import (
     cross_entropy,
     error_percent,
     mean_over_positions,
+    refit_head,
     start_from_images,
     to_bits,
 )
@@ -43,7 +44,7 @@ from bimonn_jax.data.classification import ImageClassification, choose_threshold
 from bimonn_jax.evaluation import activated_share, live_neurons
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
-from bimonn_jax.training import fit, optimizer_for, warmup_cosine
+from bimonn_jax.training import Sample, fit, optimizer_for, warmup_cosine
 from experiments.classification_flags import SEED, load, relaxed_model, split
 from experiments.dense_baseline import train_baseline
 from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
@@ -70,6 +71,9 @@ REGULARIZER = flags.DEFINE_enum("regularizer", "none", ["none", *NAMES], "With -
 COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of the regularizer.")
 RELATIVE = flags.DEFINE_bool("relative", False, "Regularise relative to |W|^2.")
 DELAY = flags.DEFINE_float("delay", 0.5, "Share of the steps before the regularizer acts.")
+REFIT_STEPS = flags.DEFINE_integer(
+    "refit_steps", 0, "With --recipe=paper: of the head, after binarisation.", lower_bound=0
+)
 EVALUATIONS = flags.DEFINE_integer("evaluations", 20, "During the training.", lower_bound=1)
 BASELINE_EPOCHS = flags.DEFINE_float("baseline_epochs", 5, "Of the plain network; 0 for none.")
 
@@ -138,6 +142,30 @@ def build(
         options["regularizer"] = regularizer(REGULARIZER.value, relative=RELATIVE.value)
         options |= {"coefficient": COEFFICIENT.value, "delay": int(DELAY.value * steps)}
     return model, model.init(key, train[0][:1])["params"], options
+
+
+def ways_to_binarize(
+    architecture: Architecture, params: Any, sample: Sample, validation: tuple[jax.Array, jax.Array]
+) -> dict[str, Any]:
+    """Boolean trees by every method but the slow one, and each with its head refitted."""
+    ways = {}
+    for method in METHODS:
+        if method == "qp":
+            continue
+        ways[method] = binarize(params, method=method)
+        if REFIT_STEPS.value:
+            head = params[architecture[-1].name]
+            ways[f"{method}, refitted"] = refit_head(
+                architecture,
+                ways[method],
+                head,
+                sample,
+                validation,
+                loss=cross_entropy(),
+                key=jax.random.key(SEED.value + 2),
+                steps=REFIT_STEPS.value,
+            )
+    return ways
 
 
 def stored_bits(network: BooleanNetwork) -> int:
@@ -215,15 +243,16 @@ def main(argv: list[str]) -> None:
     seconds = time.perf_counter() - started
 
     test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
-    by_method: dict[str, float] = {}
+    ways = {"none": binarize(result.params)}
     if not is_boolean:
-        # Every method but the slow one, compared on validation images; the best is tested.
-        for method in METHODS:
-            if method != "qp":
-                boolean = binarize(result.params, method=method)
-                by_method[method] = float(error_percent(architecture, boolean, *validation))
-    method = min(by_method, key=lambda name: by_method[name]) if by_method else "activable"
-    boolean = binarize(result.params, method=method)
+        ways = ways_to_binarize(
+            architecture, result.params, batches(*train, BATCH.value), validation
+        )
+    errors = {
+        name: float(error_percent(architecture, tree, *validation)) for name, tree in ways.items()
+    }
+    method = min(errors, key=lambda name: errors[name])
+    boolean = ways[method]
     save_network(
         folder / "network.npz",
         architecture,
@@ -245,8 +274,8 @@ def main(argv: list[str]) -> None:
         else float(error_percent(architecture, result.params, *test)),
         "test_error_boolean": float(error_percent(architecture, network.params, *test)),
         "test_error_baseline": baseline_error(data, thresholds, train, width),
-        "validation_error_by_method": by_method,
-        "method": None if is_boolean else method,
+        "validation_error_by_method": errors,
+        "method": method,
         "exact": certificate.exact_float32,
         "features": width,
         "steps": int(result.state.step),

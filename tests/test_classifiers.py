@@ -14,6 +14,7 @@ from bimonn_jax.classifiers import (
     error_percent,
     in_chunks,
     mean_over_positions,
+    refit_head,
     relaxed_classifier,
     start_from_images,
     to_bits,
@@ -113,6 +114,30 @@ def test_training_a_boolean_classifier_lowers_its_error(digits, convolutions):
         ),
     )
     assert result.score > evaluate(params)["accuracy"] + 5
+
+
+@pytest.mark.parametrize("head", ["real", "ternary"])
+def test_refitting_the_head_lowers_the_error_and_changes_nothing_else(digits, head):
+    images, labels = train_arrays(digits)
+    model = boolean_classifier(((100.0,),), 100, 10, head=head)
+    params = start_from_images(jax.random.key(0), model, images, labels)
+    boolean = binarize(params)
+    refitted = refit_head(
+        model.architecture,
+        boolean,
+        params["layers_3"],
+        batches(images, labels, 100),
+        (images, labels),
+        loss=cross_entropy(4.0),
+        key=jax.random.key(1),
+        steps=100,
+    )
+    jax.tree.map(np.testing.assert_array_equal, refitted["layers_2"], boolean["layers_2"])
+    assert jax.tree.structure(refitted) == jax.tree.structure(boolean)
+    before, after = (
+        error_percent(model.architecture, tree, images, labels) for tree in (boolean, refitted)
+    )
+    assert after < before - 5
 
 
 def test_batches_are_images_shifted_by_at_most_so_much():

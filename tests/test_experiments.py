@@ -63,7 +63,7 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
 @pytest.mark.parametrize("arguments", [
     ["--recipe=boolean"],
     ["--recipe=boolean", "--head=popcount", "--convolutions=3:8:2,2:8", "--features=40"],
-    ["--recipe=paper", "--regularizer=acti", "--weights=dual", "--features=40"],
+    ["--recipe=paper", "--regularizer=acti", "--weights=dual", "--features=40", "--refit_steps=1"],
 ])  # fmt: skip
 def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
@@ -80,6 +80,9 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monke
     }  # fmt: skip
     assert "embedded" in metrics["dataset"]
     assert (metrics["test_error_float"] is None) == ("--recipe=boolean" in arguments)
+    assert ("constant, refitted" in metrics["validation_error_by_method"]) == (
+        "--refit_steps=1" in arguments
+    )
     network = load_network(tmp_path / "network.npz")
     assert network.metadata["dataset"] == metrics["dataset"]
     assert network(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
