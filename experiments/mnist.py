@@ -125,7 +125,7 @@ def build(
         params = start_from_images(key, model, *train)
         sets = warmup_cosine(LEARNING_RATE.value, steps, warmup=600)
         optimizer = optimizer_for(
-            real=optax.adam(HEAD_RATE.value),
+            real=optax.adam(optax.cosine_decay_schedule(HEAD_RATE.value, steps, alpha=0.05)),
             latent=optax.chain(
                 mean_over_positions(model.architecture, params, train[0]),
                 optax.sgd(sets, momentum=0.9),

@@ -29,6 +29,7 @@ from bimonn_jax import apply_layers, binarize
 from bimonn_jax.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.evaluation import activated_share, live_neurons
+from bimonn_jax.params import named_neurons, weights_of
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.sweep import run_in_chunks, stack, train_trials
 from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split
@@ -111,19 +112,22 @@ def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> C
             "accuracy_float": 100 - error_percent(architecture, params, *validation),
             "activated_share": activated_share(params),
         }
-        accuracies, errors, shares = [], [], []
+        accuracies, errors, shares, sizes = [], [], [], []
         for method in METHOD.value:
             boolean = binarize(params, method=method)
             (live,) = live_neurons(architecture, boolean, validation[0][:1000]).values()
             accuracies.append(100 - error_percent(architecture, boolean, *validation))
             errors.append(error_percent(architecture, boolean, *test))
             shares.append(jnp.mean(live.astype(jnp.float32)))
+            (neurons,) = named_neurons(boolean).values()
+            sizes.append(jnp.median(jnp.sum(weights_of(neurons), axis=0).astype(jnp.float32)))
             metrics[f"accuracy_{method}"] = accuracies[-1]
         best = jnp.argmax(jnp.stack(accuracies))
         return metrics | {
             "accuracy_boolean": jnp.stack(accuracies)[best],
             "test_error_boolean": jnp.stack(errors)[best],
             "live_share": jnp.stack(shares)[best],
+            "footprint_size": jnp.stack(sizes)[best],
         }
 
     return train_trials(
@@ -186,7 +190,7 @@ def best_with_interval(rows: list[Row]) -> tuple[float, float, float]:
 def summarise(rows: list[Row], title: str, folder: Path) -> None:
     """The table and the plot."""
     lines = [title, f"{'weights':<10}{'regulariser':<12}{'test error %':>13}{'interval':>16}"]
-    lines[1] += f"{'float':>8}{'activated':>11}{'live':>7}"
+    lines[1] += f"{'float':>8}{'activated':>11}{'live':>7}{'size':>6}"
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for at, weights in enumerate(WEIGHTS.value):
         points = []
@@ -198,7 +202,7 @@ def summarise(rows: list[Row], title: str, folder: Path) -> None:
             lines.append(
                 f"{weights:<10}{name:<12}{error:>13.2f}{f'{low:.1f} to {high:.1f}':>16}"
                 f"{100 - best['accuracy_float']:>8.2f}{best['activated_share']:>11.2f}"
-                f"{best['live_share']:>7.2f}"
+                f"{best['live_share']:>7.2f}{best['footprint_size']:>6.0f}"
             )
         x = np.arange(len(points)) + 0.2 * (at - (len(WEIGHTS.value) - 1) / 2)
         errors, below, above = np.array(points).T
