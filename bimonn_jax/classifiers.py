@@ -56,6 +56,7 @@ def boolean_classifier(
     *,
     convolutions: Sequence[Convolution] = (),
     head: Head = "ternary",
+    temperature: float = 2.0,
 ) -> Sequential:
     """Level sets, convolutional hit-or-miss transforms, one layer of dense ones, a head.
 
@@ -68,8 +69,9 @@ def boolean_classifier(
       classes: how many.
       convolutions: in order; none by default.
       head: "ternary" and "popcount" stay boolean; "real" is a linear layer.
+      temperature: of the surrogate gradients, in inputs that a transform misses by.
     """
-    config = NeuronConfig.boolean("erosion")
+    config = NeuronConfig.boolean("erosion", temperature=temperature)
     return Sequential(
         (
             LevelSets(thresholds),

@@ -52,7 +52,7 @@ from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
 RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "What to train.")
 HEAD = flags.DEFINE_enum("head", "ternary", list(HEADS), "With --recipe=boolean.")
 CONVOLUTIONS = flags.DEFINE_list(
-    "convolutions", ["7:256:4"], "With --recipe=boolean: kernel:features:pool of each, or none."
+    "convolutions", ["7:192:4"], "With --recipe=boolean: kernel:features:pool of each, or none."
 )
 FEATURES = flags.DEFINE_integer(
     "features", None, "Dense hidden neurons: 4096 of the paper, none otherwise.", lower_bound=0
@@ -61,8 +61,11 @@ LEVELS = flags.DEFINE_integer("level_sets", 1, "Thresholds per channel.", lower_
 EPOCHS = flags.DEFINE_float("epochs", 20, "Passes over the training images.", lower_bound=0)
 BATCH = flags.DEFINE_integer("batch", 250, "Images per step.", lower_bound=1)
 SHIFT = flags.DEFINE_integer("shift", 1, "Augmentation with --recipe=boolean, pixels.")
-LEARNING_RATE = flags.DEFINE_float("learning_rate", 3.0, "Of the sets, with --recipe=boolean.")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", 15.0, "Of the sets, with --recipe=boolean.")
 HEAD_RATE = flags.DEFINE_float("head_rate", 5e-3, "Adam's, of all real parameters.")
+SURROGATE = flags.DEFINE_float(
+    "surrogate_temperature", 0.7, "Of the sets, with --recipe=boolean: see NeuronConfig."
+)
 TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Scores are divided by it in the loss.")
 WEIGHTS = flags.DEFINE_enum(
     "weights", "identity", ["identity", "positive", "dual"], "With --recipe=paper."
@@ -121,6 +124,7 @@ def build(
             data.classes,
             convolutions=convolutions(),
             head=cast(Head, HEAD.value),
+            temperature=SURROGATE.value,
         )
         params = start_from_images(key, model, *train)
         sets = warmup_cosine(LEARNING_RATE.value, steps, warmup=600)
