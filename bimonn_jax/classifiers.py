@@ -11,10 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
-from bimonn_jax.binarization import binarize
-from bimonn_jax.data_start import latents
-from bimonn_jax.heads import TernaryLatents, binarize_heads, popcount_signs
-from bimonn_jax.hit_or_miss import windows_of
+from bimonn_jax.evaluation import in_chunks
+from bimonn_jax.heads import binarize_heads
 from bimonn_jax.initializers import NeuronConfig
 from bimonn_jax.layers import (
     DenseLUI,
@@ -100,101 +98,6 @@ def relaxed_classifier(
     )
 
 
-def start_from_images(
-    key: jax.Array, model: Sequential, images: jax.Array, labels: jax.Array, *, bits: float = 8.0
-) -> Any:
-    """Parameters of a `boolean_classifier` whose transforms begin as parts of training images.
-
-    Each transform asks for ``bits`` inputs (on average) to be as they are in one image, or in one
-    of its windows; inputs that vary more are the likelier. Layer by layer, the inputs are what the
-    started layers before make of the images. A ternary head starts with its votes for the classes
-    in which a feature is more frequent. From a random start all transforms are dead.
-
-    Args:
-      key: a JAX random key.
-      model: the classifier.
-      images: uint8 (N, H, W, C), the training images.
-      labels: int (N,).
-      bits: inputs per transform.
-    """
-    init_key, order_key, head_key = jax.random.split(key, 3)
-    params = {**model.init(init_key, images[:1])["params"]}
-    some = jax.random.permutation(order_key, labels.shape[0])[:10_000]
-    x, labels = images[some], labels[some]
-    for index, layer in enumerate(model.architecture):
-        layer_key = jax.random.fold_in(key, index)
-        if layer.kind in ("hit_or_miss", "hit_or_miss_conv"):
-            neurons = params[layer.name]["lui"]
-            is_dense = layer.kind == "hit_or_miss"
-            patterns = (
-                x[_images_for(layer_key, model, labels, neurons.bias.shape[0])]
-                if is_dense
-                else _varied_windows(layer_key, x[:1000], neurons.weight.shape)
-            )
-            frequency = jnp.mean(x if is_dense else x.reshape(-1, x.shape[-1]), axis=0)
-            weight = _asked(layer_key, patterns, frequency, bits)
-            params[layer.name] = {"lui": neurons.replace(weight=weight)}
-        if layer.kind == "ternary":
-            params[layer.name] = {"head": TernaryLatents(_votes(head_key, x, labels, model))}
-        elif layer.kind not in ("popcount", "dense"):
-            x = in_chunks(partial(layer, binarize(params)), x)
-    return params
-
-
-def _asked(key: jax.Array, patterns: jax.Array, frequency: jax.Array, bits: float) -> jax.Array:
-    """Latents (..., 2 C, M) that ask for some of the inputs of ``patterns``, bool (M, ..., C)."""
-    bit_key, latent_key = jax.random.split(key)
-    variance = jnp.broadcast_to(frequency * (1 - frequency), patterns.shape[1:])
-    share = jnp.clip(bits * variance / jnp.sum(variance), 0, 0.9)
-    asked = jax.random.bernoulli(bit_key, share, patterns.shape)
-    footprint = jnp.concatenate([asked & patterns, asked & ~patterns], axis=-1)
-    return latents(latent_key, jnp.moveaxis(footprint, 0, -1))
-
-
-def _varied_windows(key: jax.Array, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draws windows of bool images (N, H, W, C) for weights of a shape; those that vary most first.
-
-    Returns:
-      bool (M, kh, kw, C).
-    """
-    kh, kw, _, count = shape
-    found = jax.vmap(partial(windows_of, kernel_size=(kh, kw)))(x)
-    found = found.reshape(-1, found.shape[-1])
-    mean = jnp.mean(found, axis=1)
-    # Where all are blank, any will do.
-    chance = mean * (1 - mean) + 1e-9
-    at = jax.random.choice(key, len(found), (count,), p=chance / jnp.sum(chance))
-    return found[at].reshape(count, kh, kw, x.shape[-1])
-
-
-def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, model: Sequential) -> jax.Array:
-    """Latents (n, classes) of a ternary head: how features (N, n) go along with the classes."""
-    is_class = jax.nn.one_hot(labels, model.modules[-1].features)
-    features = x.astype(jnp.float32)
-    together = (features - jnp.mean(features, axis=0)).T @ (is_class - jnp.mean(is_class, axis=0))
-    # Few features vote at first: with all of them, large gradients kill transforms.
-    votes = together / jnp.maximum(jnp.max(jnp.abs(together)), 1e-9)
-    return votes + 0.15 * jax.random.normal(key, votes.shape)
-
-
-def _images_for(key: jax.Array, model: Sequential, labels: jax.Array, count: int) -> jax.Array:
-    """Which image each transform starts from; under a popcount head, one that suits its vote."""
-    order = jax.random.permutation(key, labels.shape[0])
-    if not isinstance(model.modules[-1], PopcountHead):
-        return jnp.resize(order, (count,))
-    votes = popcount_signs(count, model.modules[-1].features)
-    group, is_for = jnp.argmax(jnp.abs(votes), axis=1), jnp.sum(votes, axis=1) > 0
-    shuffled = labels[order]
-    draws = jax.random.uniform(jax.random.fold_in(key, 1), (count,))
-
-    def one(group: jax.Array, is_for: jax.Array, draw: jax.Array) -> jax.Array:
-        suits = (shuffled == group) == is_for
-        number = jnp.floor(draw * jnp.sum(suits))
-        return order[jnp.searchsorted(jnp.cumsum(suits), number + 1)]
-
-    return jax.lax.map(lambda of: one(*of), (group, is_for, draws))
-
-
 def mean_over_positions(
     architecture: Architecture, params: Any, images: jax.Array
 ) -> optax.GradientTransformation:
@@ -258,18 +161,6 @@ def cross_entropy(temperature: float = 1.0) -> Loss:
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
     return loss
-
-
-def in_chunks(
-    fn: Callable[[jax.Array], jax.Array], images: jax.Array, *, chunk: int = 1000
-) -> jax.Array:
-    """``fn(images)``, on a limited number at a time: for layers whose output is large."""
-    count = images.shape[0]
-    chunk = min(chunk, count)
-    missing = -count % chunk
-    padded = jnp.concatenate([images, images[:missing]])
-    parts = jax.lax.map(fn, padded.reshape(-1, chunk, *images.shape[1:]))
-    return parts.reshape(-1, *parts.shape[2:])[:count]
 
 
 def error_percent(

@@ -13,6 +13,18 @@ from bimonn_jax.losses import dice
 from bimonn_jax.params import BiSEParams, named_neurons, real_parameters
 
 
+def in_chunks(
+    fn: Callable[[jax.Array], jax.Array], images: jax.Array, *, chunk: int = 1000
+) -> jax.Array:
+    """``fn(images)``, on a limited number at a time: for layers whose output is large."""
+    count = images.shape[0]
+    chunk = min(chunk, count)
+    missing = -count % chunk
+    padded = jnp.concatenate([images, images[:missing]])
+    parts = jax.lax.map(fn, padded.reshape(-1, chunk, *images.shape[1:]))
+    return parts.reshape(-1, *parts.shape[2:])[:count]
+
+
 def activated_share(params: Any) -> jax.Array:
     """Share of the neurons of a parameter tree that are activated on binary inputs, float ()."""
     activated = [

@@ -179,6 +179,7 @@ def fit(
     regularizer: Regularizer | None = None,
     coefficient: float | optax.Schedule = 0.0,
     delay: int = 0,
+    revise: Callable[[Any, jax.Array], Any] | None = None,
     steps_per_evaluation: int = 50,
     patience: int | None = None,
     stop_score: float = math.inf,
@@ -200,6 +201,8 @@ def fit(
       regularizer: see `bimonn_jax.regularization.regularizer`, or any function of (params, step).
       coefficient: of the regulariser; a number, or a schedule (function of the step).
       delay: the step from which it acts.
+      revise: (params, step) -> params, applied after every evaluation, for example to start dead
+        neurons again; what it returns counts from the next evaluation on.
       steps_per_evaluation: steps compiled into one chunk.
       patience: stop when the score has not improved for this many steps; None for never.
       stop_score: stop once the score has reached this.
@@ -246,6 +249,8 @@ def fit(
             best_score=jnp.where(is_better, metrics[score], state.best_score),
             best_step=jnp.where(is_better, state.step, state.best_step),
         )
+        if revise is not None:
+            state = replace(state, params=revise(state.params, state.step))
         return state, {"loss": total / (end - start), **metrics}
 
     names = set(jax.eval_shape(evaluate, params))

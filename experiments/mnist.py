@@ -27,6 +27,7 @@ from absl import app, flags
 from bimonn_jax import binarize, certify
 from bimonn_jax.architecture import Architecture, apply_layers
 from bimonn_jax.binarization import METHODS
+from bimonn_jax.classifier_start import restart_dead, start_from_images
 from bimonn_jax.classifiers import (
     HEADS,
     Convolution,
@@ -37,7 +38,6 @@ from bimonn_jax.classifiers import (
     error_percent,
     mean_over_positions,
     refit_head,
-    start_from_images,
     to_bits,
 )
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
@@ -62,6 +62,9 @@ EPOCHS = flags.DEFINE_float("epochs", 20, "Passes over the training images.", lo
 BATCH = flags.DEFINE_integer("batch", 250, "Images per step.", lower_bound=1)
 SHIFT = flags.DEFINE_integer("shift", 1, "Augmentation with --recipe=boolean, pixels.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", 15.0, "Of the sets, with --recipe=boolean.")
+RESTART = flags.DEFINE_float(
+    "restart", 0.5, "Dead neurons start again until this share of the steps; 0 for never."
+)
 HEAD_RATE = flags.DEFINE_float("head_rate", 5e-3, "Adam's, of all real parameters.")
 SURROGATE = flags.DEFINE_float(
     "surrogate_temperature", 0.7, "Of the sets, with --recipe=boolean: see NeuronConfig."
@@ -117,6 +120,7 @@ def build(
 ) -> Any:
     """(Model, starting parameters, options of `fit`) of the recipe."""
     key = jax.random.key(SEED.value)
+    options: dict[str, Any]
     if RECIPE.value == "boolean":
         model = boolean_classifier(
             thresholds,
@@ -135,10 +139,14 @@ def build(
                 optax.sgd(sets, momentum=0.9),
             ),
         )
-        return model, params, {"optimizer": optimizer, "score": "accuracy_boolean"}
+        options = {"optimizer": optimizer, "score": "accuracy_boolean"}
+        if RESTART.value:
+            until = int(RESTART.value * steps)
+            options["revise"] = restart_dead(key, model.architecture, *train, until=until)
+        return model, params, options
     features = 4096 if FEATURES.value is None else FEATURES.value
     model = relaxed_model(thresholds, train[0], features, data.classes, WEIGHTS.value)
-    options: dict[str, Any] = {
+    options = {
         "optimizer": optimizer_for(real=optax.adam(HEAD_RATE.value)),
         "score": "accuracy_boolean" if REGULARIZER.value != "none" else "accuracy_float",
     }

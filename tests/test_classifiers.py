@@ -5,21 +5,20 @@ import optax
 import pytest
 
 from bimonn_jax import NeuronConfig, binarize
-from bimonn_jax.architecture import apply_layers, layer_outputs
+from bimonn_jax.architecture import apply_layers
+from bimonn_jax.classifier_start import start_from_images
 from bimonn_jax.classifiers import (
     Convolution,
     batches,
     boolean_classifier,
     cross_entropy,
     error_percent,
-    in_chunks,
     mean_over_positions,
     refit_head,
     relaxed_classifier,
-    start_from_images,
-    to_bits,
 )
 from bimonn_jax.data.classification import choose_thresholds, load_digits
+from bimonn_jax.evaluation import in_chunks
 from bimonn_jax.training import fit, optimizer_for
 
 
@@ -30,49 +29,6 @@ def digits():
 
 def train_arrays(data):
     return jnp.asarray(data.train_images), jnp.asarray(data.train_labels)
-
-
-@pytest.mark.parametrize("head", ["real", "ternary", "popcount"])
-def test_transforms_start_as_parts_of_images_and_vote_for_their_class(digits, head):
-    images, labels = train_arrays(digits)
-    model = boolean_classifier(((100.0,),), 200, 10, head=head)
-    params = start_from_images(jax.random.key(0), model, images, labels)
-    boolean = binarize(params)
-    bits = apply_layers(to_bits(((100.0,),)), {}, images)
-    hits = apply_layers(model.architecture[:3], boolean, images)
-    S = np.asarray(boolean["layers_2"]["lui"].footprint)
-    assert 4 < S.sum(0).mean() < 12
-    assert not (S[:64] & S[64:]).any()
-    # Every transform hits the image that it comes from.
-    assert hits.any(axis=0).all()
-    assert bits.shape == (1438, 64)
-    if head != "real":
-        assert error_percent(model.architecture, boolean, images, labels) < 60
-
-
-def test_convolutions_start_as_windows_of_images_and_deeper_layers_as_what_they_find(digits):
-    images, labels = train_arrays(digits)
-    convolutions = (Convolution(3, 12, 2), Convolution(2, 20))
-    model = boolean_classifier(((100.0,),), 50, 10, convolutions=convolutions)
-    params = start_from_images(jax.random.key(0), model, images, labels, bits=4.0)
-    outputs = layer_outputs(model.architecture, binarize(params), images)
-    shapes = [output.shape[1:] for output in outputs]
-    assert shapes == [(8, 8, 1), (3, 3, 12), (2, 2, 20), (80,), (50,), (10,)]
-    for output in (outputs[1], outputs[2], outputs[4]):
-        assert output.reshape(-1, output.shape[-1]).any(axis=0).all()
-    for name in ("layers_1", "layers_2", "layers_4"):
-        S = np.asarray(binarize(params)[name]["lui"].footprint)
-        S = S.reshape(-1, S.shape[-1])
-        assert 2 < S.sum(0).mean() < 6
-    # Features vote for the classes in which they are frequent: better than 90 % at random.
-    assert error_percent(model.architecture, binarize(params), images, labels) < 75
-
-
-def test_blank_images_give_a_start_too(digits):
-    images, labels = train_arrays(digits)
-    model = boolean_classifier(((100.0,),), 0, 10, convolutions=(Convolution(3, 4),))
-    params = start_from_images(jax.random.key(0), model, jnp.zeros_like(images), labels)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
 def test_gradients_of_convolutions_are_means_over_positions(digits):

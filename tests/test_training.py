@@ -55,6 +55,20 @@ def leaves_equal(a, b):
     return jax.tree.all(jax.tree.map(lambda u, v: bool((u == v).all()), a, b))
 
 
+def test_revisions_follow_every_evaluation_and_leave_the_best_parameters_alone():
+    seen = []
+
+    def revise(params, step):
+        jax.debug.callback(lambda s: seen.append(int(s)), step)
+        return jax.tree.map(jnp.zeros_like, params)
+
+    _, result = train(False, revise=revise)
+    jax.effects_barrier()
+    assert seen == [20, 40, 60]
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(result.state.params))
+    assert any((leaf != 0).any() for leaf in jax.tree.leaves(result.params))
+
+
 @pytest.mark.parametrize("boolean", [False, True])
 def test_both_modes_learn_a_dilation_exactly(boolean):
     optimizer = optimizer_for(real=optax.adam(3e-2), latent=optax.sgd(2.0, momentum=0.9))
