@@ -204,7 +204,7 @@ def refit_head(
       loss: (scores, labels) -> scalar.
       key: from which the key of every step is derived.
       steps: how many.
-      learning_rate: Adam's.
+      learning_rate: Adam's, decayed to 5 % of it by a cosine.
 
     Returns:
       The boolean tree with the refitted head, binarised if it is a ternary one.
@@ -227,6 +227,6 @@ def refit_head(
         steps=steps,
         steps_per_evaluation=-(-steps // 10),
         score="accuracy",
-        optimizer=optax.adam(learning_rate),
+        optimizer=optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=0.05)),
     )
     return {**boolean, last.name: binarize_heads(result.params[last.name])}

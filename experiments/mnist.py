@@ -146,13 +146,16 @@ def build(
         return model, params, options
     features = 4096 if FEATURES.value is None else FEATURES.value
     model = relaxed_model(thresholds, train[0], features, data.classes, WEIGHTS.value)
+    delay = int(DELAY.value * steps)
+    decay = optax.cosine_decay_schedule(HEAD_RATE.value, max(1, steps - delay), alpha=0.05)
+    rate = optax.join_schedules([optax.constant_schedule(HEAD_RATE.value), decay], [delay])
     options = {
-        "optimizer": optimizer_for(real=optax.adam(HEAD_RATE.value)),
+        "optimizer": optimizer_for(real=optax.adam(rate)),
         "score": "accuracy_boolean" if REGULARIZER.value != "none" else "accuracy_float",
     }
     if REGULARIZER.value != "none":
         options["regularizer"] = regularizer(REGULARIZER.value, relative=RELATIVE.value)
-        options |= {"coefficient": COEFFICIENT.value, "delay": int(DELAY.value * steps)}
+        options |= {"coefficient": COEFFICIENT.value, "delay": delay}
     return model, model.init(key, train[0][:1])["params"], options
 
 
