@@ -1,0 +1,381 @@
+"""A boolean network as gates: what the packed runtime and the exporters are written from.
+
+`circuit_of` turns an architecture and its boolean parameters into a list of stages on images
+(H, W, C), flat features being images of one pixel. All neurons, of whatever layer, become `Gates`:
+intersections or unions of literals, a literal being an input bit or its complement.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bimonn_jax.architecture import Architecture, Layer
+from bimonn_jax.params import BiSEParams, BooleanBiSE
+from bimonn_jax.windows import Border, pad_widths
+
+Shape = tuple[int, int, int]
+Widths = tuple[tuple[int, int], tuple[int, int]]
+_NO_PADDING: Widths = ((0, 0), (0, 0))
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Intersections and unions of literals, at every position of a window on an image.
+
+    Literals of gate m are rows ``starts[m]`` to ``starts[m + 1]`` of ``literals``.
+
+    Attributes:
+      name: of the neurons in the parameter tree.
+      literals: int (T, 3): row and column in the window, channel.
+      is_inverted: bool (T,); whether a literal is the complement of its bit. Padding comes first:
+        a zero outside of the image is an inverted literal's 1.
+      starts: int (M + 1,).
+      is_erosion: bool (M,); intersection where True, else union.
+      complement: bool (M,); whether the output is complemented.
+      channels: of the input.
+      window: height and width.
+      padding: ((top, bottom), (left, right)) of the image.
+      border: what the padding holds.
+      pool: side and stride of the union over windows of outputs; 1 for none.
+    """
+
+    name: str
+    literals: np.ndarray
+    is_inverted: np.ndarray
+    starts: np.ndarray
+    is_erosion: np.ndarray
+    complement: np.ndarray
+    channels: int
+    window: tuple[int, int] = (1, 1)
+    padding: Widths = _NO_PADDING
+    border: Border = "zero"
+    pool: int = 1
+
+    def __len__(self) -> int:
+        """The number of gates."""
+        return len(self.is_erosion)
+
+    def requirements(self, gate: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """A gate as one intersection, by De Morgan's law.
+
+        Returns:
+          Literals int (a, 3) that must be set, int (b, 3) that must be clear, and whether the
+          output is the complement of "all of this holds".
+        """
+        at = slice(self.starts[gate], self.starts[gate + 1])
+        must_be_clear = self.is_inverted[at] == self.is_erosion[gate]
+        literals = self.literals[at]
+        is_complement = bool(self.complement[gate]) ^ (not self.is_erosion[gate])
+        return literals[~must_be_clear], literals[must_be_clear], is_complement
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """The shape of the output on an image of a shape."""
+        if shape[2] != self.channels:
+            raise ValueError(f"{self.name} takes {self.channels} channels; got {shape[2]}")
+        sizes = [
+            size + sum(widths) - side + 1
+            for size, widths, side in zip(shape[:2], self.padding, self.window, strict=True)
+        ]
+        if min(sizes) < 1:
+            raise ValueError(f"{self.name} has windows {self.window}, larger than {shape[:2]}")
+        height, width = (-(-size // self.pool) for size in sizes)
+        return height, width, len(self)
+
+
+def operator_gates(footprint: np.ndarray, *, is_erosion: bool, border: Border = "zero") -> Gates:
+    """One gate: the dilation or erosion of one channel by a footprint, bool (kh, kw)."""
+    row, column = np.nonzero(footprint)
+    window = (footprint.shape[0], footprint.shape[1])
+    (top, bottom), sides = pad_widths(window, "SAME")
+    return Gates(
+        "erosion" if is_erosion else "dilation",
+        np.stack([row, column, np.zeros_like(row)], axis=-1),
+        np.zeros(len(row), bool),
+        np.array([0, len(row)]),
+        np.array([is_erosion]),
+        np.array([False]),
+        channels=1,
+        window=window,
+        padding=((top, bottom), sides),
+        border=border,
+    )
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Level sets: bit c q + k is set where channel c is at least ``values[c, k]``.
+
+    Attributes:
+      values: float (C, q).
+    """
+
+    values: np.ndarray
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """The shape of the output on an image of a shape."""
+        return shape[0], shape[1], self.values.size
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """All bits of an image as the channels of one pixel, row by row, channels innermost."""
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """The shape of the output on an image of a shape."""
+        return 1, 1, math.prod(shape)
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Scores of classes: the bits that vote for each, minus those that vote against it.
+
+    Attributes:
+      positive: bool (n, classes).
+      negative: bool (n, classes).
+    """
+
+    positive: np.ndarray
+    negative: np.ndarray
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """The shape of the output on an image of a shape."""
+        return _head_shape(shape, self.positive.shape)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A real head: scores x kernel + bias.
+
+    Attributes:
+      kernel: float32 (n, classes).
+      bias: float32 (classes,).
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """The shape of the output on an image of a shape."""
+        return _head_shape(shape, self.kernel.shape)
+
+
+Stage = Gates | Thresholds | Flatten | Votes | Linear
+
+
+def _head_shape(shape: Shape, weights: tuple[int, ...]) -> Shape:
+    if shape != (1, 1, weights[0]):
+        raise ValueError(
+            f"the head takes {weights[0]} flat features; got an image of shape {shape}: put a "
+            "Flatten before it"
+        )
+    return 1, 1, weights[1]
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The stages of a network on inputs of one shape.
+
+    Attributes:
+      stages: in order.
+      input_shape: as it was given, (H, W, C) or (n,).
+      shapes: (H, W, C) before each stage and after the last; flat features are (1, 1, n).
+    """
+
+    stages: tuple[Stage, ...]
+    input_shape: tuple[int, ...]
+    shapes: tuple[Shape, ...]
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the input is grayscale or colour, rather than bits."""
+        return bool(self.stages) and isinstance(self.stages[0], Thresholds)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the output is scores, rather than bits."""
+        return bool(self.stages) and isinstance(self.stages[-1], Votes | Linear)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of what comes out: (H, W, C), or (n,) where it is flat."""
+        is_flat = len(self.input_shape) == 1 or any(isinstance(s, Flatten) for s in self.stages)
+        return self.shapes[-1][2:] if is_flat else self.shapes[-1]
+
+
+def _gates(
+    name: str,
+    neurons: BooleanBiSE,
+    gate: np.ndarray,
+    literals: tuple[np.ndarray, np.ndarray, np.ndarray],
+    channels: int,
+    **options: Any,
+) -> Gates:
+    """Gates of neurons whose literals (row, column, channel) belong to the gates of that number.
+
+    Channels from ``channels`` on stand for the complements of the first ones.
+    """
+    order = np.argsort(gate, kind="stable")
+    row, column, channel = (axis[order] for axis in literals)
+    is_erosion = np.asarray(neurons.is_erosion).reshape(-1)
+    return Gates(
+        name,
+        np.stack([row, column, channel % channels], axis=-1),
+        channel >= channels,
+        np.searchsorted(gate[order], np.arange(len(is_erosion) + 1)),
+        is_erosion,
+        np.asarray(neurons.complement).reshape(-1),
+        channels,
+        **options,
+    )
+
+
+def _sliding(layer: Layer, footprint: np.ndarray) -> dict[str, Any]:
+    window = footprint.shape[:2]
+    padding = pad_widths(window, layer.options["padding"])
+    return {"window": window, "padding": padding, "border": layer.options["border"]}
+
+
+def _bise(layer: Layer, params: Mapping) -> list[Stage]:
+    neurons = params["bise"]
+    footprint = np.asarray(neurons.footprint)
+    channels, count = footprint.shape[2:]
+    # Each neuron reads the channel that it belongs to.
+    row, column, channel, neuron = np.nonzero(footprint)
+    gate = channel * count + neuron
+    name = f"{layer.name}/bise"
+    options = _sliding(layer, footprint)
+    return [_gates(name, neurons, gate, (row, column, channel), channels, **options)]
+
+
+def _bisel(layer: Layer, params: Mapping) -> list[Stage]:
+    neurons = params["lui"]
+    footprint = np.asarray(neurons.footprint)
+    count = footprint.shape[1]
+    # Output m reads the maps (c, m) of the neurons before it.
+    channel, gate = np.nonzero(footprint)
+    zero = np.zeros_like(gate)
+    literals = (zero, zero, channel * count + gate)
+    lui = _gates(f"{layer.name}/lui", neurons, gate, literals, footprint.size)
+    return [*_bise(layer, params), lui]
+
+
+def _flat(layer: Layer, neurons: BooleanBiSE, channels: int) -> list[Stage]:
+    channel, gate = np.nonzero(np.asarray(neurons.footprint))
+    zero = np.zeros_like(gate)
+    return [_gates(f"{layer.name}/lui", neurons, gate, (zero, zero, channel), channels)]
+
+
+def _lui(layer: Layer, params: Mapping) -> list[Stage]:
+    return _flat(layer, params["lui"], params["lui"].footprint.shape[0])
+
+
+def _hit_or_miss(layer: Layer, params: Mapping) -> list[Stage]:
+    return _flat(layer, params["lui"], params["lui"].footprint.shape[0] // 2)
+
+
+def _hit_or_miss_conv(layer: Layer, params: Mapping) -> list[Stage]:
+    neurons = params["lui"]
+    footprint = np.asarray(neurons.footprint)
+    row, column, channel, gate = np.nonzero(footprint)
+    options = _sliding(layer, footprint) | {"pool": layer.options["pool"]}
+    literals = (row, column, channel)
+    half = footprint.shape[2] // 2
+    return [_gates(f"{layer.name}/lui", neurons, gate, literals, half, **options)]
+
+
+def _complement(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
+    every = np.tile(np.arange(channels), 2)
+    literals = np.stack([np.zeros_like(every), np.zeros_like(every), every], axis=-1)
+    is_inverted = np.arange(2 * channels) >= channels
+    starts = np.arange(2 * channels + 1)
+    name = layer.name or "complement"
+    none = np.zeros(2 * channels, bool)
+    return [Gates(name, literals, is_inverted, starts, ~none, none, channels)]
+
+
+def _ternary(layer: Layer, params: Mapping) -> list[Stage]:
+    head = params["head"]
+    return [Votes(np.asarray(head.positive), np.asarray(head.negative))]
+
+
+def _popcount(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
+    classes = layer.options["classes"]
+    index = np.arange(channels)
+    belongs = index[:, None] % classes == np.arange(classes)
+    is_against = (index // classes % 2 == 1)[:, None]
+    return [Votes(belongs & ~is_against, belongs & is_against)]
+
+
+def _dense(layer: Layer, params: Mapping) -> list[Stage]:
+    return [Linear(np.asarray(params["kernel"]), np.asarray(params["bias"]))]
+
+
+# By kind: (layer, its parameters) -> stages; those that depend on the channels take them too.
+_FROM_PARAMS: dict[str, Callable[[Layer, Mapping], list[Stage]]] = {
+    "bise": _bise,
+    "bisel": _bisel,
+    "lui": _lui,
+    "dense_lui": _lui,
+    "hit_or_miss": _hit_or_miss,
+    "hit_or_miss_conv": _hit_or_miss_conv,
+    "ternary": _ternary,
+    "dense": _dense,
+}
+_FROM_CHANNELS: dict[str, Callable[[Layer, Mapping, int], list[Stage]]] = {
+    "complement": _complement,
+    "popcount": _popcount,
+}
+
+
+def _stages(layer: Layer, params: Mapping, shape: Shape) -> list[Stage]:
+    own = layer.params_of(params)
+    if any(isinstance(node, BiSEParams) for node in own.values()):
+        raise TypeError(f"params[{layer.name!r}] is real-valued: binarize the parameters first")
+    if layer.kind in _FROM_PARAMS:
+        return _FROM_PARAMS[layer.kind](layer, own)
+    if layer.kind in _FROM_CHANNELS:
+        return _FROM_CHANNELS[layer.kind](layer, own, shape[2])
+    if layer.kind == "level_sets":
+        values = np.atleast_1d(np.asarray(layer.options["thresholds"], float))
+        return [Thresholds(np.broadcast_to(values, (shape[2], values.shape[-1])))]
+    if layer.options["rank"] != 3 and shape[:2] != (1, 1):
+        raise ValueError(
+            f"flatten of {layer.options['rank']} axes: only whole images (rank 3) become gates"
+        )
+    return [Flatten()]
+
+
+def circuit_of(
+    architecture: Architecture, boolean: Mapping, input_shape: tuple[int, ...]
+) -> Circuit:
+    """Turns a boolean network into gates.
+
+    Args:
+      architecture: its layers.
+      boolean: its boolean tree.
+      input_shape: of one input, (H, W, C) or (n,).
+
+    Returns:
+      The circuit; `Circuit.shapes` has the shape between all stages.
+
+    Raises:
+      TypeError: if a layer's parameters are real-valued.
+      ValueError: if the layers do not fit the shape or each other.
+    """
+    if len(input_shape) not in (1, 3) or min(input_shape) < 1:
+        raise ValueError(
+            f"input_shape must be (height, width, channels) or (n,); got {input_shape}"
+        )
+    sizes = (1, 1, *input_shape)[-3:]
+    shapes: list[Shape] = [(sizes[0], sizes[1], sizes[2])]
+    stages: list[Stage] = []
+    for layer in architecture:
+        for stage in _stages(layer, boolean, shapes[-1]):
+            if isinstance(stage, Thresholds) and stages:
+                raise ValueError("level sets can only be the first layer of a circuit")
+            shapes.append(stage.shape_after(shapes[-1]))
+            stages.append(stage)
+    return Circuit(tuple(stages), tuple(input_shape), tuple(shapes))
