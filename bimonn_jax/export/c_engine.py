@@ -1,0 +1,311 @@
+"""The part of the exported C code that is the same for all networks."""
+
+TYPES = """
+/* One bit of each of SAMPLES samples. */
+typedef struct {
+    bits lane[LANES];
+} block;
+
+/* All literals from set to clear must be set, all from clear to end must be clear; flip is all ones
+   where the output is the complement of that. */
+typedef struct {
+    uint32_t set, clear, end;
+    bits flip;
+} gate;
+"""
+
+PACK = """
+/* Packs the level sets of count samples, VALUES numbers each, one bit of the blocks per sample. */
+static void pack(const pixel *samples, size_t count, block *out)
+{
+    for (int level = 0; level < LEVELS; level++) {
+#if BITS == 1
+        (void)count;
+        for (int v = 0; v < VALUES; v++)
+            out[v * LEVELS + level].lane[0] = samples[v] >= thresholds[v % CHANNELS][level];
+#else
+        for (int lane = 0; lane < LANES; lane++) {
+            static const uint8_t none[VALUES];
+            uint8_t octets[8][VALUES];
+            const uint8_t *rows[8];
+            for (int k = 0; k < 8; k++) {
+                size_t first = (size_t)lane * 64 + (size_t)k * 8;
+                size_t end = first + 8 < count ? first + 8 : count;
+                rows[k] = first < count ? octets[k] : none;
+                for (size_t s = end; s-- > first;) {
+                    const pixel *sample = samples + s * VALUES;
+                    /* The latest samples come first: each one moves them up by a bit. */
+                    if (s + 1 == end)
+                        memset(octets[k], 0, VALUES);
+                    for (int v = 0; v < VALUES; v++)
+                        octets[k][v] = (uint8_t)(2 * octets[k][v]
+                            + (sample[v] >= thresholds[v % CHANNELS][level]));
+                }
+            }
+            for (int v = 0; v < VALUES; v++) {
+                bits word = 0;
+                for (int k = 0; k < 8; k++)
+                    word |= (bits)rows[k][v] << (8 * k);
+                out[v * LEVELS + level].lane[lane] = word;
+            }
+        }
+#endif
+    }
+}
+"""
+
+GATES = """
+/* Gates at every position of their window; out is the union over pool x pool positions. */
+static void apply_gates(const block *image, int row_of_image, int channels, int height, int width,
+    int pool, const gate *gates, int count, const literal *literals, block *out)
+{
+    int columns = (width + pool - 1) / pool, rows = (height + pool - 1) / pool;
+    memset(out, 0, sizeof(block) * (size_t)(rows * columns * count));
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            const block *window = image + (y * row_of_image + x) * channels;
+            block *found = out + (y / pool * columns + x / pool) * count;
+            for (int g = 0; g < count; g++) {
+                block holds;
+                for (int l = 0; l < LANES; l++)
+                    holds.lane[l] = (bits)~(bits)0;
+                for (uint32_t i = gates[g].set; i < gates[g].clear; i++) {
+                    const block *input = window + literals[i];
+                    for (int l = 0; l < LANES; l++)
+                        holds.lane[l] &= input->lane[l];
+                    if (BITS == 1 && !(holds.lane[0] & 1))
+                        break;
+                }
+                for (uint32_t i = gates[g].clear; i < gates[g].end; i++) {
+                    const block *input = window + literals[i];
+                    for (int l = 0; l < LANES; l++)
+                        holds.lane[l] &= (bits)~input->lane[l];
+                    if (BITS == 1 && !(holds.lane[0] & 1))
+                        break;
+                }
+                for (int l = 0; l < LANES; l++)
+                    found[g].lane[l] |= holds.lane[l] ^ gates[g].flip;
+            }
+        }
+}
+"""
+
+# By border: the index of the pixel that stands at index i of the padding.
+SOURCES = {
+    "zero": "i < 0 || i >= size ? -1 : i",
+    "edge": "i < 0 ? 0 : i >= size ? size - 1 : i",
+    "reflect": "i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i",
+    "wrap": "(i + size) % size",
+}
+
+SOURCE = """
+static int {border}_source(int i, int size)
+{{
+    return {expression};
+}}
+"""
+
+PAD = """
+/* A padded copy of an image; source(i, size) is the row or column that i shows, -1 for none. */
+static void pad(const block *image, int height, int width, int channels, int top, int bottom,
+    int left, int right, int (*source)(int, int), block *out)
+{
+    size_t pixel_size = sizeof(block) * (size_t)channels;
+    for (int y = -top; y < height + bottom; y++)
+        for (int x = -left; x < width + right; x++, out += channels) {
+            int from_y = source(y, height), from_x = source(x, width);
+            if (from_y < 0 || from_x < 0)
+                memset(out, 0, pixel_size);
+            else
+                memcpy(out, image + (from_y * width + from_x) * channels, pixel_size);
+        }
+}
+"""
+
+VOTES = """
+/* Counts of set bits, one per sample, as binary digits; carries wait for a second one. */
+typedef struct {
+    block digit[DIGITS], carry[DIGITS];
+    unsigned waiting;
+} counter;
+
+static void start_counting(counter *c, unsigned from)
+{
+    c->waiting = 0;
+    for (int d = 0; d < DIGITS; d++)
+        for (int l = 0; l < LANES; l++)
+            c->digit[d].lane[l] = (from >> d) & 1 ? (bits)~(bits)0 : 0;
+}
+
+/* Adds a and b to a digit; the carry goes to a. */
+static void add(block *digit, block *a, const block *b)
+{
+    for (int l = 0; l < LANES; l++) {
+        bits sum = digit->lane[l] ^ a->lane[l];
+        bits carry = (digit->lane[l] & a->lane[l]) | (sum & b->lane[l]);
+        digit->lane[l] = sum ^ b->lane[l];
+        a->lane[l] = carry;
+    }
+}
+
+static void count_votes(
+    counter *c, const block *features, const literal *votes, uint32_t count, bits flip)
+{
+    for (uint32_t i = 0; i < count; i += 2) {
+        block carry, other;
+        int d = 0;
+        for (int l = 0; l < LANES; l++) {
+            carry.lane[l] = features[votes[i]].lane[l] ^ flip;
+            other.lane[l] = i + 1 < count ? features[votes[i + 1]].lane[l] ^ flip : 0;
+        }
+        add(&c->digit[0], &carry, &other);
+        for (d = 1; d < DIGITS - 1 && (c->waiting >> d & 1); d++) {
+            add(&c->digit[d], &carry, &c->carry[d]);
+            c->waiting ^= 1u << d;
+        }
+        c->carry[d] = carry;
+        c->waiting |= 1u << d;
+    }
+}
+
+static void finish_counting(counter *c)
+{
+    static const block zero;
+    for (int first = 1; first < DIGITS; first++)
+        if (c->waiting >> first & 1) {
+            block carry = c->carry[first];
+            for (int d = first; d < DIGITS; d++)
+                add(&c->digit[d], &carry, &zero);
+        }
+}
+
+/* The votes of a class, as a number that is never negative. */
+static void total_of(int k, const block *features, counter *c)
+{
+    start_counting(c, MOST_AGAINST - (votes_end[k] - votes_against[k]));
+    count_votes(c, features, votes + votes_for[k], votes_against[k] - votes_for[k], 0);
+    count_votes(c, features, votes + votes_against[k], votes_end[k] - votes_against[k],
+        (bits)~(bits)0);
+    finish_counting(c);
+}
+
+static void score(const block *features, size_t count, int32_t *scores)
+{
+    for (int k = 0; k < CLASSES; k++) {
+        counter total;
+        total_of(k, features, &total);
+        for (size_t s = 0; s < count; s++) {
+            int32_t value = -MOST_AGAINST;
+            for (int d = 0; d < DIGITS; d++)
+                value += (int32_t)(total.digit[d].lane[s / BITS] >> (s % BITS) & 1) << d;
+            scores[s * CLASSES + (size_t)k] = value;
+        }
+    }
+}
+
+/* The first class with the largest score, of all samples of a block at once. */
+static void choose(const block *features, size_t count, uint16_t *classes)
+{
+    counter best, total;
+    block chosen[16];
+    memset(chosen, 0, sizeof chosen);
+    total_of(0, features, &best);
+    for (int k = 1; k < CLASSES; k++) {
+        total_of(k, features, &total);
+        for (int l = 0; l < LANES; l++) {
+            bits greater = 0, equal = (bits)~(bits)0;
+            for (int d = DIGITS; d-- > 0;) {
+                bits mine = total.digit[d].lane[l], old = best.digit[d].lane[l];
+                greater |= equal & mine & (bits)~old;
+                equal &= (bits)~(mine ^ old);
+            }
+            for (int d = 0; d < DIGITS; d++)
+                best.digit[d].lane[l] = (best.digit[d].lane[l] & (bits)~greater)
+                    | (total.digit[d].lane[l] & greater);
+            for (int b = 0; b < 16; b++)
+                chosen[b].lane[l] = (k >> b & 1 ? chosen[b].lane[l] | greater
+                                                : chosen[b].lane[l] & (bits)~greater);
+        }
+    }
+    for (size_t s = 0; s < count; s++) {
+        unsigned class = 0;
+        for (int b = 0; (CLASSES - 1) >> b; b++)
+            class |= (unsigned)(chosen[b].lane[s / BITS] >> (s % BITS) & 1) << b;
+        classes[s] = (uint16_t)class;
+    }
+}
+"""
+
+LINEAR = """
+static void score_sample(const block *features, size_t s, float *scores)
+{
+    memcpy(scores, bias, sizeof bias);
+    for (int f = 0; f < FEATURES; f++)
+        if (features[f].lane[s / BITS] >> (s % BITS) & 1)
+            for (int k = 0; k < CLASSES; k++)
+                scores[k] += kernel[f][k];
+}
+
+static void score(const block *features, size_t count, float *scores)
+{
+    for (size_t s = 0; s < count; s++)
+        score_sample(features, s, scores + s * CLASSES);
+}
+
+static void choose(const block *features, size_t count, uint16_t *classes)
+{
+    for (size_t s = 0; s < count; s++) {
+        float scores[CLASSES];
+        int best = 0;
+        score_sample(features, s, scores);
+        for (int k = 1; k < CLASSES; k++)
+            if (scores[k] > scores[best])
+                best = k;
+        classes[s] = (uint16_t)best;
+    }
+}
+"""
+
+UNPACK = """
+static void unpack(const block *found, size_t count, uint8_t *out)
+{
+    for (size_t s = 0; s < count; s++)
+        for (int v = 0; v < OUTPUTS; v++)
+            out[s * OUTPUTS + (size_t)v] = (uint8_t)(found[v].lane[s / BITS] >> (s % BITS) & 1);
+}
+"""
+
+RUN = """
+void {name}_{function}(const pixel *inputs, size_t count, {result} *outputs, {name}_workspace *w)
+{{
+    for (size_t first = 0; first < count; first += SAMPLES) {{
+        size_t samples = count - first < SAMPLES ? count - first : SAMPLES;
+        pack(inputs + first * VALUES, samples, w->input);
+        run_block(w);
+        {finish}(w->{last}, samples, outputs + first * {width});
+    }}
+}}
+"""
+
+MAIN = """
+#ifdef {macro}_MAIN
+#include <stdio.h>
+
+/* Reads inputs from standard input and writes the outputs of each to standard output. */
+int main(void)
+{{
+    static {name}_workspace workspace;
+    static pixel input[VALUES];
+    static {result} output[{width}];
+    size_t read;
+    while ((read = fread(input, sizeof *input, VALUES, stdin)) == VALUES) {{
+        {name}_run(input, 1, output, &workspace);
+        if (fwrite(output, sizeof *output, {width}, stdout) != {width})
+            return 1;
+    }}
+    if (read != 0)
+        fprintf(stderr, "the last input is cut short\\n");
+    return read != 0;
+}}
+#endif
+"""

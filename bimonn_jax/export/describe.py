@@ -1,0 +1,51 @@
+"""Gates in words and pictures, for the comments of generated code."""
+
+from bimonn_jax.circuit import Gates
+
+
+def title(gates: Gates, gate: int) -> str:
+    """What a gate computes: "erosion", "complement of the dilation", "hit-or-miss transform"."""
+    at = slice(gates.starts[gate], gates.starts[gate + 1])
+    inverted = gates.is_inverted[at]
+    is_erosion = bool(gates.is_erosion[gate])
+    if not len(inverted):
+        return "all set" if is_erosion ^ bool(gates.complement[gate]) else "all clear"
+    if gates.window == (1, 1):
+        name = "intersection" if is_erosion else "union"
+    elif is_erosion and inverted.any():
+        name = "hit-or-miss transform"
+    else:
+        name = "erosion" if is_erosion else "dilation"
+    if len(inverted) == 1:
+        name = "copy"
+    return f"complement of the {name}" if gates.complement[gate] else name
+
+
+def picture(gates: Gates, gate: int) -> list[str]:
+    """The footprint, one line a row: # for a pixel, o for its complement, + for both, . for none.
+
+    Channels that are read stand side by side, under their numbers; windows of one pixel are a list
+    of channels, ~ for complements.
+    """
+    at = slice(gates.starts[gate], gates.starts[gate + 1])
+    literals, inverted = gates.literals[at], gates.is_inverted[at]
+    if gates.window == (1, 1):
+        names = [f"{'~' * int(i)}{c}" for (_, _, c), i in zip(literals, inverted, strict=True)]
+        return [" ".join(names)]
+    marks: dict[tuple[int, int, int], str] = {}
+    for (row, column, channel), i in zip(literals.tolist(), inverted, strict=True):
+        mark = "o" if i else "#"
+        marks[row, column, channel] = "+" if (row, column, channel) in marks else mark
+    kh, kw = gates.window
+    channels = sorted({channel for _, _, channel in marks})
+    lines = [
+        "   ".join(
+            " ".join(marks.get((row, column, channel), ".") for column in range(kw))
+            for channel in channels
+        )
+        for row in range(kh)
+    ]
+    if gates.channels > 1:
+        heading = "   ".join(f"channel {c}".ljust(2 * kw - 1)[: 2 * kw + 2] for c in channels)
+        lines.insert(0, heading)
+    return lines
