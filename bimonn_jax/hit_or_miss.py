@@ -133,7 +133,9 @@ def _maxima_of_images(
     height, width = images.shape[1] - kh + 1, images.shape[2] - kw + 1
     limit = _BYTES_AT_ONCE["cpu" if jax.default_backend() == "cpu" else "other"]
     at_once = max(1, limit // (4 * height * width * count))
-    return jax.lax.map(one, images, batch_size=at_once)
+    # The number of images is not known where the network is exported for batches of any size.
+    is_known = isinstance(images.shape[0], int)
+    return jax.lax.map(one, images, batch_size=at_once if is_known else None)
 
 
 def windows_of(image: jax.Array, kernel_size: tuple[int, int]) -> jax.Array:

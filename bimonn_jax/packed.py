@@ -378,7 +378,7 @@ class PackedNetwork:
 
     def _can_use_strips(self) -> bool:
         """Whether every stage keeps the size of the image, with zeros outside of it."""
-        return self._head is None and all(
+        return len(self.circuit.output_shape) == 3 and all(
             isinstance(stage, Gates)
             and stage.border == "zero"
             and stage.pool == 1

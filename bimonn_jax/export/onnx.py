@@ -1,0 +1,152 @@
+"""Boolean networks as ONNX graphs: convolutions by -1, 0 and 1, compared with what is needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Stage, Thresholds, Votes, circuit_of
+from bimonn_jax.saving import BooleanNetwork
+
+_OPSET = 19
+_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
+
+
+class _Graph:
+    """Nodes and constants of a graph as it grows; values are float32 (N, C, H, W) of 0 and 1."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
+        return output
+
+    def cast(self, value: str, to: int, output: str = "") -> str:
+        return self.add("Cast", value, output=output, to=to)
+
+    def reshape(self, value: str, shape: Sequence[int]) -> str:
+        return self.add("Reshape", value, self.constant(np.array([-1, *shape], np.int64)))
+
+
+def _first(graph: _Graph, circuit: Circuit) -> str:
+    """The input as bits (N, C, H, W)."""
+    height, width, channels = circuit.shapes[0]
+    value = "x"
+    if isinstance(circuit.stages[0], Thresholds):
+        levels = circuit.stages[0].values
+        numbers = graph.reshape(graph.cast(value, TensorProto.FLOAT), (height, width, channels, 1))
+        value = graph.add("GreaterOrEqual", numbers, graph.constant(levels.astype(np.float32)))
+        channels = levels.size
+    value = graph.reshape(graph.cast(value, TensorProto.FLOAT), (height, width, channels))
+    return graph.add("Transpose", value, perm=[0, 3, 1, 2])
+
+
+def _gates(graph: _Graph, value: str, gates: Gates) -> str:
+    if gates.padding != ((0, 0), (0, 0)):
+        (top, bottom), (left, right) = gates.padding
+        widths = graph.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
+        value = graph.add("Pad", value, widths, mode=_MODES[gates.border])
+    weights = np.zeros((len(gates), gates.channels, *gates.window), np.int8)
+    needed = np.zeros((1, len(gates), 1, 1), np.float32)
+    flip = np.zeros((1, len(gates), 1, 1), bool)
+    for gate in range(len(gates)):
+        must_be_set, must_be_clear, flip[0, gate] = gates.requirements(gate)
+        for literals, sign in ((must_be_set, 1), (must_be_clear, -1)):
+            row, column, channel = literals.T
+            weights[gate, channel, row, column] += sign
+        needed[0, gate] = len(must_be_set)
+    kernel = graph.cast(graph.constant(weights), TensorProto.FLOAT)
+    # As many as are needed, and none of those that must be clear: the largest value there is.
+    holds = graph.add("Equal", graph.add("Conv", value, kernel), graph.constant(needed))
+    value = graph.cast(graph.add("Xor", holds, graph.constant(flip)), TensorProto.FLOAT)
+    if gates.pool == 1:
+        return value
+    side = [gates.pool, gates.pool]
+    return graph.add("MaxPool", value, kernel_shape=side, strides=side, ceil_mode=1)
+
+
+def _apply(graph: _Graph, value: str, stage: Stage, features: int) -> str:
+    if isinstance(stage, Gates):
+        return _gates(graph, value, stage)
+    if isinstance(stage, Flatten):
+        return graph.reshape(graph.add("Transpose", value, perm=[0, 2, 3, 1]), (features, 1, 1))
+    raise TypeError(f"{type(stage).__name__} is not a stage on bits")
+
+
+def _last(graph: _Graph, value: str, circuit: Circuit) -> Any:
+    """Adds the output "y" and describes it."""
+    head = circuit.stages[-1]
+    shape: list[str | int | None] = ["batch", *circuit.output_shape]
+    if isinstance(head, Votes | Linear):
+        features = circuit.shapes[-2][2]
+        value = graph.reshape(value, (features,))
+        if isinstance(head, Linear):
+            products = graph.add("MatMul", value, graph.constant(head.kernel))
+            graph.add("Add", products, graph.constant(head.bias), output="y")
+            return helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
+        votes = head.positive.astype(np.int8) - head.negative.astype(np.int8)
+        weights = graph.cast(graph.constant(votes), TensorProto.FLOAT)
+        graph.cast(graph.add("MatMul", value, weights), TensorProto.INT32, output="y")
+        return helper.make_tensor_value_info("y", TensorProto.INT32, shape)
+    value = graph.add("Transpose", value, perm=[0, 2, 3, 1])
+    graph.cast(graph.reshape(value, circuit.output_shape), TensorProto.BOOL, output="y")
+    return helper.make_tensor_value_info("y", TensorProto.BOOL, shape)
+
+
+def export_onnx(
+    network: BooleanNetwork,
+    path: str | Path,
+    input_shape: Sequence[int],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a boolean network as an ONNX model, checked by ``onnx.checker``.
+
+    Its input "x" is bool (batch, *input_shape), or float32 if the network begins with level sets;
+    its output "y" is what the network gives.
+
+    Args:
+      network: architecture and boolean parameters.
+      path: of the file.
+      input_shape: of one input, (H, W, C) or (n,).
+      overwrite: whether an existing file may be replaced.
+
+    Returns:
+      The path.
+
+    Raises:
+      FileExistsError: if the file exists and ``overwrite`` is False.
+      ValueError: if the network does not take this shape.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+    graph = _Graph()
+    value = _first(graph, circuit)
+    for stage, after in zip(circuit.stages, circuit.shapes[1:], strict=True):
+        if not isinstance(stage, Thresholds | Votes | Linear):
+            value = _apply(graph, value, stage, after[2])
+    output = _last(graph, value, circuit)
+    numbers = TensorProto.FLOAT if circuit.takes_numbers else TensorProto.BOOL
+    entry = helper.make_tensor_value_info("x", numbers, ["batch", *circuit.input_shape])
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "boolean_network", [entry], [output], graph.constants),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        producer_name="bimonn_jax",
+        ir_version=9,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+    return path

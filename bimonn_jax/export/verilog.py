@@ -1,0 +1,188 @@
+"""Boolean networks as synthesisable Verilog."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from bimonn_jax.circuit import Circuit, Flatten, Gates, Shape, Stage, Thresholds, Votes, circuit_of
+from bimonn_jax.export.describe import picture, title
+from bimonn_jax.export.files import check_identifier, write_text
+from bimonn_jax.saving import BooleanNetwork
+
+# (row, column) of the padding -> what stands there by border; None for a constant 0.
+_SOURCES = {
+    "edge": lambda i, size: min(max(i, 0), size - 1),
+    "reflect": lambda i, size: -i if i < 0 else 2 * (size - 1) - i if i >= size else i,
+    "wrap": lambda i, size: i % size,
+    "zero": lambda i, size: i if 0 <= i < size else None,
+}
+
+
+def _bit(source: str, shape: Shape, gates: Gates, y: int, x: int, channel: int) -> str:
+    """One bit of a padded image."""
+    of = _SOURCES[gates.border]
+    row, column = of(y - gates.padding[0][0], shape[0]), of(x - gates.padding[1][0], shape[1])
+    if row is None or column is None:
+        return "1'b0"
+    return f"{source}[{(row * shape[1] + column) * shape[2] + channel}]"
+
+
+def _gate(source: str, shape: Shape, gates: Gates, gate: int, y: int, x: int) -> str:
+    at = slice(gates.starts[gate], gates.starts[gate + 1])
+    terms = [
+        ("~" if inverted else "") + _bit(source, shape, gates, y + row, x + column, channel)
+        for (row, column, channel), inverted in zip(
+            gates.literals[at].tolist(), gates.is_inverted[at], strict=True
+        )
+    ]
+    is_erosion = bool(gates.is_erosion[gate])
+    joined = (" & " if is_erosion else " | ").join(terms) or f"1'b{int(is_erosion)}"
+    return f"~({joined})" if gates.complement[gate] else joined
+
+
+def _gates(source: str, shape: Shape, gates: Gates, target: str, assign: str) -> Iterator[str]:
+    rows, columns, count = gates.shape_after(shape)
+    (top, bottom), (left, right) = gates.padding
+    height = shape[0] + top + bottom - gates.window[0] + 1
+    width = shape[1] + left + right - gates.window[1] + 1
+    for gate in range(count):
+        yield f"    // gate {gate}: {title(gates, gate)}"
+        if gates.window != (1, 1):
+            yield from (f"    //   {line}" for line in picture(gates, gate))
+        for row, column in product(range(rows), range(columns)):
+            ys = range(row * gates.pool, min((row + 1) * gates.pool, height))
+            xs = range(column * gates.pool, min((column + 1) * gates.pool, width))
+            values = [_gate(source, shape, gates, gate, y, x) for y, x in product(ys, xs)]
+            value = values[0] if len(values) == 1 else " | ".join(f"({v})" for v in values)
+            yield f"    {assign} {target}[{(row * columns + column) * count + gate}] = {value};"
+
+
+def _level_sets(stage: Thresholds, shape: Shape, target: str, assign: str) -> Iterator[str]:
+    channels, levels = stage.values.shape
+    for index in range(math.prod(shape)):
+        for k in range(levels):
+            level = int(np.ceil(stage.values[index % channels, k]))
+            if not 0 <= level <= 255:
+                raise ValueError(f"thresholds must lie in 0 to 255 for Verilog; got {level}")
+            yield (
+                f"    {assign} {target}[{index * levels + k}] = "
+                f"x[{8 * index + 7}:{8 * index}] >= 8'd{level};"
+            )
+
+
+def _votes(votes: Votes, source: str, width: int, assign: str) -> Iterator[str]:
+    for k, (positive, negative) in enumerate(zip(votes.positive.T, votes.negative.T, strict=True)):
+        terms = [f" + {source}[{i}]" for i in np.flatnonzero(positive)]
+        terms += [f" - {source}[{i}]" for i in np.flatnonzero(negative)]
+        sum_of_bits = f"{width}'d0" + "".join(terms)
+        yield f"    {assign} scores[{width * k + width - 1}:{width * k}] = {sum_of_bits};"
+
+
+class _Module:
+    """Writes the module of one circuit."""
+
+    def __init__(self, circuit: Circuit, name: str, pipelined: bool) -> None:
+        if not isinstance(circuit.stages[-1], Gates | Votes | Flatten | Thresholds):
+            raise ValueError(
+                "a real head needs floating point: train with a ternary or popcount head, or "
+                "export the layers before it"
+            )
+        self.circuit, self.name, self.pipelined = circuit, name, pipelined
+
+    def text(self) -> str:
+        circuit = self.circuit
+        assign = "assign" if not self.pipelined else ""
+        size = math.prod(circuit.input_shape) * (8 if circuit.takes_numbers else 1)
+        head = circuit.stages[-1]
+        ports = [f"input wire [{size - 1}:0] x"]
+        if self.pipelined:
+            ports.insert(0, "input wire clock")
+        lines = []
+        source = "x"
+        for index, stage in enumerate(circuit.stages):
+            shape, after = circuit.shapes[index], circuit.shapes[index + 1]
+            if isinstance(stage, Flatten):
+                continue
+            if isinstance(stage, Votes):
+                width = int(len(stage.positive)).bit_length() + 1
+                ports.append(f"output {self._kind} [{width * after[2] - 1}:0] scores")
+                lines += self._block(list(_votes(stage, source, width, assign)))
+                lines.insert(0, f"    // scores: {after[2]} signed numbers of {width} bits")
+                continue
+            target = f"stage_{index}"
+            lines.append(f"    {self._kind} [{math.prod(after) - 1}:0] {target};")
+            lines += self._block(list(self._stage(stage, source, shape, target, assign)))
+            source = target
+        if not isinstance(head, Votes):
+            ports.append(f"output wire [{math.prod(circuit.shapes[-1]) - 1}:0] y")
+            lines.append(f"    assign y = {source};")
+        chain = " -> ".join("x".join(map(str, shape)) for shape in circuit.shapes)
+        how = "one stage a clock cycle" if self.pipelined else "combinational"
+        ports_text = ",\n".join(f"    {port}" for port in ports)
+        return (
+            f"// {self.name}: a boolean network, {chain}, {how}; written by bimonn_jax.\n"
+            "// Bits are in the order of the image: row by row, channels innermost.\n"
+            f"module {self.name} (\n{ports_text}\n);\n" + "\n".join(lines) + "\nendmodule\n"
+        )
+
+    @property
+    def _kind(self) -> str:
+        return "reg" if self.pipelined else "wire"
+
+    def _stage(
+        self, stage: Stage, source: str, shape: Shape, target: str, assign: str
+    ) -> Iterator[str]:
+        if isinstance(stage, Gates):
+            yield f"    // {stage.name}"
+            yield from _gates(source, shape, stage, target, assign)
+        elif isinstance(stage, Thresholds):
+            yield from _level_sets(stage, shape, target, assign)
+
+    def _block(self, lines: list[str]) -> list[str]:
+        if not self.pipelined:
+            return lines
+        registered = [
+            line if line.lstrip().startswith("//") else line.replace(" = ", " <= ", 1)
+            for line in lines
+        ]
+        return ["    always @(posedge clock) begin", *registered, "    end"]
+
+
+def export_verilog(
+    network: BooleanNetwork,
+    path: str | Path,
+    input_shape: Sequence[int],
+    *,
+    name: str = "network",
+    pipelined: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a boolean network as one Verilog module.
+
+    Its input ``x`` holds the bits of one image (8 bits a pixel if the network begins with level
+    sets), its output is ``y``, the bits, or ``scores``: signed numbers side by side, class 0 in the
+    lowest bits.
+
+    Args:
+      network: architecture and boolean parameters.
+      path: of the file.
+      input_shape: of one input, (H, W, C) or (n,).
+      name: of the module.
+      pipelined: whether every stage ends in registers, with an input ``clock``: one image a cycle,
+        with a latency of as many cycles as stages; otherwise the module is combinational.
+      overwrite: whether an existing file may be replaced.
+
+    Returns:
+      The path.
+
+    Raises:
+      FileExistsError: if the file exists and ``overwrite`` is False.
+      ValueError: for a real head, thresholds outside of 0 to 255, a name that Verilog does not
+        take, or a shape that the network does not take.
+    """
+    check_identifier(name)
+    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+    return write_text(path, _Module(circuit, name, pipelined).text(), overwrite=overwrite)

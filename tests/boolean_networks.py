@@ -1,0 +1,85 @@
+"""Boolean networks with random footprints, together of every kind of layer and option."""
+
+import jax
+import numpy as np
+
+from bimonn_jax.heads import TernaryWeights
+from bimonn_jax.layers import (
+    LUI,
+    BiSE,
+    BiSEL,
+    Complement,
+    DenseLUI,
+    Flatten,
+    HitOrMiss,
+    HitOrMissConv,
+    LevelSets,
+    PopcountHead,
+    RealHead,
+    TernaryHead,
+)
+from bimonn_jax.models import Sequential
+from bimonn_jax.params import BooleanBiSE, map_neurons
+from bimonn_jax.saving import BooleanNetwork
+
+SHAPE = (9, 7, 2)
+EVEN = ((1, 2), (0, 1))
+
+# name: (modules, shape of one input).
+MODULES = {
+    "one operator": ((BiSE(1, (3, 3)),), (9, 7, 1)),
+    "wide": ((BiSEL(3, (3, 5)), BiSEL(2, (5, 3))), SHAPE),
+    "complements": ((Complement(), BiSEL(2, (3, 3)), LUI(3)), SHAPE),
+    "edge": ((BiSE(4, (3, 3), border="edge"),), SHAPE),
+    "reflect": ((BiSEL(2, (5, 3), border="reflect"),), SHAPE),
+    "wrap": ((BiSEL(2, (3, 3), border="wrap"), Complement()), SHAPE),
+    "valid": ((BiSEL(2, (4, 3), padding="VALID"), Complement(), BiSE(4, (2, 2), EVEN)), SHAPE),
+    "pooled": ((HitOrMissConv(5, (3, 3), pool=2), HitOrMissConv(3, (3, 3), "SAME")), SHAPE),
+    "pooled beyond": ((LevelSets((0.5,)), HitOrMissConv(4, (2, 2), pool=4)), SHAPE),
+    "dense": ((DenseLUI(9), HitOrMiss(5)), (11,)),
+    "ternary": ((Flatten(), HitOrMiss(40), TernaryHead(5)), SHAPE),
+    "popcount": ((LevelSets((60.5, 128.0)), Flatten(), HitOrMiss(33), PopcountHead(3)), SHAPE),
+    "convolutional": (
+        (LevelSets((127.0,)), HitOrMissConv(6, (3, 3), pool=2), Flatten(), TernaryHead(4)),
+        SHAPE,
+    ),
+    "real head": ((Flatten(), DenseLUI(20), RealHead(3)), SHAPE),
+    # More literals than are sliced one by one, and gates of very different sizes.
+    "large": ((LevelSets(((20.0,), (200.0,))), Flatten(), HitOrMiss(150), TernaryHead(10)), SHAPE),
+    "large windows": (
+        (HitOrMissConv(40, (5, 5), "SAME", pool=3), Flatten(), TernaryHead(3)),
+        SHAPE,
+    ),
+}
+NAMES = list(MODULES)
+
+
+def network(name: str, seed: int = 0) -> tuple[BooleanNetwork, tuple[int, ...]]:
+    """(The network of that name with random bits, the shape of its input)."""
+    modules, shape = MODULES[name]
+    model = Sequential(modules)
+    params = model.init(jax.random.key(seed), np.zeros((1, *shape), np.float32))["params"]
+    rng = np.random.default_rng(seed)
+
+    def neurons(old):
+        bits, count = old.weight.shape, old.bias.shape
+        # Gates of no, of few and of many literals.
+        share = rng.choice([0.0, 0.1, 0.3], count)
+        return BooleanBiSE(
+            rng.random(bits) < share, rng.random(count) < 0.5, rng.random(count) < 0.3
+        )
+
+    boolean = map_neurons(neurons, params)
+    for own in boolean.values():
+        if "head" in own:
+            votes = rng.integers(-1, 2, own["head"].latent.shape)
+            own["head"] = TernaryWeights(votes > 0, votes < 0)
+    return BooleanNetwork(model.architecture, boolean), shape
+
+
+def inputs(name: str, shape: tuple[int, ...], count: int, seed: int = 0) -> np.ndarray:
+    """Random inputs (count, *shape): uint8 where the network begins with level sets, else bool."""
+    rng = np.random.default_rng(seed)
+    if isinstance(MODULES[name][0][0], LevelSets):
+        return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+    return rng.random((count, *shape)) < 0.5
