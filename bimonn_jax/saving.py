@@ -1,12 +1,16 @@
 """A boolean network as one file: architecture and arrays, versioned, nothing executable.
 
 The file is a NumPy .npz archive, read without pickle. Its entry "header" is JSON (UTF-8 bytes):
-format, version, architecture, free metadata, and for every array its kind, shape and dtype. Boolean
-arrays are stored as packed bits, little-endian in each byte; a real head as it is.
+format, version, architecture, free metadata, and for every array its shape, dtype and encoding.
+Boolean arrays are "bits", packed little-endian in each byte, or, where few are set, "gaps": the
+distances between the indices of the set ones, in C order, the first from -1. A real head is
+"plain". Version 1 had no gaps and did not name the encoding.
 """
 
 import json
+import math
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -24,7 +28,10 @@ from bimonn_jax.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.params import BiSEParams, BooleanBiSE
 
 FORMAT = "bimonn_jax boolean network"
-VERSION = 1
+VERSION = 2
+# What a file may hold, so that a hostile one cannot fill the memory.
+_MOST_ELEMENTS = 2**31
+_MOST_BYTES = 2**30
 # The nodes of a boolean tree that are not dictionaries, by their fields.
 _NODES: dict[tuple[str, ...], type] = {
     ("complement", "footprint", "is_erosion"): BooleanBiSE,
@@ -132,19 +139,21 @@ def save_network(
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
     arrays = _flatten(boolean)
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "architecture": to_json(architecture),
         "metadata": dict(metadata or {}),
-        "arrays": {
-            name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in arrays.items()
-        },
+        "arrays": {},
     }
-    stored = {
-        name: np.packbits(a.reshape(-1), bitorder="little") if a.dtype == np.bool_ else a
-        for name, a in arrays.items()
-    }
+    stored = {}
+    for array_name, array in arrays.items():
+        encoding, stored[array_name] = _encode(array)
+        header["arrays"][array_name] = {
+            "shape": list(array.shape),
+            "dtype": array.dtype.name,
+            "encoding": encoding,
+        }
     stored["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         try:
@@ -157,17 +166,49 @@ def save_network(
     os.replace(file.name, path)
 
 
+def _encode(array: np.ndarray) -> tuple[str, np.ndarray]:
+    """(Encoding, what is stored) of an array, whichever takes less."""
+    if array.dtype != np.bool_:
+        return "plain", array
+    gaps = np.diff(np.flatnonzero(array), prepend=-1)
+    dtype = np.uint16 if gaps.max(initial=0) < 2**16 else np.uint32
+    if gaps.size * dtype().itemsize < array.size / 8:
+        return "gaps", gaps.astype(dtype)
+    return "bits", np.packbits(array.reshape(-1), bitorder="little")
+
+
 def _read_array(name: str, stored: np.ndarray, description: Mapping[str, Any]) -> np.ndarray:
     shape, dtype = tuple(description["shape"]), description["dtype"]
-    if dtype != "bool":
-        if stored.shape != shape or stored.dtype.name != dtype or not np.isfinite(stored).all():
+    encoding = description.get("encoding", "bits" if dtype == "bool" else "plain")
+    if not all(isinstance(side, int) and side >= 0 for side in shape):
+        raise ValueError(f"array {name!r} has the shape {shape}")
+    count = math.prod(shape)
+    if count > _MOST_ELEMENTS:
+        raise ValueError(f"array {name!r} has {count} elements, more than {_MOST_ELEMENTS}")
+    if encoding == "plain":
+        is_real = stored.dtype.kind in "fiu"
+        if stored.shape != shape or stored.dtype.name != dtype or not is_real:
             raise ValueError(f"array {name!r} is not what the header says: {shape} of {dtype}")
+        if not np.isfinite(stored).all():
+            raise ValueError(f"array {name!r} holds values that are not finite")
         return stored
-    count = int(np.prod(shape, dtype=np.int64))
-    if stored.dtype != np.uint8 or stored.shape != (-(-count // 8),):
-        raise ValueError(f"array {name!r} does not hold the {count} bits that the header says")
-    bits = np.unpackbits(stored, count=count, bitorder="little")
-    return bits.astype(bool).reshape(shape)
+    if dtype != "bool":
+        raise ValueError(f"array {name!r} is {dtype}, but its encoding is {encoding!r}")
+    if encoding == "bits":
+        if stored.dtype != np.uint8 or stored.shape != (-(-count // 8),):
+            raise ValueError(f"array {name!r} does not hold the {count} bits that the header says")
+        bits = np.unpackbits(stored, count=count, bitorder="little")
+        return bits.astype(bool).reshape(shape)
+    if encoding != "gaps":
+        raise ValueError(f"array {name!r} has the unknown encoding {encoding!r}")
+    if stored.dtype not in (np.uint16, np.uint32) or stored.ndim != 1 or (stored == 0).any():
+        raise ValueError(f"array {name!r} does not hold gaps between indices")
+    index = np.cumsum(stored, dtype=np.int64) - 1
+    if index.size and index[-1] >= count:
+        raise ValueError(f"array {name!r} sets element {index[-1]} of {count}")
+    array = np.zeros(count, bool)
+    array[index] = True
+    return array.reshape(shape)
 
 
 def _read(archive: np.lib.npyio.NpzFile) -> BooleanNetwork:
@@ -177,8 +218,10 @@ def _read(archive: np.lib.npyio.NpzFile) -> BooleanNetwork:
     header = json.loads(stored.tobytes().decode())
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise ValueError(f"its version is {header.get('version')!r}, this library reads {VERSION}")
+    if header.get("version") not in range(1, VERSION + 1):
+        raise ValueError(
+            f"its version is {header.get('version')!r}, this library reads 1 to {VERSION}"
+        )
     descriptions = header["arrays"]
     if set(descriptions) != set(archive.files) - {"header"}:
         raise ValueError("its arrays are not those that its header lists")
@@ -198,16 +241,24 @@ def load_network(path: str | Path) -> BooleanNetwork:
         raise FileNotFoundError(f"no network file at {path}")
     try:
         # Opened here, so that it is closed also where NumPy gives up half-way.
-        with open(path, "rb") as file, zipfile.ZipFile(file):
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive_file:
+            unpacked = sum(member.file_size for member in archive_file.infolist())
+            if unpacked > _MOST_BYTES:
+                raise ValueError(f"it unpacks to {unpacked} bytes, more than {_MOST_BYTES}")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 return _read(archive)
     except (
-        KeyError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
         TypeError,
         ValueError,
         EOFError,
+        MemoryError,
         OSError,
+        RuntimeError,  # What zipfile raises for encrypted members and unknown compressions.
+        struct.error,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

@@ -9,7 +9,9 @@ import pytest
 import bimonn_jax
 from bimonn_jax import BiMoNN, DenseBiMoNN
 from bimonn_jax.architecture import to_json
+from bimonn_jax.params import map_neurons
 from bimonn_jax.saving import load_network, save_network
+from tests.boolean_networks import network as random_network
 
 X = jax.random.bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
 MODELS = {
@@ -86,6 +88,11 @@ def rewrite(path, change):
     np.savez(path, **entries)
 
 
+def votes(header):
+    """The description of an array that is stored as bits."""
+    return header["arrays"]["layers_2/head/positive"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -95,16 +102,111 @@ def rewrite(path, change):
         (lambda h, e: h.pop("arrays"), "arrays"),
         (lambda h, e: h["arrays"].popitem(), "arrays are not those"),
         (lambda h, e: h["architecture"][0].update(kind="eval"), "layer kind"),
-        (lambda h, e: next(iter(h["arrays"].values())).update(shape=[10**6]), "bits"),
-        (lambda h, e: next(iter(h["arrays"].values())).update(shape=[-1]), "bits"),
+        (lambda h, e: votes(h).update(shape=[10**6]), "bits"),
+        (lambda h, e: votes(h).update(shape=[-1]), r"shape \(-1,\)"),
+        (lambda h, e: votes(h).update(shape=[2**40]), "elements, more than"),
+        (lambda h, e: votes(h).update(encoding="gaps"), "gaps"),
+        (lambda h, e: votes(h).update(encoding="zip"), "encoding 'zip'"),
+        (lambda h, e: votes(h).update(dtype="int8"), "is int8, but"),
     ],
 )  # fmt: skip
 def test_a_file_that_lies_is_refused_with_the_reason(change, message, tmp_path):
     path = tmp_path / "n.npz"
-    save_network(path, *network(MODELS["dense"]))
+    plain, _ = random_network("ternary")
+    save_network(path, plain.architecture, plain.params)
     rewrite(path, change)
     with pytest.raises(ValueError, match=message):
         load_network(path)
+
+
+def as_version_1(header, entries):
+    """What the library wrote before it knew gaps."""
+    header["version"] = 1
+    for name, description in header["arrays"].items():
+        if description.pop("encoding") == "gaps":
+            bits = np.zeros(int(np.prod(description["shape"])), bool)
+            bits[np.cumsum(entries[name].astype(int)) - 1] = True
+            entries[name] = np.packbits(bits, bitorder="little")
+
+
+def sparse_network():
+    """A network whose footprints are stored as gaps, with one of more than 65,536 elements."""
+    rng = np.random.default_rng(0)
+    plain, _ = random_network("large")
+    sparse = map_neurons(
+        lambda n: n.replace(footprint=rng.random(n.footprint.shape) < 0.001), plain.params
+    )
+    return plain.architecture, sparse
+
+
+@pytest.mark.parametrize("make", [sparse_network, lambda: network(MODELS["dense"])])
+def test_version_1_is_still_read(make, tmp_path):
+    path = tmp_path / "n.npz"
+    architecture, boolean = make()
+    save_network(path, architecture, boolean)
+    rewrite(path, as_version_1)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), load_network(path).params, boolean)
+    assert jax.tree.all(same)
+
+
+def test_sparse_footprints_are_stored_as_gaps(tmp_path):
+    path = tmp_path / "n.npz"
+    architecture, boolean = sparse_network()
+    save_network(path, architecture, boolean)
+    encodings = {}
+    rewrite(path, lambda h, e: encodings.update({n: d["encoding"] for n, d in h["arrays"].items()}))
+    assert encodings["layers_2/lui/footprint"] == "gaps"
+    assert encodings["layers_3/head/positive"] == "bits"
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), load_network(path).params, boolean)
+    assert jax.tree.all(same)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "n.npz"
+    save_network(path, *sparse_network())
+    monkeypatch.setattr("bimonn_jax.saving._MOST_BYTES", 100)
+    with pytest.raises(ValueError, match=r"unpacks to .* bytes, more than 100"):
+        load_network(path)
+
+
+def mutated(good, rng):
+    """A file with bytes changed, cut, doubled or moved."""
+    data = bytearray(good)
+    for _ in range(rng.integers(1, 4)):
+        start, length = rng.integers(len(data)), rng.integers(1, 20)
+        match rng.integers(5):
+            case 0:
+                data[start] ^= 1 << rng.integers(8)
+            case 1:
+                data[start : start + length] = rng.bytes(len(data[start : start + length]))
+            case 2:
+                del data[start : start + length]
+            case 3:
+                data[start:start] = data[start : start + length]
+            case 4:
+                del data[start + 1 :]
+    return bytes(data)
+
+
+def test_ten_thousand_mutations_are_refused_or_harmless(tmp_path):
+    path = tmp_path / "n.npz"
+    architecture, boolean = network(MODELS["real head"])
+    save_network(path, architecture, boolean, metadata={"data": "test"})
+    good, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(10_000):
+        path.write_bytes(mutated(good, rng))
+        try:
+            loaded = load_network(path)
+        except ValueError:
+            refused += 1
+            continue
+        # What zip keeps beside the contents, such as dates, may change; nothing else.
+        assert to_json(loaded.architecture) == to_json(architecture)
+        assert loaded.metadata == {"data": "test"}
+        same = jax.tree.map(lambda a, b: bool((a == b).all()), loaded.params, boolean)
+        assert jax.tree.all(same)
+    assert refused > 9_000
 
 
 def test_other_and_damaged_files_are_refused(tmp_path):
