@@ -255,7 +255,7 @@ def _vote_tables(head: Votes) -> str:
     most_against = int(head.negative.sum(axis=0).max(initial=0))
     most = int((head.positive.sum(axis=0)).max(initial=0)) + most_against
     return (
-        f"\nenum {{ CLASSES = {len(starts)}, DIGITS = {max(2, most.bit_length())}, "
+        f"\nenum {{ CLASSES = {len(starts)}, DIGITS = {max(5, most.bit_length())}, "
         f"MOST_AGAINST = {most_against} }};\n\n"
         "/* Class k: features that vote for it, from votes_for[k] on, then those against it. */\n"
         f"static const literal votes[] = {{\n    {_numbers([*votes, 0])}}};\n"

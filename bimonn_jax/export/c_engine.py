@@ -148,23 +148,54 @@ static void add(block *digit, block *a, const block *b)
     }
 }
 
+/* Adds a carry to digit d: with the one that waits there, or to wait itself. */
+static void carry_on(counter *c, block carry, int d)
+{
+    for (; d < DIGITS - 1 && (c->waiting >> d & 1); d++) {
+        add(&c->digit[d], &carry, &c->carry[d]);
+        c->waiting ^= 1u << d;
+    }
+    c->carry[d] = carry;
+    c->waiting |= 1u << d;
+}
+
+/* Sum and carry of three bits. */
+#define SUM(a, b, c) ((a) ^ (b) ^ (c))
+#define CARRY(a, b, c) (((a) & (b)) | (((a) ^ (b)) & (c)))
+
 static void count_votes(
     counter *c, const block *features, const literal *votes, uint32_t count, bits flip)
 {
-    for (uint32_t i = 0; i < count; i += 2) {
-        block carry, other;
-        int d = 0;
+    uint32_t i = 0;
+    /* Seven votes at a time: their sum has three digits, and is ready before the last one's. */
+    for (; i + 7 <= count; i += 7) {
+        block carry;
         for (int l = 0; l < LANES; l++) {
+            bits v[7], sum, twos, fours, low, high;
+            for (int k = 0; k < 7; k++)
+                v[k] = features[votes[i + (uint32_t)k]].lane[l] ^ flip;
+            bits first = SUM(v[0], v[1], v[2]), second = SUM(v[3], v[4], v[5]);
+            bits carries[3] = {CARRY(v[0], v[1], v[2]), CARRY(v[3], v[4], v[5]),
+                CARRY(first, second, v[6])};
+            sum = SUM(first, second, v[6]);
+            twos = SUM(carries[0], carries[1], carries[2]);
+            fours = CARRY(carries[0], carries[1], carries[2]);
+            low = c->digit[0].lane[l] & sum;
+            c->digit[0].lane[l] ^= sum;
+            high = CARRY(c->digit[1].lane[l], twos, low);
+            c->digit[1].lane[l] = SUM(c->digit[1].lane[l], twos, low);
+            carry.lane[l] = CARRY(c->digit[2].lane[l], fours, high);
+            c->digit[2].lane[l] = SUM(c->digit[2].lane[l], fours, high);
+        }
+        carry_on(c, carry, 3);
+    }
+    for (; i < count; i++) {
+        static const block zero;
+        block carry;
+        for (int l = 0; l < LANES; l++)
             carry.lane[l] = features[votes[i]].lane[l] ^ flip;
-            other.lane[l] = i + 1 < count ? features[votes[i + 1]].lane[l] ^ flip : 0;
-        }
-        add(&c->digit[0], &carry, &other);
-        for (d = 1; d < DIGITS - 1 && (c->waiting >> d & 1); d++) {
-            add(&c->digit[d], &carry, &c->carry[d]);
-            c->waiting ^= 1u << d;
-        }
-        c->carry[d] = carry;
-        c->waiting |= 1u << d;
+        add(&c->digit[0], &carry, &zero);
+        carry_on(c, carry, 1);
     }
 }
 
