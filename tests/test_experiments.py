@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from bimonn_jax.data.noisy_sticks import noisy_sticks
-from bimonn_jax.saving import load_network
+from bimonn_jax.saving import load_network, save_network
 from experiments.output import prepare, progress, write_json
+from tests.boolean_networks import network as random_network
 
 ROOT = Path(__file__).parent.parent
 needs_mnist = pytest.mark.skipif(
@@ -282,6 +283,20 @@ def test_sweep_speed_prints_its_table(tmp_path, monkeypatch):
     table = [line.split() for line in done.stdout.splitlines()[-2:]]
     assert [row[:2] for row in table] == [["8", "1"], ["8", "2"]]
     assert table[0][3] == "1.00"
+
+
+def test_inference_compares_every_runtime(tmp_path):
+    network, shape = random_network("convolutional")
+    save_network(tmp_path / "n.npz", network.architecture, network.params)
+    done = run(
+        "inference", f"--network={tmp_path / 'n.npz'}", f"--out_dir={tmp_path / 'out'}",
+        f"--input_shape={','.join(map(str, shape))}", "--images=70", "--sizes=40", "--runs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "inference.json").read_text())
+    assert len(rows) == 4 + 5
+    assert all(set(r) == {"task", "runtime", "per_second", "bytes", "ratio"} for r in rows)
+    assert [r["ratio"] for r in rows if r["runtime"] in ("float, Flax, jitted", "OpenCV")] == [1, 1]
 
 
 def test_correlation_speed_prints_its_table():

@@ -1,0 +1,174 @@
+"""How fast a boolean classifier runs, and how small it is, against a float network of its size.
+
+    python -m experiments.inference --network=out/mnist/network.npz --out_dir=out/inference
+
+Images are random bytes; every runtime is checked against the boolean network first. The float
+network has one dense hidden layer with as many neurons as the boolean network's head reads. The
+second table has one dilation by an asymmetric 5 x 5 footprint on large binary images. Writes
+``inference.json``: rows of task, runtime, per_second, bytes, ratio.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import skimage.morphology
+from absl import app, flags
+from scipy import ndimage
+
+from bimonn_jax.conventions import footprint_for
+from bimonn_jax.export.c_library import compile_c
+from bimonn_jax.packed import PackedNetwork, dilate_strips, pack_strips, unpack_strips
+from bimonn_jax.saving import load_network
+from experiments.output import OUT_DIR, OVERWRITE, prepare, write_json
+from experiments.timing import device_name, median_seconds
+
+NETWORK = flags.DEFINE_string("network", None, "File of a classifier.", required=True)
+INPUT_SHAPE = flags.DEFINE_list("input_shape", ["28", "28", "1"], "Of one image.")
+IMAGES = flags.DEFINE_integer("images", 131_072, "In a batch.", lower_bound=1)
+SIZES = flags.DEFINE_list("sizes", ["512", "4096"], "Sides of the images of the second table.")
+RUNS = flags.DEFINE_integer("runs", 7, "The median counts.", lower_bound=1)
+
+# The unpacked network and the float one run on the batch that suits them best.
+_BATCH = 1024
+Row = dict[str, Any]
+
+
+class Dense(nn.Module):
+    """A plain network: hidden neurons with ReLU, classes."""
+
+    hidden: int
+    classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Scores (N, classes) of (N, n)."""
+        return nn.Dense(self.classes)(nn.relu(nn.Dense(self.hidden)(x)))
+
+
+def rows_of(task: str, timed: dict[str, tuple[float, int | None]], reference: str) -> list[Row]:
+    """Rows of (per second, bytes) by runtime, with ratios to one of them."""
+    return [
+        {
+            "task": task,
+            "runtime": runtime,
+            "per_second": per_second,
+            "bytes": size,
+            "ratio": per_second / timed[reference][0],
+        }
+        for runtime, (per_second, size) in timed.items()
+    ]
+
+
+def classifier_rows(path: Path, folder: Path) -> list[Row]:
+    """Images per second of one network by every runtime."""
+    network, shape = load_network(path), tuple(map(int, INPUT_SHAPE.value))
+    packed = PackedNetwork(network, shape)
+    library = compile_c(network, folder, shape, overwrite=True)
+    numbers = np.random.default_rng(0).integers(0, 256, (IMAGES.value, *shape), dtype=np.uint8)
+    x: np.ndarray = numbers if packed.circuit.takes_numbers else np.asarray(numbers > 127)
+    small, on_device = jnp.asarray(x[:_BATCH]), jnp.asarray(x)
+    unpacked = jax.jit(network.__call__)
+    scores = np.asarray(packed(on_device))
+    for name, found in (("C", library(x)), ("unpacked", np.asarray(unpacked(small)))):
+        if not (found == scores[: len(found)]).all():
+            raise RuntimeError(f"{name} differs from the packed network")
+
+    features = packed.circuit.shapes[-2][2]
+    model = Dense(features, scores.shape[1])
+    flat = jnp.asarray(x[:_BATCH].reshape(len(small), -1) / 255.0, jnp.float32)
+    params = model.init(jax.random.key(0), flat)
+    float_bytes = sum(4 * leaf.size for leaf in jax.tree.leaves(params))
+
+    threads = os.cpu_count() or 1
+    parts = np.array_split(x, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        timed = {
+            "float, Flax, jitted": (
+                len(flat) / median_seconds(jax.jit(model.apply), params, flat, runs=RUNS.value),
+                float_bytes,
+            ),
+            "boolean, unpacked": (
+                len(small) / median_seconds(unpacked, small, runs=RUNS.value),
+                path.stat().st_size,
+            ),
+            "boolean, packed, JAX": (
+                len(x) / median_seconds(packed, on_device, runs=RUNS.value),
+                path.stat().st_size,
+            ),
+            f"boolean, C, {threads} threads": (
+                len(x)
+                / median_seconds(lambda: list(pool.map(library.classify, parts)), runs=RUNS.value),
+                (folder / "network.so").stat().st_size,
+            ),
+        }
+    return rows_of(f"classifier, {features} features", timed, "float, Flax, jitted")
+
+
+def operator_rows(side: int) -> list[Row]:
+    """Dilations per second of a binary image by every library, checked against each other."""
+    rng = np.random.default_rng(side)
+    footprint = np.isin(np.arange(25), rng.choice(25, 12, replace=False)).reshape(5, 5)
+    image = rng.random((side, side)) < 0.3
+    as_bytes = image.astype(np.uint8)
+    kernels = {
+        library: footprint_for(library, footprint, is_erosion=False)
+        for library in ("opencv", "scipy", "skimage")
+    }
+    device_image = jnp.asarray(image)[None, ..., None]
+    pack = jax.jit(pack_strips)
+    dilate = jax.jit(lambda words: dilate_strips(words, footprint, side))
+    unpack = jax.jit(lambda words: unpack_strips(words, side))
+    words = pack(device_image)
+    runtimes: dict[str, Callable[[], Any]] = {
+        "OpenCV": lambda: cv2.dilate(
+            as_bytes,
+            kernels["opencv"].astype(np.uint8),
+            borderType=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        ),
+        "SciPy": lambda: ndimage.binary_dilation(image, kernels["scipy"]),
+        "scikit-image": lambda: skimage.morphology.dilation(
+            image, kernels["skimage"], mode="ignore"
+        ),
+        "packed, JAX": lambda: dilate(words),
+        "packed, JAX, with packing": lambda: unpack(dilate(pack(device_image))),
+    }
+    expected = runtimes["SciPy"]()
+    for name in ("OpenCV", "scikit-image", "packed, JAX, with packing"):
+        if not (np.asarray(runtimes[name]()).reshape(side, side) == expected).all():
+            raise RuntimeError(f"{name} differs from SciPy")
+    timed: dict[str, tuple[float, int | None]] = {
+        name: (1 / median_seconds(runtime, runs=RUNS.value), None)
+        for name, runtime in runtimes.items()
+    }
+    return rows_of(f"dilation, {side} x {side}", timed, "OpenCV")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    folder = prepare(OUT_DIR.value, "inference.json", overwrite=OVERWRITE.value)
+    rows = classifier_rows(Path(NETWORK.value), folder)
+    for side in map(int, SIZES.value):
+        rows += operator_rows(side)
+    write_json(folder / "inference.json", rows)
+    print(f"{device_name()}, {os.cpu_count()} cores")
+    for row in rows:
+        size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes"
+        print(
+            f"{row['task']:<28}{row['runtime']:<28}{row['per_second']:>14,.1f} /s"
+            f"{row['ratio']:>9.2f}  {size}"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)
