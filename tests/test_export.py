@@ -9,16 +9,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from bimonn_jax.architecture import LAYERS
 from bimonn_jax.export.c import export_c
 from bimonn_jax.export.c_library import compile_c
 from bimonn_jax.export.onnx import export_onnx
 from bimonn_jax.export.python import export_python
 from bimonn_jax.export.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.export.verilog import export_verilog
+from bimonn_jax.packed import PackedNetwork
 from tests.boolean_networks import MODULES, NAMES, inputs, network
 
 BOOLEAN = [name for name in NAMES if name != "real head"]
-WITHOUT_LEVEL_SETS_BELOW_1 = [name for name in NAMES if name != "pooled beyond"]
 
 
 def assert_same(found, expected, name):
@@ -115,6 +116,23 @@ def test_stablehlo(name, tmp_path):
         assert_same(np.asarray(run_stablehlo(path, jnp.asarray(x))), np.asarray(plain(x)), name)
 
 
+@pytest.mark.parametrize("name", ["convolutional", "wide"])
+def test_a_hundred_thousand_inputs(name, tmp_path):
+    plain, shape = network(name, seed=2)
+    x = inputs(name, shape, 100_000, seed=1)
+    expected = np.asarray(plain(x))
+    session = onnxruntime.InferenceSession(export_onnx(plain, tmp_path / "n.onnx", shape))
+    given = x.astype(np.float32) if x.dtype == np.uint8 else x
+    stablehlo = export_stablehlo(plain, tmp_path / "n.stablehlo", shape)
+    for found in (
+        PackedNetwork(plain, shape)(x),
+        compile_c(plain, tmp_path, shape)(x),
+        session.run(None, {"x": given})[0],
+        run_stablehlo(stablehlo, jnp.asarray(x)),
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("name", BOOLEAN)
 def test_python(name, tmp_path):
     plain, shape = network(name)
@@ -181,7 +199,5 @@ def test_real_heads_are_refused(export, tmp_path):
 
 
 def test_every_kind_of_layer_is_covered():
-    from bimonn_jax.architecture import LAYERS
-
     kinds = {layer.kind for name in MODULES for layer in network(name)[0].architecture}
     assert kinds == set(LAYERS)
