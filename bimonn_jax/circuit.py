@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from bimonn_jax.architecture import Architecture, Layer
+from bimonn_jax.heads import popcount_signs
 from bimonn_jax.params import BiSEParams, BooleanBiSE
 from bimonn_jax.windows import Border, pad_widths
 
@@ -58,6 +60,11 @@ class Gates:
         """The number of gates."""
         return len(self.is_erosion)
 
+    def literals_of(self, gate: int) -> tuple[np.ndarray, np.ndarray]:
+        """A gate's literals, int (t, 3), and which of them are inverted, bool (t,)."""
+        at = slice(self.starts[gate], self.starts[gate + 1])
+        return self.literals[at], self.is_inverted[at]
+
     def requirements(self, gate: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """A gate as one intersection, by De Morgan's law.
 
@@ -65,43 +72,28 @@ class Gates:
           Literals int (a, 3) that must be set, int (b, 3) that must be clear, and whether the
           output is the complement of "all of this holds".
         """
-        at = slice(self.starts[gate], self.starts[gate + 1])
-        must_be_clear = self.is_inverted[at] == self.is_erosion[gate]
-        literals = self.literals[at]
+        literals, is_inverted = self.literals_of(gate)
+        must_be_clear = is_inverted == self.is_erosion[gate]
         is_complement = bool(self.complement[gate]) ^ (not self.is_erosion[gate])
         return literals[~must_be_clear], literals[must_be_clear], is_complement
+
+    def positions(self, shape: Shape) -> tuple[int, int]:
+        """Rows and columns of positions of the window on an image of a shape."""
+        height, width = (
+            size + sum(widths) - side + 1
+            for size, widths, side in zip(shape[:2], self.padding, self.window, strict=True)
+        )
+        return height, width
 
     def shape_after(self, shape: Shape) -> Shape:
         """The shape of the output on an image of a shape."""
         if shape[2] != self.channels:
             raise ValueError(f"{self.name} takes {self.channels} channels; got {shape[2]}")
-        sizes = [
-            size + sum(widths) - side + 1
-            for size, widths, side in zip(shape[:2], self.padding, self.window, strict=True)
-        ]
+        sizes = self.positions(shape)
         if min(sizes) < 1:
             raise ValueError(f"{self.name} has windows {self.window}, larger than {shape[:2]}")
         height, width = (-(-size // self.pool) for size in sizes)
         return height, width, len(self)
-
-
-def operator_gates(footprint: np.ndarray, *, is_erosion: bool, border: Border = "zero") -> Gates:
-    """One gate: the dilation or erosion of one channel by a footprint, bool (kh, kw)."""
-    row, column = np.nonzero(footprint)
-    window = (footprint.shape[0], footprint.shape[1])
-    (top, bottom), sides = pad_widths(window, "SAME")
-    return Gates(
-        "erosion" if is_erosion else "dilation",
-        np.stack([row, column, np.zeros_like(row)], axis=-1),
-        np.zeros(len(row), bool),
-        np.array([0, len(row)]),
-        np.array([is_erosion]),
-        np.array([False]),
-        channels=1,
-        window=window,
-        padding=((top, bottom), sides),
-        border=border,
-    )
 
 
 @dataclass(frozen=True)
@@ -189,14 +181,21 @@ class Circuit:
     shapes: tuple[Shape, ...]
 
     @property
-    def takes_numbers(self) -> bool:
-        """Whether the input is grayscale or colour, rather than bits."""
-        return bool(self.stages) and isinstance(self.stages[0], Thresholds)
+    def thresholds(self) -> Thresholds | None:
+        """The level sets that the network begins with, if it takes numbers rather than bits."""
+        first = self.stages[0] if self.stages else None
+        return first if isinstance(first, Thresholds) else None
 
     @property
-    def is_classifier(self) -> bool:
-        """Whether the output is scores, rather than bits."""
-        return bool(self.stages) and isinstance(self.stages[-1], Votes | Linear)
+    def head(self) -> Votes | Linear | None:
+        """The last stage, if the output is scores rather than bits."""
+        last = self.stages[-1] if self.stages else None
+        return last if isinstance(last, Votes | Linear) else None
+
+    @property
+    def on_bits(self) -> tuple[Gates | Flatten, ...]:
+        """The stages between level sets and head."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Gates | Flatten))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -204,31 +203,63 @@ class Circuit:
         is_flat = len(self.input_shape) == 1 or any(isinstance(s, Flatten) for s in self.stages)
         return self.shapes[-1][2:] if is_flat else self.shapes[-1]
 
+    def check_batch(self, x: jax.Array | np.ndarray) -> None:
+        """Raises ValueError unless ``x`` has the shape (N, *input_shape)."""
+        if x.ndim == 0 or x.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"x has shape {x.shape}; (N, {', '.join(map(str, self.input_shape))}) was "
+                "expected: prepare the network anew for every shape of input"
+            )
+
+
+# (is_erosion, complement) of gates, bool (M,) each.
+Operators = tuple[np.ndarray, np.ndarray]
+
+
+def _operators(neurons: BooleanBiSE) -> Operators:
+    return np.asarray(neurons.is_erosion).reshape(-1), np.asarray(neurons.complement).reshape(-1)
+
 
 def _gates(
     name: str,
-    neurons: BooleanBiSE,
+    operators: Operators,
     gate: np.ndarray,
     literals: tuple[np.ndarray, np.ndarray, np.ndarray],
     channels: int,
     **options: Any,
 ) -> Gates:
-    """Gates of neurons whose literals (row, column, channel) belong to the gates of that number.
+    """Gates whose literals (row, column, channel) belong to the gates of that number.
 
     Channels from ``channels`` on stand for the complements of the first ones.
     """
     order = np.argsort(gate, kind="stable")
     row, column, channel = (axis[order] for axis in literals)
-    is_erosion = np.asarray(neurons.is_erosion).reshape(-1)
+    is_erosion, complement = operators
     return Gates(
         name,
         np.stack([row, column, channel % channels], axis=-1),
         channel >= channels,
         np.searchsorted(gate[order], np.arange(len(is_erosion) + 1)),
         is_erosion,
-        np.asarray(neurons.complement).reshape(-1),
+        complement,
         channels,
         **options,
+    )
+
+
+def operator_gates(footprint: np.ndarray, *, is_erosion: bool) -> Gates:
+    """One gate: the dilation or erosion of one channel by a footprint, bool (kh, kw)."""
+    row, column = np.nonzero(footprint)
+    zero = np.zeros_like(row)
+    window = footprint.shape
+    return _gates(
+        "erosion" if is_erosion else "dilation",
+        (np.array([is_erosion]), np.array([False])),
+        zero,
+        (row, column, zero),
+        1,
+        window=window,
+        padding=pad_widths(window, "SAME"),
     )
 
 
@@ -247,7 +278,7 @@ def _bise(layer: Layer, params: Mapping) -> list[Stage]:
     gate = channel * count + neuron
     name = f"{layer.name}/bise"
     options = _sliding(layer, footprint)
-    return [_gates(name, neurons, gate, (row, column, channel), channels, **options)]
+    return [_gates(name, _operators(neurons), gate, (row, column, channel), channels, **options)]
 
 
 def _bisel(layer: Layer, params: Mapping) -> list[Stage]:
@@ -258,14 +289,14 @@ def _bisel(layer: Layer, params: Mapping) -> list[Stage]:
     channel, gate = np.nonzero(footprint)
     zero = np.zeros_like(gate)
     literals = (zero, zero, channel * count + gate)
-    lui = _gates(f"{layer.name}/lui", neurons, gate, literals, footprint.size)
+    lui = _gates(f"{layer.name}/lui", _operators(neurons), gate, literals, footprint.size)
     return [*_bise(layer, params), lui]
 
 
 def _flat(layer: Layer, neurons: BooleanBiSE, channels: int) -> list[Stage]:
     channel, gate = np.nonzero(np.asarray(neurons.footprint))
     zero = np.zeros_like(gate)
-    return [_gates(f"{layer.name}/lui", neurons, gate, (zero, zero, channel), channels)]
+    return [_gates(f"{layer.name}/lui", _operators(neurons), gate, (zero, zero, channel), channels)]
 
 
 def _lui(layer: Layer, params: Mapping) -> list[Stage]:
@@ -283,17 +314,16 @@ def _hit_or_miss_conv(layer: Layer, params: Mapping) -> list[Stage]:
     options = _sliding(layer, footprint) | {"pool": layer.options["pool"]}
     literals = (row, column, channel)
     half = footprint.shape[2] // 2
-    return [_gates(f"{layer.name}/lui", neurons, gate, literals, half, **options)]
+    return [_gates(f"{layer.name}/lui", _operators(neurons), gate, literals, half, **options)]
 
 
 def _complement(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
-    every = np.tile(np.arange(channels), 2)
-    literals = np.stack([np.zeros_like(every), np.zeros_like(every), every], axis=-1)
-    is_inverted = np.arange(2 * channels) >= channels
-    starts = np.arange(2 * channels + 1)
+    gate = np.arange(2 * channels)
+    zero = np.zeros_like(gate)
+    # Each gate is the intersection of one literal.
+    operators = (gate >= 0, gate < 0)
     name = layer.name or "complement"
-    none = np.zeros(2 * channels, bool)
-    return [Gates(name, literals, is_inverted, starts, ~none, none, channels)]
+    return [_gates(name, operators, gate, (zero, zero, gate), channels)]
 
 
 def _ternary(layer: Layer, params: Mapping) -> list[Stage]:
@@ -302,11 +332,8 @@ def _ternary(layer: Layer, params: Mapping) -> list[Stage]:
 
 
 def _popcount(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
-    classes = layer.options["classes"]
-    index = np.arange(channels)
-    belongs = index[:, None] % classes == np.arange(classes)
-    is_against = (index // classes % 2 == 1)[:, None]
-    return [Votes(belongs & ~is_against, belongs & is_against)]
+    signs = np.asarray(popcount_signs(channels, layer.options["classes"]))
+    return [Votes(signs > 0, signs < 0)]
 
 
 def _dense(layer: Layer, params: Mapping) -> list[Stage]:

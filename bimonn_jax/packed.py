@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.circuit import Gates, Linear, Stage, Thresholds, Votes, circuit_of, operator_gates
+from bimonn_jax.circuit import Flatten, Gates, Linear, Votes, circuit_of, operator_gates
 from bimonn_jax.morphology import level_sets
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import pad_image
@@ -199,15 +199,17 @@ def _by_slices(gates: Gates, padded: jax.Array, height: int, width: int) -> jax.
 
 def _by_gathering(gates: Gates, rows: jax.Array) -> jax.Array:
     """From the rows of all literals, uint32 (n, L) -> (gates, L)."""
-    row, column, channel = gates.literals.T
-    index = (row * gates.window[1] + column) * gates.channels + channel
-    gate = np.repeat(np.arange(len(gates)), np.diff(gates.starts))
-    must_be_clear = gates.is_inverted == gates.is_erosion[gate]
-    literals = np.split(index + must_be_clear * len(rows), gates.starts[1:-1])
+    count = len(rows)
+    strides = np.array([gates.window[1] * gates.channels, gates.channels, 1])
+    literals, flips = [], []
+    for gate in range(len(gates)):
+        must_be_set, must_be_clear, is_complement = gates.requirements(gate)
+        literals.append(np.concatenate([must_be_set @ strides, must_be_clear @ strides + count]))
+        flips.append(_ONES if is_complement else np.uint32(0))
     sizes = np.diff(gates.starts)
     padded_sizes = -(-sizes // _SIZE_STEP) * _SIZE_STEP
 
-    ones = len(rows) * 2
+    ones = 2 * count
     of_literals = jnp.concatenate([rows, ~rows, jnp.full((1, rows.shape[1]), _ONES)])
     found, order = [], []
     for size in np.unique(padded_sizes):
@@ -218,8 +220,7 @@ def _by_gathering(gates: Gates, rows: jax.Array) -> jax.Array:
         found.append(reduce(jnp.bitwise_and, (of_literals[pick] for pick in picks)))
         order.append(members)
     inverse = np.argsort(np.concatenate(order))
-    flip = np.where(gates.complement ^ ~gates.is_erosion, _ONES, np.uint32(0))
-    return jnp.concatenate(found)[inverse] ^ flip[:, None]
+    return jnp.concatenate(found)[inverse] ^ np.stack(flips)[:, None]
 
 
 def _union_over_windows(maps: jax.Array, pool: int) -> jax.Array:
@@ -267,7 +268,7 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
     return scores.T.reshape(WORD_BITS, length, -1).swapaxes(0, 1)
 
 
-def _apply_stages(stages: Sequence[Stage], words: jax.Array, pad: Pad) -> jax.Array:
+def _apply_stages(stages: Sequence[Gates | Flatten], words: jax.Array, pad: Pad) -> jax.Array:
     for stage in stages:
         if isinstance(stage, Gates):
             words = apply_gates(stage, words, pad)
@@ -297,13 +298,6 @@ class PackedNetwork:
           ValueError: if the network does not take this shape.
         """
         self.circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
-        stages = list(self.circuit.stages)
-        self._thresholds: list | None = None
-        if isinstance(stages[0], Thresholds):
-            self._thresholds = stages[0].values.tolist()
-            stages.pop(0)
-        self._head = stages.pop() if isinstance(stages[-1], Votes | Linear) else None
-        self._stages = stages
         self._pack = jax.jit(lambda x: pack_samples(self._bits(x)))
         self._run = jax.jit(self.run_words)
         self._unpack = jax.jit(self._to_samples, static_argnames="samples")
@@ -324,12 +318,8 @@ class PackedNetwork:
           ValueError: for another shape or dtype.
         """
         x = jnp.asarray(x)
-        if x.ndim == 0 or x.shape[1:] != self.circuit.input_shape:
-            raise ValueError(
-                f"x has shape {x.shape}; (N, {', '.join(map(str, self.circuit.input_shape))}) was "
-                "expected: make a PackedNetwork for every shape of input"
-            )
-        if not self.circuit.takes_numbers and x.dtype != jnp.bool_:
+        self.circuit.check_batch(x)
+        if self.circuit.thresholds is None and x.dtype != jnp.bool_:
             raise ValueError(f"x must be bool, got {x.dtype}: threshold it first (x > 0.5)")
         if x.shape[0] < WORD_BITS and self._can_use_strips():
             height = x.shape[1]
@@ -367,13 +357,16 @@ class PackedNetwork:
         return max(1, limit // widest)
 
     def _on_block(self, words: jax.Array) -> jax.Array:
-        planes = _apply_stages(self._stages, jnp.moveaxis(words, (0, 3), (3, 0)), _pad_samples)
-        if isinstance(self._head, Votes):
-            return _scores(self._head, planes[:, 0, 0])
-        if isinstance(self._head, Linear):
+        planes = _apply_stages(
+            self.circuit.on_bits, jnp.moveaxis(words, (0, 3), (3, 0)), _pad_samples
+        )
+        head = self.circuit.head
+        if isinstance(head, Votes):
+            return _scores(head, planes[:, 0, 0])
+        if isinstance(head, Linear):
             features = _split(planes[:, 0, 0].T, axis=1).astype(jnp.float32)
-            products = jnp.matmul(features, self._head.kernel, precision="highest")
-            return products + self._head.bias
+            products = jnp.matmul(features, head.kernel, precision="highest")
+            return products + head.bias
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
     def _can_use_strips(self) -> bool:
@@ -383,21 +376,21 @@ class PackedNetwork:
             and stage.border == "zero"
             and stage.pool == 1
             and [sum(widths) + 1 for widths in stage.padding] == list(stage.window)
-            for stage in self._stages
+            for stage in self.circuit.on_bits
         )
 
     def _bits(self, x: jax.Array) -> jax.Array:
         """The input as images of bits (N, H, W, C)."""
-        if self._thresholds is not None:
-            x = level_sets(x, self._thresholds)
+        if self.circuit.thresholds is not None:
+            x = level_sets(x, self.circuit.thresholds.values.tolist())
         return x.reshape(-1, *(1, 1, *x.shape[1:])[-3:])
 
     def _on_strips(self, words: jax.Array, height: int) -> jax.Array:
         planes = jnp.moveaxis(words, (0, 3), (3, 0))
-        planes = _apply_stages(self._stages, planes, partial(_pad_strips, height=height))
+        planes = _apply_stages(self.circuit.on_bits, planes, partial(_pad_strips, height=height))
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
     def _to_samples(self, found: jax.Array, samples: int) -> jax.Array:
-        if self._head is not None:
+        if self.circuit.head is not None:
             return found.reshape(-1, found.shape[2])[:samples]
         return unpack_samples(found, samples).reshape(samples, *self.circuit.output_shape)

@@ -53,6 +53,11 @@ class BooleanNetwork:
     params: Any
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether the input is grayscale or colour, for level sets, rather than bits."""
+        return bool(self.architecture) and self.architecture[0].kind == "level_sets"
+
     def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
         """Runs the network.
 
@@ -67,8 +72,7 @@ class BooleanNetwork:
           ValueError: for other values, or a shape that the network does not take.
         """
         x = jnp.asarray(x)
-        takes_numbers = bool(self.architecture) and self.architecture[0].kind == "level_sets"
-        if x.dtype != jnp.bool_ and not takes_numbers:
+        if x.dtype != jnp.bool_ and not self.takes_numbers:
             other = x[(x != 0) & (x != 1)]
             if other.size:
                 raise ValueError(
@@ -114,6 +118,14 @@ def _unflatten(arrays: Mapping[str, np.ndarray]) -> Any:
     return rebuild(tree)
 
 
+def free_path(path: str | Path, *, overwrite: bool) -> Path:
+    """The path, where a file may be written; raises FileExistsError if it would be replaced."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    return path
+
+
 def save_network(
     path: str | Path,
     architecture: Architecture,
@@ -135,9 +147,7 @@ def save_network(
       FileExistsError: if the file exists and ``overwrite`` is False.
       TypeError: if the tree still holds real-valued neurons, or metadata is not JSON.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    path = free_path(path, overwrite=overwrite)
     arrays = _flatten(boolean)
     header: dict[str, Any] = {
         "format": FORMAT,

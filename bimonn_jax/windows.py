@@ -15,7 +15,8 @@ import jax.numpy as jnp
 Border = Literal["zero", "edge", "reflect", "wrap"]
 Padding = str | int | Sequence[int | Sequence[int]]
 
-_PAD_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
+# What NumPy calls each border in ``pad``; ONNX calls them the same.
+PAD_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
 
 
 def pad_widths(kernel_size: Sequence[int], padding: Padding) -> tuple[tuple[int, int], ...]:
@@ -81,8 +82,8 @@ def pad_image(
       ValueError: if the border is unknown, the padded image is smaller than the kernel, or a
         reflection or wrap would need more pixels than the image has.
     """
-    if border not in _PAD_MODES:
-        raise ValueError(f"border must be one of {sorted(_PAD_MODES)}; got {border!r}")
+    if border not in PAD_MODES:
+        raise ValueError(f"border must be one of {sorted(PAD_MODES)}; got {border!r}")
     widths = pad_widths(kernel_size, padding)
     all_widths = [(0, 0)] * x.ndim
     for axis, k, width in zip(spatial_axes, kernel_size, widths, strict=True):
@@ -99,7 +100,7 @@ def pad_image(
                 f"has {k}: use padding='SAME', a smaller kernel or a larger image"
             )
         all_widths[axis] = width
-    return jnp.pad(x, all_widths, mode=_PAD_MODES[border])
+    return jnp.pad(x, all_widths, mode=PAD_MODES[border])
 
 
 def shifted_views(

@@ -41,18 +41,6 @@ _BATCH = 1024
 Row = dict[str, Any]
 
 
-class Dense(nn.Module):
-    """A plain network: hidden neurons with ReLU, classes."""
-
-    hidden: int
-    classes: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Scores (N, classes) of (N, n)."""
-        return nn.Dense(self.classes)(nn.relu(nn.Dense(self.hidden)(x)))
-
-
 def rows_of(task: str, timed: dict[str, tuple[float, int | None]], reference: str) -> list[Row]:
     """Rows of (per second, bytes) by runtime, with ratios to one of them."""
     return [
@@ -73,7 +61,7 @@ def classifier_rows(path: Path, folder: Path) -> list[Row]:
     packed = PackedNetwork(network, shape)
     library = compile_c(network, folder, shape, overwrite=True)
     numbers = np.random.default_rng(0).integers(0, 256, (IMAGES.value, *shape), dtype=np.uint8)
-    x: np.ndarray = numbers if packed.circuit.takes_numbers else np.asarray(numbers > 127)
+    x: np.ndarray = numbers if network.takes_numbers else np.asarray(numbers > 127)
     small, on_device = jnp.asarray(x[:_BATCH]), jnp.asarray(x)
     unpacked = jax.jit(network.__call__)
     scores = np.asarray(packed(on_device))
@@ -82,7 +70,7 @@ def classifier_rows(path: Path, folder: Path) -> list[Row]:
             raise RuntimeError(f"{name} differs from the packed network")
 
     features = packed.circuit.shapes[-2][2]
-    model = Dense(features, scores.shape[1])
+    model = nn.Sequential([nn.Dense(features), nn.relu, nn.Dense(scores.shape[1])])
     flat = jnp.asarray(x[:_BATCH].reshape(len(small), -1) / 255.0, jnp.float32)
     params = model.init(jax.random.key(0), flat)
     float_bytes = sum(4 * leaf.size for leaf in jax.tree.leaves(params))

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from bimonn_jax.circuit import Circuit, Gates, Linear, Thresholds, Votes, circuit_of
+from bimonn_jax.circuit import Circuit, Gates, Linear, Votes, circuit_of
 from bimonn_jax.export import c_engine
-from bimonn_jax.export.describe import picture, title
+from bimonn_jax.export.describe import chain, picture, title
 from bimonn_jax.export.files import check_identifier, write_text
 from bimonn_jax.saving import BooleanNetwork
 
@@ -35,15 +35,13 @@ class _Writer:
 
     def __init__(self, circuit: Circuit, name: str, mode: Mode, pixel: Pixel) -> None:
         self.circuit, self.name, self.mode, self.pixel = circuit, name, mode, pixel
-        stages = list(circuit.stages)
-        first, last = stages[0], stages[-1]
-        self.thresholds = first.values if isinstance(first, Thresholds) else np.ones((1, 1))
-        self.head = last if isinstance(last, Votes | Linear) else None
+        self.head = circuit.head
         self.gates = [
             (stage, shape)
-            for stage, shape in zip(stages, circuit.shapes, strict=False)
+            for stage, shape in zip(circuit.stages, circuit.shapes, strict=False)
             if isinstance(stage, Gates)
         ]
+        self.last = f"found_{len(self.gates) - 1}" if self.gates else "input"
 
     def text(self) -> str:
         """The whole file."""
@@ -63,9 +61,7 @@ class _Writer:
         )
 
     def _heading(self) -> str:
-        circuit = self.circuit
         literals = sum(len(stage.literals) for stage, _ in self.gates)
-        chain = " -> ".join("x".join(map(str, shape)) for shape in circuit.shapes)
         macro = self.name.upper()
         if self.mode == "batch":
             unit = (
@@ -81,7 +77,7 @@ class _Writer:
         return (
             f"/* {self.name}: a boolean network of {sum(len(s) for s, _ in self.gates):,} gates on "
             f"{literals:,} literals, written by bimonn_jax.\n"
-            f" *\n *   {chain}\n *\n"
+            f" *\n *   {chain(self.circuit)}\n *\n"
             f" * Computes {how}. C99, no allocation: the caller owns the workspace, one per\n"
             " * thread. Everything is read from constant tables.\n */\n\n"
             f"#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n\n{unit}"
@@ -89,7 +85,8 @@ class _Writer:
 
     def _input(self) -> str:
         height, width, channels = self.circuit.shapes[0]
-        values = self.thresholds
+        levels = self.circuit.thresholds
+        values = np.ones((1, 1)) if levels is None else levels.values
         if self.pixel == "uint8":
             whole = np.ceil(values)
             if whole.max() > 255 or whole.min() < 0:
@@ -115,9 +112,9 @@ class _Writer:
         tables = []
         for index, (stage, shape) in enumerate(self.gates):
             row = shape[1] + sum(stage.padding[1])
-            offsets = (stage.literals * [row * stage.channels, stage.channels, 1]).sum(axis=1)
-            largest = max(largest, int(offsets.max(initial=0)))
-            tables.append(_table(stage, index, offsets))
+            strides = np.array([row * stage.channels, stage.channels, 1])
+            largest = max(largest, int((stage.literals @ strides).max(initial=0)))
+            tables.append(_table(stage, index, strides))
         if isinstance(self.head, Votes):
             largest = max(largest, len(self.head.positive))
         yield (
@@ -170,16 +167,12 @@ class _Writer:
                 source = f"padded_{index}"
             after = stage.shape_after(shape)
             members.append(f"    block found_{index}[{int(np.prod(after))}]; /* {stage.name} */")
-            positions = (
-                height + top + bottom - stage.window[0] + 1,
-                row - stage.window[1] + 1,
-            )
+            rows, columns = stage.positions(shape)
             calls.append(
-                f"    apply_gates(w->{source}, {row}, {channels}, {positions[0]}, {positions[1]}, "
+                f"    apply_gates(w->{source}, {row}, {channels}, {rows}, {columns}, "
                 f"{stage.pool}, gates_{index}, {len(stage)}, literals_{index}, w->found_{index});"
             )
             source = f"found_{index}"
-        self.last = source
         name = self.name
         body = "\n".join(calls) or "    (void)w;"
         return (
@@ -213,15 +206,14 @@ class _Writer:
         return "".join(parts)
 
 
-def _table(stage: Gates, index: int, offsets: np.ndarray) -> str:
+def _table(stage: Gates, index: int, strides: np.ndarray) -> str:
     """The literals of a layer, gate by gate, and where each gate's begin and end."""
     literals, gates = [], []
     end = 0
     has_pictures = len(stage) <= _MOST_PICTURES
     for g in range(len(stage)):
-        at = slice(stage.starts[g], stage.starts[g + 1])
-        must_be_clear = stage.is_inverted[at] == stage.is_erosion[g]
-        mine = np.concatenate([offsets[at][~must_be_clear], offsets[at][must_be_clear]])
+        must_be_set, must_be_clear, is_complement = stage.requirements(g)
+        mine = np.concatenate([must_be_set, must_be_clear]) @ strides
         if has_pictures:
             lines = "".join(f"\n     *   {line}" for line in picture(stage, g))
             literals.append(f"    /* gate {g}: {title(stage, g)}{lines}\n     */")
@@ -229,11 +221,8 @@ def _table(stage: Gates, index: int, offsets: np.ndarray) -> str:
             literals.append(f"    /* gate {g}: {title(stage, g)} */")
         if len(mine):
             literals.append(f"    {_numbers(mine.tolist())},")
-        clear = end + int((~must_be_clear).sum())
-        flip = bool(stage.complement[g]) ^ (not stage.is_erosion[g])
-        gates.append(
-            f"    {{{end}, {clear}, {end + len(mine)}, {'(bits)~(bits)0' if flip else 0}}},"
-        )
+        flip = "(bits)~(bits)0" if is_complement else "0"
+        gates.append(f"    {{{end}, {end + len(must_be_set)}, {end + len(mine)}, {flip}}},")
         end += len(mine)
     kh, kw = stage.window
     return (
@@ -299,10 +288,17 @@ def export_c(
       ValueError: for a name that C does not take, another mode or pixel, thresholds that the pixels
         cannot reach, or a shape that the network does not take.
     """
+    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+    return write_c(circuit, path, name=name, mode=mode, pixel=pixel, overwrite=overwrite)
+
+
+def write_c(
+    circuit: Circuit, path: str | Path, *, name: str, mode: Mode, pixel: Pixel, overwrite: bool
+) -> Path:
+    """`export_c` of a circuit."""
     check_identifier(name)
     if mode not in ("batch", "image"):
         raise ValueError(f"mode must be 'batch' or 'image'; got {mode!r}")
     if pixel not in _PIXELS:
         raise ValueError(f"pixel must be one of {sorted(_PIXELS)}; got {pixel!r}")
-    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     return write_text(path, _Writer(circuit, name, mode, pixel).text(), overwrite=overwrite)

@@ -5,12 +5,11 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bimonn_jax.circuit import Circuit, Linear, Votes, circuit_of
-from bimonn_jax.export.c import Mode, export_c
+from bimonn_jax.export.c import Mode, write_c
 from bimonn_jax.saving import BooleanNetwork
 
 _FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror")
@@ -35,11 +34,7 @@ class CLibrary:
         self._workspace_bytes = bytes_needed()
 
     def _call(self, function: str, x: np.ndarray, out: np.ndarray) -> np.ndarray:
-        if x.ndim == 0 or x.shape[1:] != self.circuit.input_shape:
-            raise ValueError(
-                f"x has shape {x.shape}; (N, {', '.join(map(str, self.circuit.input_shape))}) was "
-                "expected"
-            )
+        self.circuit.check_batch(x)
         if x.dtype not in (np.bool_, np.uint8):
             raise ValueError(f"x must be bool or uint8, got {x.dtype}")
         x = np.ascontiguousarray(x)
@@ -56,7 +51,7 @@ class CLibrary:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Runs the network: bool or uint8 (N, *input_shape) -> bool (N, ...), or scores."""
         types = {Votes: np.int32, Linear: np.float32}
-        dtype = types.get(type(self.circuit.stages[-1]), np.bool_)
+        dtype = types.get(type(self.circuit.head), np.bool_)
         return self._call("run", x, np.empty((len(x), *self.circuit.output_shape), dtype))
 
     def classify(self, x: np.ndarray) -> np.ndarray:
@@ -65,7 +60,7 @@ class CLibrary:
         Raises:
           ValueError: if the network is not a classifier, or for another shape or dtype.
         """
-        if not self.circuit.is_classifier:
+        if self.circuit.head is None:
             raise ValueError("this network has no head: its outputs are bits, not classes")
         return self._call("classify", x, np.empty(len(x), np.uint16))
 
@@ -79,7 +74,6 @@ def compile_c(
     mode: Mode = "batch",
     compiler: str = "gcc",
     overwrite: bool = False,
-    **options: Any,
 ) -> CLibrary:
     """Exports a network to C, compiles it and loads it.
 
@@ -91,7 +85,6 @@ def compile_c(
       mode: see `export_c`.
       compiler: a C compiler that takes gcc's options.
       overwrite: whether existing files may be replaced.
-      options: keywords of `export_c`.
 
     Raises:
       FileNotFoundError: if the compiler is not installed.
@@ -102,19 +95,12 @@ def compile_c(
             f"the C compiler {compiler!r} is not installed: install it, or name another"
         )
     folder = Path(folder)
-    source = export_c(
-        network,
-        folder / f"{name}.c",
-        input_shape,
-        name=name,
-        mode=mode,
-        overwrite=overwrite,
-        **options,
-    )
+    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+    source = folder / f"{name}.c"
+    write_c(circuit, source, name=name, mode=mode, pixel="uint8", overwrite=overwrite)
     library = folder / f"{name}.so"
     command = [compiler, *_FLAGS, "-shared", "-fPIC", "-o", str(library), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     return CLibrary(library.resolve(), circuit, name)

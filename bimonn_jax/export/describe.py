@@ -1,12 +1,16 @@
 """Gates in words and pictures, for the comments of generated code."""
 
-from bimonn_jax.circuit import Gates
+from bimonn_jax.circuit import Circuit, Gates
+
+
+def chain(circuit: Circuit) -> str:
+    """The shapes between the stages, such as "9x7x2 -> 1x1x126 -> 1x1x5"."""
+    return " -> ".join("x".join(map(str, shape)) for shape in circuit.shapes)
 
 
 def title(gates: Gates, gate: int) -> str:
     """What a gate computes: "erosion", "complement of the dilation", "hit-or-miss transform"."""
-    at = slice(gates.starts[gate], gates.starts[gate + 1])
-    inverted = gates.is_inverted[at]
+    _, inverted = gates.literals_of(gate)
     is_erosion = bool(gates.is_erosion[gate])
     if not len(inverted):
         return "all set" if is_erosion ^ bool(gates.complement[gate]) else "all clear"
@@ -27,8 +31,7 @@ def picture(gates: Gates, gate: int) -> list[str]:
     Channels that are read stand side by side, under their numbers; windows of one pixel are a list
     of channels, ~ for complements.
     """
-    at = slice(gates.starts[gate], gates.starts[gate + 1])
-    literals, inverted = gates.literals[at], gates.is_inverted[at]
+    literals, inverted = gates.literals_of(gate)
     if gates.window == (1, 1):
         names = [f"{'~' * int(i)}{c}" for (_, _, c), i in zip(literals, inverted, strict=True)]
         return [" ".join(names)]

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from bimonn_jax.saving import free_path
+
 
 def check_identifier(name: str) -> None:
     """Raises ValueError unless ``name`` can be a name in C, Verilog and Python."""
@@ -14,8 +16,6 @@ def check_identifier(name: str) -> None:
 
 def write_text(path: str | Path, text: str, *, overwrite: bool) -> Path:
     """Writes a file, and refuses to replace one unless told to."""
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    path = free_path(path, overwrite=overwrite)
     path.write_text(text)
     return path

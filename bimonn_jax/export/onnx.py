@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Stage, Thresholds, Votes, circuit_of
-from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, circuit_of
+from bimonn_jax.saving import BooleanNetwork, free_path
+from bimonn_jax.windows import PAD_MODES
 
 _OPSET = 19
-_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
 
 
 class _Graph:
@@ -43,8 +43,8 @@ def _first(graph: _Graph, circuit: Circuit) -> str:
     """The input as bits (N, C, H, W)."""
     height, width, channels = circuit.shapes[0]
     value = "x"
-    if isinstance(circuit.stages[0], Thresholds):
-        levels = circuit.stages[0].values
+    if circuit.thresholds is not None:
+        levels = circuit.thresholds.values
         numbers = graph.reshape(graph.cast(value, TensorProto.FLOAT), (height, width, channels, 1))
         value = graph.add("GreaterOrEqual", numbers, graph.constant(levels.astype(np.float32)))
         channels = levels.size
@@ -56,7 +56,7 @@ def _gates(graph: _Graph, value: str, gates: Gates) -> str:
     if gates.padding != ((0, 0), (0, 0)):
         (top, bottom), (left, right) = gates.padding
         widths = graph.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-        value = graph.add("Pad", value, widths, mode=_MODES[gates.border])
+        value = graph.add("Pad", value, widths, mode=PAD_MODES[gates.border])
     weights = np.zeros((len(gates), gates.channels, *gates.window), np.int8)
     needed = np.zeros((1, len(gates), 1, 1), np.float32)
     flip = np.zeros((1, len(gates), 1, 1), bool)
@@ -76,19 +76,11 @@ def _gates(graph: _Graph, value: str, gates: Gates) -> str:
     return graph.add("MaxPool", value, kernel_shape=side, strides=side, ceil_mode=1)
 
 
-def _apply(graph: _Graph, value: str, stage: Stage, features: int) -> str:
-    if isinstance(stage, Gates):
-        return _gates(graph, value, stage)
-    if isinstance(stage, Flatten):
-        return graph.reshape(graph.add("Transpose", value, perm=[0, 2, 3, 1]), (features, 1, 1))
-    raise TypeError(f"{type(stage).__name__} is not a stage on bits")
-
-
 def _last(graph: _Graph, value: str, circuit: Circuit) -> Any:
     """Adds the output "y" and describes it."""
-    head = circuit.stages[-1]
+    head = circuit.head
     shape: list[str | int | None] = ["batch", *circuit.output_shape]
-    if isinstance(head, Votes | Linear):
+    if head is not None:
         features = circuit.shapes[-2][2]
         value = graph.reshape(value, (features,))
         if isinstance(head, Linear):
@@ -129,17 +121,18 @@ def export_onnx(
       FileExistsError: if the file exists and ``overwrite`` is False.
       ValueError: if the network does not take this shape.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    path = free_path(path, overwrite=overwrite)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     graph = _Graph()
     value = _first(graph, circuit)
     for stage, after in zip(circuit.stages, circuit.shapes[1:], strict=True):
-        if not isinstance(stage, Thresholds | Votes | Linear):
-            value = _apply(graph, value, stage, after[2])
+        if isinstance(stage, Gates):
+            value = _gates(graph, value, stage)
+        elif isinstance(stage, Flatten):
+            value = graph.add("Transpose", value, perm=[0, 2, 3, 1])
+            value = graph.reshape(value, (after[2], 1, 1))
     output = _last(graph, value, circuit)
-    numbers = TensorProto.FLOAT if circuit.takes_numbers else TensorProto.BOOL
+    numbers = TensorProto.BOOL if circuit.thresholds is None else TensorProto.FLOAT
     entry = helper.make_tensor_value_info("x", numbers, ["batch", *circuit.input_shape])
     model = helper.make_model(
         helper.make_graph(graph.nodes, "boolean_network", [entry], [output], graph.constants),

@@ -10,8 +10,7 @@ from bimonn_jax.conventions import footprint_for
 from bimonn_jax.export.describe import title
 from bimonn_jax.export.files import check_identifier, write_text
 from bimonn_jax.saving import BooleanNetwork
-
-_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
+from bimonn_jax.windows import PAD_MODES
 
 _IMPORTS = """
 import numpy as np
@@ -42,8 +41,7 @@ def _picture(mask: np.ndarray) -> str:
 
 def _terms(gates: Gates, gate: int) -> Iterator[str]:
     """The operators on the channels, and on their complements, that a gate joins."""
-    at = slice(gates.starts[gate], gates.starts[gate + 1])
-    literals, inverted = gates.literals[at], gates.is_inverted[at]
+    literals, inverted = gates.literals_of(gate)
     is_erosion = bool(gates.is_erosion[gate])
     operator = "binary_erosion" if is_erosion else "binary_dilation"
     for channel, sign in sorted(set(zip(literals[:, 2].tolist(), inverted.tolist(), strict=True))):
@@ -68,7 +66,7 @@ def _gates(gates: Gates, shape: Shape) -> Iterator[str]:
         (top, bottom), (left, right) = gates.padding
         yield (
             f"    x = np.pad(x, (({top}, {bottom}), ({left}, {right}), (0, 0)), "
-            f'mode="{_MODES[gates.border]}")'
+            f'mode="{PAD_MODES[gates.border]}")'
         )
         height, width = shape[0] + top + bottom, shape[1] + left + right
         crop = f"[{(kh - 1) // 2}:{height - kh // 2}, {(kw - 1) // 2}:{width - kw // 2}]"
@@ -95,7 +93,7 @@ def _votes(votes: Votes) -> Iterator[str]:
 
 def _function(circuit: Circuit, name: str) -> Iterator[str]:
     shape = ", ".join(map(str, circuit.input_shape))
-    kind = "numbers" if circuit.takes_numbers else "bool"
+    kind = "bool" if circuit.thresholds is None else "numbers"
     yield f'\n\ndef {name}(x):\n    """One input, {kind} ({shape})."""'
     if len(circuit.input_shape) == 1:
         yield "    x = x[None, None]"

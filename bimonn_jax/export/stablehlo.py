@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.saving import BooleanNetwork, free_path
 
 
 def export_stablehlo(
@@ -37,13 +37,10 @@ def export_stablehlo(
       FileExistsError: if the file exists and ``overwrite`` is False.
       ValueError: if the network does not take this shape or dtype.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
-    takes_numbers = bool(network.architecture) and network.architecture[0].kind == "level_sets"
+    path = free_path(path, overwrite=overwrite)
     if dtype is None:
-        dtype = "uint8" if takes_numbers else "bool"
-    if dtype != "bool" and not takes_numbers:
+        dtype = "uint8" if network.takes_numbers else "bool"
+    if dtype != "bool" and not network.takes_numbers:
         raise ValueError(f"dtype must be bool for a network on bits; got {dtype!r}")
     shape = export.symbolic_shape(", ".join(["batch", *map(str, input_shape)]))
     entry = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))

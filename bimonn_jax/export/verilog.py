@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bimonn_jax.circuit import Circuit, Flatten, Gates, Shape, Stage, Thresholds, Votes, circuit_of
-from bimonn_jax.export.describe import picture, title
+from bimonn_jax.circuit import Circuit, Gates, Linear, Shape, Thresholds, Votes, circuit_of
+from bimonn_jax.export.describe import chain, picture, title
 from bimonn_jax.export.files import check_identifier, write_text
 from bimonn_jax.saving import BooleanNetwork
 
@@ -31,23 +31,20 @@ def _bit(source: str, shape: Shape, gates: Gates, y: int, x: int, channel: int) 
 
 
 def _gate(source: str, shape: Shape, gates: Gates, gate: int, y: int, x: int) -> str:
-    at = slice(gates.starts[gate], gates.starts[gate + 1])
+    literals, is_inverted = gates.literals_of(gate)
     terms = [
         ("~" if inverted else "") + _bit(source, shape, gates, y + row, x + column, channel)
-        for (row, column, channel), inverted in zip(
-            gates.literals[at].tolist(), gates.is_inverted[at], strict=True
-        )
+        for (row, column, channel), inverted in zip(literals.tolist(), is_inverted, strict=True)
     ]
     is_erosion = bool(gates.is_erosion[gate])
     joined = (" & " if is_erosion else " | ").join(terms) or f"1'b{int(is_erosion)}"
     return f"~({joined})" if gates.complement[gate] else joined
 
 
-def _gates(source: str, shape: Shape, gates: Gates, target: str, assign: str) -> Iterator[str]:
+def _gates(gates: Gates, source: str, shape: Shape, target: str, put: str) -> Iterator[str]:
+    yield f"    // {gates.name}"
     rows, columns, count = gates.shape_after(shape)
-    (top, bottom), (left, right) = gates.padding
-    height = shape[0] + top + bottom - gates.window[0] + 1
-    width = shape[1] + left + right - gates.window[1] + 1
+    height, width = gates.positions(shape)
     for gate in range(count):
         yield f"    // gate {gate}: {title(gates, gate)}"
         if gates.window != (1, 1):
@@ -57,35 +54,36 @@ def _gates(source: str, shape: Shape, gates: Gates, target: str, assign: str) ->
             xs = range(column * gates.pool, min((column + 1) * gates.pool, width))
             values = [_gate(source, shape, gates, gate, y, x) for y, x in product(ys, xs)]
             value = values[0] if len(values) == 1 else " | ".join(f"({v})" for v in values)
-            yield f"    {assign} {target}[{(row * columns + column) * count + gate}] = {value};"
+            bit = f"{target}[{(row * columns + column) * count + gate}]"
+            yield put.format(bit, value)
 
 
-def _level_sets(stage: Thresholds, shape: Shape, target: str, assign: str) -> Iterator[str]:
+def _level_sets(
+    stage: Thresholds, source: str, shape: Shape, target: str, put: str
+) -> Iterator[str]:
     channels, levels = stage.values.shape
     for index in range(math.prod(shape)):
         for k in range(levels):
             level = int(np.ceil(stage.values[index % channels, k]))
             if not 0 <= level <= 255:
                 raise ValueError(f"thresholds must lie in 0 to 255 for Verilog; got {level}")
-            yield (
-                f"    {assign} {target}[{index * levels + k}] = "
-                f"x[{8 * index + 7}:{8 * index}] >= 8'd{level};"
-            )
+            pixel = f"{source}[{8 * index + 7}:{8 * index}]"
+            yield put.format(f"{target}[{index * levels + k}]", f"{pixel} >= 8'd{level}")
 
 
-def _votes(votes: Votes, source: str, width: int, assign: str) -> Iterator[str]:
+def _votes(votes: Votes, source: str, width: int, put: str) -> Iterator[str]:
     for k, (positive, negative) in enumerate(zip(votes.positive.T, votes.negative.T, strict=True)):
         terms = [f" + {source}[{i}]" for i in np.flatnonzero(positive)]
         terms += [f" - {source}[{i}]" for i in np.flatnonzero(negative)]
         sum_of_bits = f"{width}'d0" + "".join(terms)
-        yield f"    {assign} scores[{width * k + width - 1}:{width * k}] = {sum_of_bits};"
+        yield put.format(f"scores[{width * k + width - 1}:{width * k}]", sum_of_bits)
 
 
 class _Module:
     """Writes the module of one circuit."""
 
     def __init__(self, circuit: Circuit, name: str, pipelined: bool) -> None:
-        if not isinstance(circuit.stages[-1], Gates | Votes | Flatten | Thresholds):
+        if isinstance(circuit.head, Linear):
             raise ValueError(
                 "a real head needs floating point: train with a ternary or popcount head, or "
                 "export the layers before it"
@@ -94,9 +92,9 @@ class _Module:
 
     def text(self) -> str:
         circuit = self.circuit
-        assign = "assign" if not self.pipelined else ""
-        size = math.prod(circuit.input_shape) * (8 if circuit.takes_numbers else 1)
-        head = circuit.stages[-1]
+        # How a value is put on a wire or into a register.
+        put = "        {} <= {};" if self.pipelined else "    assign {} = {};"
+        size = math.prod(circuit.input_shape) * (1 if circuit.thresholds is None else 8)
         ports = [f"input wire [{size - 1}:0] x"]
         if self.pipelined:
             ports.insert(0, "input wire clock")
@@ -104,26 +102,29 @@ class _Module:
         source = "x"
         for index, stage in enumerate(circuit.stages):
             shape, after = circuit.shapes[index], circuit.shapes[index + 1]
-            if isinstance(stage, Flatten):
-                continue
             if isinstance(stage, Votes):
-                width = int(len(stage.positive)).bit_length() + 1
+                width = len(stage.positive).bit_length() + 1
                 ports.append(f"output {self._kind} [{width * after[2] - 1}:0] scores")
-                lines += self._block(list(_votes(stage, source, width, assign)))
+                lines += self._block(_votes(stage, source, width, put))
                 lines.insert(0, f"    // scores: {after[2]} signed numbers of {width} bits")
-                continue
-            target = f"stage_{index}"
-            lines.append(f"    {self._kind} [{math.prod(after) - 1}:0] {target};")
-            lines += self._block(list(self._stage(stage, source, shape, target, assign)))
-            source = target
-        if not isinstance(head, Votes):
+            elif isinstance(stage, Gates | Thresholds):
+                target = f"stage_{index}"
+                arguments = (source, shape, target, put)
+                found = (
+                    _gates(stage, *arguments)
+                    if isinstance(stage, Gates)
+                    else _level_sets(stage, *arguments)
+                )
+                lines.append(f"    {self._kind} [{math.prod(after) - 1}:0] {target};")
+                lines += self._block(found)
+                source = target
+        if circuit.head is None:
             ports.append(f"output wire [{math.prod(circuit.shapes[-1]) - 1}:0] y")
             lines.append(f"    assign y = {source};")
-        chain = " -> ".join("x".join(map(str, shape)) for shape in circuit.shapes)
         how = "one stage a clock cycle" if self.pipelined else "combinational"
         ports_text = ",\n".join(f"    {port}" for port in ports)
         return (
-            f"// {self.name}: a boolean network, {chain}, {how}; written by bimonn_jax.\n"
+            f"// {self.name}: a boolean network, {chain(circuit)}, {how}; written by bimonn_jax.\n"
             "// Bits are in the order of the image: row by row, channels innermost.\n"
             f"module {self.name} (\n{ports_text}\n);\n" + "\n".join(lines) + "\nendmodule\n"
         )
@@ -132,23 +133,10 @@ class _Module:
     def _kind(self) -> str:
         return "reg" if self.pipelined else "wire"
 
-    def _stage(
-        self, stage: Stage, source: str, shape: Shape, target: str, assign: str
-    ) -> Iterator[str]:
-        if isinstance(stage, Gates):
-            yield f"    // {stage.name}"
-            yield from _gates(source, shape, stage, target, assign)
-        elif isinstance(stage, Thresholds):
-            yield from _level_sets(stage, shape, target, assign)
-
-    def _block(self, lines: list[str]) -> list[str]:
+    def _block(self, lines: Iterator[str]) -> list[str]:
         if not self.pipelined:
-            return lines
-        registered = [
-            line if line.lstrip().startswith("//") else line.replace(" = ", " <= ", 1)
-            for line in lines
-        ]
-        return ["    always @(posedge clock) begin", *registered, "    end"]
+            return list(lines)
+        return ["    always @(posedge clock) begin", *lines, "    end"]
 
 
 def export_verilog(
