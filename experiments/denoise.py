@@ -33,7 +33,8 @@ from bimonn_jax.morphology import same_up_to_translation
 from bimonn_jax.pruning import prune
 from bimonn_jax.recipes import Recipe, hit_or_miss, learn, openings, relaxed
 from bimonn_jax.regularization import regularizer
-from bimonn_jax.saving import load_network, save_network
+from bimonn_jax.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.simplify import simplify
 from bimonn_jax.training import Sample
 from bimonn_jax.viz import plot_footprints, plot_images
 from experiments import output
@@ -227,7 +228,14 @@ def run(folder: Path, task: Task, recipe: Recipe, steps: int, seed: int) -> dict
     }
     if DATA.value == "sticks":
         metrics["sticks_recovered"] = sticks_recovered(pruned, channels)
-    save_network(folder / "network.npz", architecture, pruned, metadata=metrics, overwrite=True)
+    network = simplify(BooleanNetwork(architecture, pruned, metrics))
+    save_network(
+        folder / "network.npz",
+        network.architecture,
+        network.params,
+        metadata=metrics,
+        overwrite=True,
+    )
     draw(folder, task, footprint_rows(architecture, pruned, channels[:16]))
     return metrics
 

@@ -268,15 +268,21 @@ def main(argv: list[str]) -> None:
     }
     method = min(errors, key=lambda name: errors[name])
     boolean = ways[method]
+    certificate = certify(result.params, architecture)
     save_network(
         folder / "network.npz",
         architecture,
         boolean,
-        metadata={"dataset": data.name, "seed": SEED.value},
+        metadata={
+            "dataset": data.name,
+            "seed": SEED.value,
+            "validation_error": errors[method],
+            "method": method,
+            "exact": certificate.exact_float32,
+        },
         overwrite=OVERWRITE.value,
     )
     network = load_network(folder / "network.npz")
-    certificate = certify(result.params, architecture)
     width = jax.eval_shape(partial(apply_layers, architecture[:-1], boolean), test[0][:1]).shape[-1]
     metrics = {
         "dataset": data.name,

@@ -1,0 +1,204 @@
+"""Simplifying a boolean network without changing what it computes.
+
+`bimonn_jax.pruning` removes what a metric on data does not miss. What is removed here cannot matter
+on any input: it needs no data, and the outputs stay equal, bit by bit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from bimonn_jax.architecture import PARTS, Architecture, Layer
+from bimonn_jax.params import BiSEParams
+from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.simplification_rules import (
+    BiSE,
+    BiSEL,
+    Complement,
+    Flatten,
+    LevelSets,
+    Neurons,
+    Rule,
+    Ternary,
+    nothing_known,
+    popcount_as_ternary,
+)
+
+_WITH_CHANNELS: dict[str, Callable[[Layer, Mapping], Neurons | BiSE | BiSEL | Ternary]] = {
+    "bise": BiSE,
+    "bisel": BiSEL,
+    "lui": Neurons,
+    "dense_lui": Neurons,
+    "hit_or_miss": Neurons,
+    "hit_or_miss_conv": Neurons,
+    "ternary": Ternary,
+}
+
+
+def _channels_before(architecture: Architecture, params: Mapping) -> list[int | None]:
+    """The channels, or flat features, before each layer, where the layers after it tell."""
+    channels: list[int | None] = []
+    following: int | None = None
+    for layer in reversed(architecture):
+        own = layer.params_of(params)
+        if layer.kind in _WITH_CHANNELS:
+            following = _WITH_CHANNELS[layer.kind](layer, own).channels
+        elif layer.kind == "dense":
+            following = int(own["kernel"].shape[0])
+        elif layer.kind == "complement" and following is not None:
+            following //= 2
+        elif layer.kind == "level_sets" and following is not None:
+            following //= np.shape(layer.options["thresholds"])[-1]
+        else:
+            following = None
+        channels.insert(0, following)
+    return channels
+
+
+def _rule(layer: Layer, params: Mapping, before: int | None, after: int | None) -> Rule | None:
+    """The rule of a layer between so many channels; None where nothing can be said of it."""
+    own = layer.params_of(params)
+    if layer.kind in _WITH_CHANNELS:
+        return _WITH_CHANNELS[layer.kind](layer, own)
+    if layer.kind == "complement" and before is not None:
+        return Complement(layer, own)
+    if layer.kind == "level_sets" and after is not None:
+        return LevelSets(layer, own, after)
+    is_whole = layer.kind == "flatten" and layer.options["rank"] == 3
+    if is_whole and before is not None and after is not None:
+        return Flatten(layer, own, after // before)
+    return None
+
+
+def _simplified(rules: Sequence[Rule], channels: int) -> list[Rule]:
+    """The rules, on as many channels as before, all outputs kept."""
+    facts = nothing_known(channels)
+    learned = []
+    for rule in rules:
+        rule, facts = rule.learn(facts)
+        learned.append(rule)
+    needed = [np.ones(len(facts), bool)]
+    for rule in reversed(learned):
+        needed.insert(0, rule.needs(needed[0]))
+    kept = np.ones(channels, bool)
+    chosen = []
+    for rule, outputs in zip(learned, needed[1:], strict=True):
+        rule, kept = rule.select(kept, outputs)
+        chosen.append(rule)
+    return chosen
+
+
+def _run(network: BooleanNetwork) -> BooleanNetwork:
+    """Simplifies every run of layers that have rules."""
+    architecture, params = network.architecture, network.params
+    before = [*_channels_before(architecture, params), None]
+    layers: list[Layer] = []
+    tree: dict[str, Any] = {}
+
+    def write(layer: Layer, own: Mapping) -> None:
+        layers.append(layer)
+        parts = {part: own[part] for part in PARTS.get(layer.kind, ())}
+        if layer.name and parts:
+            tree[layer.name] = parts
+        else:
+            tree.update(parts)
+
+    def finish(rules: list[Rule], channels: int | None) -> None:
+        if rules and channels is not None:
+            for rule in _simplified(rules, channels):
+                write(rule.layer, rule.params)
+
+    rules: list[Rule] = []
+    known = first = before[0]
+    for index, layer in enumerate(architecture):
+        known = before[index] if before[index] is not None else known
+        rule = _rule(layer, params, known, before[index + 1])
+        if rule is None or known is None:
+            finish(rules, first)
+            write(layer, layer.params_of(params))
+            rules, known = [], None
+            continue
+        if not rules:
+            first = known
+        rules.append(rule)
+        known = len(rule.learn(nothing_known(known))[1])
+    finish(rules, first)
+    return replace(network, architecture=tuple(layers), params=tree)
+
+
+def _with_ternary_head(network: BooleanNetwork) -> BooleanNetwork:
+    """The network with a ternary head in place of a popcount one, where its features are known."""
+    *body, last = network.architecture or (Layer("complement"),)
+    if last.kind != "popcount" or not body or body[-1].kind not in ("dense_lui", "hit_or_miss"):
+        return network
+    features = body[-1].params_of(network.params)["lui"].is_erosion.shape[0]
+    name = "head"
+    while name in network.params:
+        name += "_"
+    layer, head = popcount_as_ternary(last, name, features)
+    params = {**network.params, name: {"head": head}}
+    return replace(network, architecture=(*body, layer), params=params)
+
+
+def simplify(network: BooleanNetwork) -> BooleanNetwork:
+    """Removes from a boolean network what cannot matter, on any input.
+
+    - Neurons that are constant, since an input of theirs is, or since they ask for a bit and its
+      complement, or for two level sets that exclude each other; and what reads them.
+    - Neurons of a layer that are equal, but for the first; also votes of equal neurons, where
+      their sum is still one vote.
+    - Inputs of a neuron that others of its inputs imply: the lower of two level sets.
+    - Neurons, and level sets, that nothing reads.
+
+    Every layer keeps at least one neuron. The sizes of input and output stay. A popcount head
+    becomes a ternary one where features are left out. A real head keeps all of its features:
+    without some of them it would round differently.
+
+    Args:
+      network: any boolean network.
+
+    Returns:
+      A network with equal outputs on every input, of a size that is at most the old one; metadata
+      are kept.
+
+    Raises:
+      TypeError: if a layer's parameters are real-valued.
+
+    >>> import jax.numpy as jnp
+    >>> from bimonn_jax import BooleanBiSE, Layer
+    >>> twice = BooleanBiSE(jnp.array([[True] * 2, [False] * 2]), *jnp.zeros((2, 2), bool))
+    >>> union = BooleanBiSE(jnp.array([[True], [True]]), *jnp.zeros((2, 1), bool))
+    >>> layers = Layer("dense_lui", "a"), Layer("dense_lui", "b")
+    >>> network = BooleanNetwork(layers, {"a": {"lui": twice}, "b": {"lui": union}})
+    >>> simplify(network).params["a"]["lui"].footprint.shape
+    (2, 1)
+    """
+    for layer in network.architecture:
+        if any(isinstance(node, BiSEParams) for node in layer.params_of(network.params).values()):
+            raise TypeError(f"params[{layer.name!r}] is real-valued: binarize the parameters first")
+    while True:
+        smaller = _once(network)
+        # What goes can make more go: votes that cancel, for one.
+        if _sizes(smaller) == _sizes(network):
+            return smaller
+        network = smaller
+
+
+def _sizes(network: BooleanNetwork) -> tuple[int, int]:
+    """Elements and set bits of the arrays."""
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(network.params)]
+    return sum(a.size for a in arrays), int(sum(np.count_nonzero(a) for a in arrays))
+
+
+def _once(network: BooleanNetwork) -> BooleanNetwork:
+    """One pass; a popcount head stays one if no features go."""
+    voting = _with_ternary_head(network)
+    smaller = _run(voting)
+    if voting is network:
+        return smaller
+    head = voting.architecture[-1].name
+    sizes = [len(each.params[head]["head"].positive) for each in (voting, smaller)]
+    return smaller if sizes[1] < sizes[0] else _run(network)
