@@ -4,7 +4,7 @@ VENV ?= .venv
 OUT ?= out
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint operators clean
+.PHONY: demo test test-all lint operators clean
 
 # Learns the noisy-sticks filter and cleans a real page; pictures and networks in $(OUT).
 demo: $(VENV)/demo
@@ -13,6 +13,10 @@ demo: $(VENV)/demo
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n auto
+
+# With the slow ones.
+test-all: $(VENV)/test
+	$(BIN)/python -m pytest -n auto -m ''
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

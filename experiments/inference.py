@@ -4,8 +4,9 @@
 
 Images are random bytes; every runtime is checked against the boolean network first. The float
 network has one dense hidden layer with as many neurons as the boolean network's head reads. The
-second table has one dilation by an asymmetric 5 x 5 footprint on large binary images. Writes
-``inference.json``: rows of task, runtime, per_second, bytes, ratio.
+other tables have one dilation by an asymmetric 5 x 5 footprint, and a chain of ten dilations and
+erosions, of large binary images. Writes ``inference.json``, rows of task, runtime, per_second,
+bytes, ratio, and ``inference.png``.
 """
 
 import os
@@ -18,14 +19,23 @@ import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
+import onnx
+import onnxruntime
 import skimage.morphology
 from absl import app, flags
 from scipy import ndimage
 
 from bimonn_jax.conventions import footprint_for
 from bimonn_jax.export.c_library import compile_c
-from bimonn_jax.packed import PackedNetwork, dilate_strips, pack_strips, unpack_strips
+from bimonn_jax.packed import (
+    PackedNetwork,
+    dilate_strips,
+    erode_strips,
+    pack_strips,
+    unpack_strips,
+)
 from bimonn_jax.saving import load_network
 from experiments.output import OUT_DIR, OVERWRITE, prepare, write_json
 from experiments.timing import device_name, median_seconds
@@ -38,6 +48,7 @@ RUNS = flags.DEFINE_integer("runs", 7, "The median counts.", lower_bound=1)
 
 # The unpacked network and the float one run on the batch that suits them best.
 _BATCH = 1024
+_CHAIN = 10
 Row = dict[str, Any]
 
 
@@ -53,6 +64,35 @@ def rows_of(task: str, timed: dict[str, tuple[float, int | None]], reference: st
         }
         for runtime, (per_second, size) in timed.items()
     ]
+
+
+def onnx_session(params: Any) -> onnxruntime.InferenceSession:
+    """The float network of two dense layers in ONNX Runtime, on as many threads as there are cores.
+
+    Args:
+      params: of its Flax module.
+    """
+    arrays = {
+        f"{kind}_{index}": np.asarray(params["params"][f"layers_{layer}"][kind])
+        for index, layer in enumerate((0, 2))
+        for kind in ("kernel", "bias")
+    }
+    node = onnx.helper.make_node
+    info, floats = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [
+            node("Gemm", ["x", "kernel_0", "bias_0"], ["sums"]),
+            node("Relu", ["sums"], ["features"]),
+            node("Gemm", ["features", "kernel_1", "bias_1"], ["scores"]),
+        ],
+        "float_network",
+        [info("x", floats, ["N", arrays["kernel_0"].shape[0]])],
+        [info("scores", floats, ["N", arrays["kernel_1"].shape[1]])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8  # What opset 17 came with: older runtimes read it, too.
+    return onnxruntime.InferenceSession(model.SerializeToString())
 
 
 def classifier_rows(path: Path, folder: Path) -> list[Row]:
@@ -73,6 +113,10 @@ def classifier_rows(path: Path, folder: Path) -> list[Row]:
     model = nn.Sequential([nn.Dense(features), nn.relu, nn.Dense(scores.shape[1])])
     flat = jnp.asarray(x[:_BATCH].reshape(len(small), -1) / 255.0, jnp.float32)
     params = model.init(jax.random.key(0), flat)
+    session, given = onnx_session(params), np.asarray(flat)
+    expected = np.asarray(model.apply(params, flat))
+    if not np.allclose(session.run(None, {"x": given})[0], expected, atol=1e-4):
+        raise RuntimeError("ONNX Runtime differs from Flax on the float network")
     float_bytes = sum(4 * leaf.size for leaf in jax.tree.leaves(params))
 
     threads = os.cpu_count() or 1
@@ -81,6 +125,11 @@ def classifier_rows(path: Path, folder: Path) -> list[Row]:
         timed = {
             "float, Flax, jitted": (
                 len(flat) / median_seconds(jax.jit(model.apply), params, flat, runs=RUNS.value),
+                float_bytes,
+            ),
+            "float, ONNX Runtime": (
+                len(flat)
+                / median_seconds(lambda: session.run(None, {"x": given}), runs=RUNS.value),
                 float_bytes,
             ),
             "boolean, unpacked": (
@@ -140,6 +189,78 @@ def operator_rows(side: int) -> list[Row]:
     return rows_of(f"dilation, {side} x {side}", timed, "OpenCV")
 
 
+def chain_rows(side: int) -> list[Row]:
+    """Chains of dilations and erosions by other footprints each, per second."""
+    rng = np.random.default_rng(side)
+    footprints = [
+        np.isin(np.arange(25), rng.choice(25, 12, replace=False)).reshape(5, 5)
+        for _ in range(_CHAIN)
+    ]
+    image = rng.random((side, side)) < 0.3
+    device_image = jnp.asarray(image)[None, ..., None]
+
+    def on_words(words: jax.Array) -> jax.Array:
+        for index, footprint in enumerate(footprints):
+            operator = erode_strips if index % 2 else dilate_strips
+            words = operator(words, footprint, side)
+        return words
+
+    kernels = [
+        footprint_for("opencv", footprint, is_erosion=index % 2 == 1).astype(np.uint8)
+        for index, footprint in enumerate(footprints)
+    ]
+
+    def by_opencv() -> np.ndarray:
+        pixels: np.ndarray = image.astype(np.uint8)
+        for index, kernel in enumerate(kernels):
+            operator = cv2.erode if index % 2 else cv2.dilate
+            pixels = operator(pixels, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        return pixels
+
+    pack, chain = jax.jit(pack_strips), jax.jit(on_words)
+    unpack = jax.jit(lambda words: unpack_strips(words, side))
+    words = pack(device_image)
+    if not (np.asarray(unpack(chain(words))).reshape(side, side) == by_opencv()).all():
+        raise RuntimeError("the packed chain differs from OpenCV")
+    runtimes: dict[str, Callable[[], Any]] = {
+        "OpenCV": by_opencv,
+        "packed, JAX": lambda: chain(words),
+        "packed, JAX, with packing": lambda: unpack(chain(pack(device_image))),
+    }
+    timed: dict[str, tuple[float, int | None]] = {
+        name: (1 / median_seconds(runtime, runs=RUNS.value), None)
+        for name, runtime in runtimes.items()
+    }
+    return rows_of(f"{_CHAIN} operators, {side} x {side}", timed, "OpenCV")
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """What each runtime does per second, a panel for each task."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    figure, axes = plt.subplots(
+        len(tasks), 1, figsize=(7.5, 1.9 * len(tasks)), layout="constrained", squeeze=False
+    )
+    for axis, task in zip(axes[:, 0], tasks, strict=True):
+        of_task = [row for row in rows if row["task"] == task]
+        rates, names = [row["per_second"] for row in of_task], [row["runtime"] for row in of_task]
+        # Points, not bars: a logarithmic axis has no zero to start from.
+        axis.plot(rates, names, "o", color="black")
+        for row in of_task:
+            axis.annotate(
+                f"{row['ratio']:.3g} x",
+                (row["per_second"], row["runtime"]),
+                xytext=(8, -4),
+                textcoords="offset points",
+            )
+        axis.set(xscale="log", title=task, xlabel="per second")
+        axis.set_xlim(min(rates) / 3, max(rates) * 6)
+        axis.margins(y=0.2)
+        axis.invert_yaxis()
+        axis.grid(axis="y", color="0.85")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
@@ -147,8 +268,9 @@ def main(argv: list[str]) -> None:
     folder = prepare(OUT_DIR.value, "inference.json", overwrite=OVERWRITE.value)
     rows = classifier_rows(Path(NETWORK.value), folder)
     for side in map(int, SIZES.value):
-        rows += operator_rows(side)
+        rows += operator_rows(side) + chain_rows(side)
     write_json(folder / "inference.json", rows)
+    plot(rows, folder / "inference.png")
     print(f"{device_name()}, {os.cpu_count()} cores")
     for row in rows:
         size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes"

@@ -294,9 +294,12 @@ def test_inference_compares_every_runtime(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "out" / "inference.json").read_text())
-    assert len(rows) == 4 + 5
+    assert len(rows) == 5 + 5 + 3
     assert all(set(r) == {"task", "runtime", "per_second", "bytes", "ratio"} for r in rows)
-    assert [r["ratio"] for r in rows if r["runtime"] in ("float, Flax, jitted", "OpenCV")] == [1, 1]
+    assert [r["ratio"] for r in rows if r["runtime"] in ("float, Flax, jitted", "OpenCV")] == [
+        1
+    ] * 3
+    assert (tmp_path / "out" / "inference.png").stat().st_size > 1000
 
 
 def test_correlation_speed_prints_its_table():

@@ -16,8 +16,8 @@ from bimonn_jax.export.onnx import export_onnx
 from bimonn_jax.export.python import export_python
 from bimonn_jax.export.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.export.verilog import export_verilog
-from bimonn_jax.packed import PackedNetwork
 from tests.boolean_networks import MODULES, NAMES, inputs, network
+from tests.verilog_simulation import simulate
 
 BOOLEAN = [name for name in NAMES if name != "real head"]
 
@@ -116,23 +116,6 @@ def test_stablehlo(name, tmp_path):
         assert_same(np.asarray(run_stablehlo(path, jnp.asarray(x))), np.asarray(plain(x)), name)
 
 
-@pytest.mark.parametrize("name", ["convolutional", "wide"])
-def test_a_hundred_thousand_inputs(name, tmp_path):
-    plain, shape = network(name, seed=2)
-    x = inputs(name, shape, 100_000, seed=1)
-    expected = np.asarray(plain(x))
-    session = onnxruntime.InferenceSession(export_onnx(plain, tmp_path / "n.onnx", shape))
-    given = x.astype(np.float32) if x.dtype == np.uint8 else x
-    stablehlo = export_stablehlo(plain, tmp_path / "n.stablehlo", shape)
-    for found in (
-        PackedNetwork(plain, shape)(x),
-        compile_c(plain, tmp_path, shape)(x),
-        session.run(None, {"x": given})[0],
-        run_stablehlo(stablehlo, jnp.asarray(x)),
-    ):
-        np.testing.assert_array_equal(found, expected)
-
-
 @pytest.mark.parametrize("name", BOOLEAN)
 def test_python(name, tmp_path):
     plain, shape = network(name)
@@ -144,13 +127,6 @@ def test_python(name, tmp_path):
     assert_same(found, np.asarray(plain(x)), name)
 
 
-def as_vector(x):
-    """The bits of one input as a Verilog number, pixel 0 lowest."""
-    if x.dtype == np.uint8:
-        return f"{8 * x.size}'h" + x.reshape(-1)[::-1].tobytes().hex()
-    return f"{x.size}'b" + "".join("01"[bit] for bit in x.reshape(-1)[::-1].astype(int))
-
-
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 @pytest.mark.parametrize("pipelined", [False, True])
 @pytest.mark.parametrize("name", [n for n in BOOLEAN if n not in ("large", "pooled beyond")])
@@ -159,36 +135,7 @@ def test_verilog(name, pipelined, tmp_path):
     path = export_verilog(plain, tmp_path / "network.v", shape, pipelined=pipelined)
     x = inputs(name, shape, 6)
     expected = np.asarray(plain(x))
-    is_head = expected.dtype == np.int32
-    text = path.read_text()
-    entry = next(line for line in text.splitlines() if "wire [" in line and line.endswith(" x,"))
-    port = "scores" if is_head else "y"
-    width = next(line for line in text.splitlines() if line.rstrip(",").endswith(f"] {port}"))
-    stages = text.count("always @(posedge clock)")
-    steps = "".join(
-        f"    x = {as_vector(one)}; " + "#1 clock = 1; #1 clock = 0; " * stages + "#1\n"
-        f'    $display("%b", {port});\n'
-        for one in x
-    )
-    bench = (
-        f"module bench;\n  reg clock = 0;\n  reg {entry.split('wire ')[1][:-1]};\n"
-        f"  wire {width[width.index('[') :].rstrip(',')};\n"
-        f"  network under_test ({'.clock(clock), ' * pipelined}.x(x), .{port}({port}));\n"
-        f"  initial begin\n{steps}  end\nendmodule\n"
-    )
-    (tmp_path / "bench.v").write_text(bench)
-    program = tmp_path / "bench"
-    subprocess.run(["iverilog", "-Wall", "-o", program, path, tmp_path / "bench.v"], check=True)
-    done = subprocess.run(["vvp", program], check=True, capture_output=True, text=True)
-    for line, wanted in zip(done.stdout.split(), expected, strict=True):
-        bits = np.array([int(bit) for bit in line[::-1]])
-        if is_head:
-            digits = bits.reshape(wanted.size, -1)
-            values = digits @ (1 << np.arange(digits.shape[1]))
-            found = values - (digits[:, -1] << digits.shape[1])
-        else:
-            found = bits.astype(bool).reshape(wanted.shape)
-        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(simulate(path, x, expected), expected)
 
 
 @pytest.mark.parametrize("export", [export_python, export_verilog])
