@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from bimonn_jax.heads import popcount_scores, ternary_scores
 from bimonn_jax.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
 from bimonn_jax.morphology import level_sets
-from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
+from bimonn_jax.params import BiSEParams, apply_aligned, apply_conv, apply_dense
 from bimonn_jax.windows import Border, Padding, pad_widths
 
 
@@ -175,6 +175,13 @@ class Layer:
     def params_of(self, params: Mapping) -> Mapping:
         """This layer's part of the network's parameter tree."""
         return params.get(self.name, {}) if self.name else params
+
+    def boolean_params_of(self, params: Mapping) -> Mapping:
+        """Like `params_of`; raises TypeError where neurons are real-valued."""
+        own = self.params_of(params)
+        if any(isinstance(node, BiSEParams) for node in own.values()):
+            raise TypeError(f"params[{self.name!r}] is real-valued: binarize the parameters first")
+        return own
 
     def __call__(self, params: Mapping, x: jax.Array) -> jax.Array:
         """Applies the layer, given the network's whole parameter tree."""

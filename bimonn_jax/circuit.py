@@ -15,7 +15,7 @@ import numpy as np
 
 from bimonn_jax.architecture import Architecture, Layer
 from bimonn_jax.heads import popcount_signs
-from bimonn_jax.params import BiSEParams, BooleanBiSE
+from bimonn_jax.params import BooleanBiSE
 from bimonn_jax.windows import Border, pad_widths
 
 Shape = tuple[int, int, int]
@@ -358,9 +358,7 @@ _FROM_CHANNELS: dict[str, Callable[[Layer, Mapping, int], list[Stage]]] = {
 
 
 def _stages(layer: Layer, params: Mapping, shape: Shape) -> list[Stage]:
-    own = layer.params_of(params)
-    if any(isinstance(node, BiSEParams) for node in own.values()):
-        raise TypeError(f"params[{layer.name!r}] is real-valued: binarize the parameters first")
+    own = layer.boolean_params_of(params)
     if layer.kind in _FROM_PARAMS:
         return _FROM_PARAMS[layer.kind](layer, own)
     if layer.kind in _FROM_CHANNELS:

@@ -235,17 +235,9 @@ def _keep_tightest(footprint: np.ndarray, is_erosion: np.ndarray, chain: int) ->
     return np.asarray((direct & excluding).any(axis=(0, 1, 2)))
 
 
-def _learn_own_channel(bits: _Bits, layer: Layer, facts: Facts) -> _Bits:
-    """Neurons (kh, kw, C, M), each over its own channel, of which constants are cleared."""
-    zero_padded = _zero_padded(layer, bits.footprint.shape[:2])
-    value = _usable(facts, zero_padded=zero_padded)[:, None]
-    is_constant = (value != UNKNOWN) & (bits.size() > 0)
-    return bits.with_constants(is_constant, (value == 1) ^ bits.complement)
-
-
 @dataclass(frozen=True)
-class BiSE:
-    """Neurons over their own channel; output c M + m is neuron m of channel c."""
+class _OwnChannel:
+    """A layer whose neurons "bise" (kh, kw, C, M) each read their own channel."""
 
     layer: Layer
     params: Mapping[str, Any]
@@ -255,9 +247,22 @@ class BiSE:
         """Of the input."""
         return int(self.params["bise"].footprint.shape[2])
 
+    def _learned(self, facts: Facts) -> _Bits:
+        """The neurons, those that are constant made so."""
+        bits = _Bits.of(self.params["bise"])
+        zero_padded = _zero_padded(self.layer, bits.footprint.shape[:2])
+        value = _usable(facts, zero_padded=zero_padded)[:, None]
+        is_constant = (value != UNKNOWN) & (bits.size() > 0)
+        return bits.with_constants(is_constant, (value == 1) ^ bits.complement)
+
+
+@dataclass(frozen=True)
+class BiSE(_OwnChannel):
+    """Neurons over their own channel; output c M + m is neuron m of channel c."""
+
     def learn(self, facts: Facts) -> tuple["BiSE", Facts]:
         """See `Rule`."""
-        bits = _learn_own_channel(_Bits.of(self.params["bise"]), self.layer, facts)
+        bits = self._learned(facts)
         channels, count = bits.is_erosion.shape
         keys = [_own_key(bits, facts, c, m) for c in range(channels) for m in range(count)]
         return replace(self, params={"bise": bits.neurons()}), _known(bits.values().ravel(), keys)
@@ -285,27 +290,18 @@ def _own_key(bits: _Bits, facts: Facts, channel: int, neuron: int) -> Any:
 def _choose(bits: _Bits, used: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> _Bits:
     """Those channels and neurons (C, M); what is not ``used`` of them becomes always 0."""
     cleared = bits.with_constants(~used, np.zeros_like(used))
-    cleared = replace(cleared, is_erosion=cleared.is_erosion & used)
     at = np.ix_(inputs, outputs)
     footprint = cleared.footprint[:, :, inputs][..., outputs]
     return _Bits(footprint, cleared.is_erosion[at], cleared.complement[at])
 
 
 @dataclass(frozen=True)
-class BiSEL:
+class BiSEL(_OwnChannel):
     """Neurons over their own channel, then a union or intersection m of the neurons (c, m)."""
-
-    layer: Layer
-    params: Mapping[str, Any]
-
-    @property
-    def channels(self) -> int:
-        """Of the input."""
-        return int(self.params["bise"].footprint.shape[2])
 
     def learn(self, facts: Facts) -> tuple["BiSEL", Facts]:
         """See `Rule`."""
-        bise = _learn_own_channel(_Bits.of(self.params["bise"]), self.layer, facts)
+        bise = self._learned(facts)
         lui = _Bits.of(self.params["lui"])
         for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
             _move(bise, lui, int(channel), int(facts.same_as[channel]))

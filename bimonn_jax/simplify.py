@@ -4,7 +4,7 @@
 on any input: it needs no data, and the outputs stay equal, bit by bit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from bimonn_jax.architecture import PARTS, Architecture, Layer
-from bimonn_jax.params import BiSEParams
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.simplification_rules import (
     BiSE,
@@ -73,22 +72,15 @@ def _rule(layer: Layer, params: Mapping, before: int | None, after: int | None) 
     return None
 
 
-def _simplified(rules: Sequence[Rule], channels: int) -> list[Rule]:
-    """The rules, on as many channels as before, all outputs kept."""
-    facts = nothing_known(channels)
-    learned = []
-    for rule in rules:
-        rule, facts = rule.learn(facts)
-        learned.append(rule)
-    needed = [np.ones(len(facts), bool)]
+def _selected(learned: Sequence[Rule], inputs: int, outputs: int) -> Iterator[Rule]:
+    """The rules of neighbouring layers without what none needs, all inputs and outputs kept."""
+    needed = [np.ones(outputs, bool)]
     for rule in reversed(learned):
         needed.insert(0, rule.needs(needed[0]))
-    kept = np.ones(channels, bool)
-    chosen = []
-    for rule, outputs in zip(learned, needed[1:], strict=True):
-        rule, kept = rule.select(kept, outputs)
-        chosen.append(rule)
-    return chosen
+    kept = np.ones(inputs, bool)
+    for rule, needed_of_rule in zip(learned, needed[1:], strict=True):
+        chosen, kept = rule.select(kept, needed_of_rule)
+        yield chosen
 
 
 def _run(network: BooleanNetwork) -> BooleanNetwork:
@@ -106,26 +98,28 @@ def _run(network: BooleanNetwork) -> BooleanNetwork:
         else:
             tree.update(parts)
 
-    def finish(rules: list[Rule], channels: int | None) -> None:
-        if rules and channels is not None:
-            for rule in _simplified(rules, channels):
+    learned: list[Rule] = []
+    inputs, facts = 0, None
+
+    def finish() -> None:
+        if facts is not None:
+            for rule in _selected(learned, inputs, len(facts)):
                 write(rule.layer, rule.params)
 
-    rules: list[Rule] = []
-    known = first = before[0]
     for index, layer in enumerate(architecture):
-        known = before[index] if before[index] is not None else known
+        # What was learned knows the channels, also where the layers behind do not tell.
+        known = before[index] if facts is None else len(facts)
         rule = _rule(layer, params, known, before[index + 1])
         if rule is None or known is None:
-            finish(rules, first)
+            finish()
             write(layer, layer.params_of(params))
-            rules, known = [], None
+            learned, facts = [], None
             continue
-        if not rules:
-            first = known
-        rules.append(rule)
-        known = len(rule.learn(nothing_known(known))[1])
-    finish(rules, first)
+        if facts is None:
+            inputs, facts = known, nothing_known(known)
+        rule, facts = rule.learn(facts)
+        learned.append(rule)
+    finish()
     return replace(network, architecture=tuple(layers), params=tree)
 
 
@@ -177,8 +171,7 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
     (2, 1)
     """
     for layer in network.architecture:
-        if any(isinstance(node, BiSEParams) for node in layer.params_of(network.params).values()):
-            raise TypeError(f"params[{layer.name!r}] is real-valued: binarize the parameters first")
+        layer.boolean_params_of(network.params)
     while True:
         smaller = _once(network)
         # What goes can make more go: votes that cancel, for one.

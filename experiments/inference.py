@@ -149,28 +149,45 @@ def classifier_rows(path: Path, folder: Path) -> list[Row]:
     return rows_of(f"classifier, {features} features", timed, "float, Flax, jitted")
 
 
+def random_footprint(rng: np.random.Generator) -> np.ndarray:
+    """12 of 5 x 5 pixels, bool."""
+    return np.isin(np.arange(25), rng.choice(25, 12, replace=False)).reshape(5, 5)
+
+
+def in_opencv(footprint: np.ndarray, *, is_erosion: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """A dilation or erosion of uint8 images by OpenCV, zeros outside."""
+    kernel = footprint_for("opencv", footprint, is_erosion=is_erosion).astype(np.uint8)
+    operator = cv2.erode if is_erosion else cv2.dilate
+    return lambda pixels: operator(pixels, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+
+
+def timed_rows(task: str, runtimes: dict[str, Callable[[], Any]]) -> list[Row]:
+    """Rows of how often per second each runtime does the task, with ratios to OpenCV."""
+    timed: dict[str, tuple[float, int | None]] = {
+        name: (1 / median_seconds(runtime, runs=RUNS.value), None)
+        for name, runtime in runtimes.items()
+    }
+    return rows_of(task, timed, "OpenCV")
+
+
 def operator_rows(side: int) -> list[Row]:
     """Dilations per second of a binary image by every library, checked against each other."""
     rng = np.random.default_rng(side)
-    footprint = np.isin(np.arange(25), rng.choice(25, 12, replace=False)).reshape(5, 5)
+    footprint = random_footprint(rng)
     image = rng.random((side, side)) < 0.3
     as_bytes = image.astype(np.uint8)
     kernels = {
         library: footprint_for(library, footprint, is_erosion=False)
-        for library in ("opencv", "scipy", "skimage")
+        for library in ("scipy", "skimage")
     }
+    by_opencv = in_opencv(footprint, is_erosion=False)
     device_image = jnp.asarray(image)[None, ..., None]
     pack = jax.jit(pack_strips)
     dilate = jax.jit(lambda words: dilate_strips(words, footprint, side))
     unpack = jax.jit(lambda words: unpack_strips(words, side))
     words = pack(device_image)
     runtimes: dict[str, Callable[[], Any]] = {
-        "OpenCV": lambda: cv2.dilate(
-            as_bytes,
-            kernels["opencv"].astype(np.uint8),
-            borderType=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        ),
+        "OpenCV": lambda: by_opencv(as_bytes),
         "SciPy": lambda: ndimage.binary_dilation(image, kernels["scipy"]),
         "scikit-image": lambda: skimage.morphology.dilation(
             image, kernels["skimage"], mode="ignore"
@@ -182,20 +199,13 @@ def operator_rows(side: int) -> list[Row]:
     for name in ("OpenCV", "scikit-image", "packed, JAX, with packing"):
         if not (np.asarray(runtimes[name]()).reshape(side, side) == expected).all():
             raise RuntimeError(f"{name} differs from SciPy")
-    timed: dict[str, tuple[float, int | None]] = {
-        name: (1 / median_seconds(runtime, runs=RUNS.value), None)
-        for name, runtime in runtimes.items()
-    }
-    return rows_of(f"dilation, {side} x {side}", timed, "OpenCV")
+    return timed_rows(f"dilation, {side} x {side}", runtimes)
 
 
 def chain_rows(side: int) -> list[Row]:
     """Chains of dilations and erosions by other footprints each, per second."""
     rng = np.random.default_rng(side)
-    footprints = [
-        np.isin(np.arange(25), rng.choice(25, 12, replace=False)).reshape(5, 5)
-        for _ in range(_CHAIN)
-    ]
+    footprints = [random_footprint(rng) for _ in range(_CHAIN)]
     image = rng.random((side, side)) < 0.3
     device_image = jnp.asarray(image)[None, ..., None]
 
@@ -205,16 +215,13 @@ def chain_rows(side: int) -> list[Row]:
             words = operator(words, footprint, side)
         return words
 
-    kernels = [
-        footprint_for("opencv", footprint, is_erosion=index % 2 == 1).astype(np.uint8)
-        for index, footprint in enumerate(footprints)
-    ]
+    operators = [in_opencv(f, is_erosion=i % 2 == 1) for i, f in enumerate(footprints)]
+    as_bytes = image.astype(np.uint8)
 
     def by_opencv() -> np.ndarray:
-        pixels: np.ndarray = image.astype(np.uint8)
-        for index, kernel in enumerate(kernels):
-            operator = cv2.erode if index % 2 else cv2.dilate
-            pixels = operator(pixels, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        pixels: np.ndarray = as_bytes
+        for operator in operators:
+            pixels = operator(pixels)
         return pixels
 
     pack, chain = jax.jit(pack_strips), jax.jit(on_words)
@@ -227,11 +234,7 @@ def chain_rows(side: int) -> list[Row]:
         "packed, JAX": lambda: chain(words),
         "packed, JAX, with packing": lambda: unpack(chain(pack(device_image))),
     }
-    timed: dict[str, tuple[float, int | None]] = {
-        name: (1 / median_seconds(runtime, runs=RUNS.value), None)
-        for name, runtime in runtimes.items()
-    }
-    return rows_of(f"{_CHAIN} operators, {side} x {side}", timed, "OpenCV")
+    return timed_rows(f"{_CHAIN} operators, {side} x {side}", runtimes)
 
 
 def plot(rows: list[Row], path: Path) -> None:

@@ -135,7 +135,7 @@ def test_verilog(name, pipelined, tmp_path):
     path = export_verilog(plain, tmp_path / "network.v", shape, pipelined=pipelined)
     x = inputs(name, shape, 6)
     expected = np.asarray(plain(x))
-    np.testing.assert_array_equal(simulate(path, x, expected), expected)
+    np.testing.assert_array_equal(simulate(path, x, expected, pipelined=pipelined), expected)
 
 
 @pytest.mark.parametrize("export", [export_python, export_verilog])

@@ -59,9 +59,12 @@ RUNTIMES = {
     "Verilog": verilog,
 }
 
+# One image at a time, or a simulation.
+SLOW = ("Python", "Verilog")
+BY_SPEED = [pytest.param(r, marks=[pytest.mark.slow] * (r in SLOW)) for r in RUNTIMES]
 
-@pytest.mark.slow
-@pytest.mark.parametrize("runtime", RUNTIMES)
+
+@pytest.mark.parametrize("runtime", BY_SPEED)
 @pytest.mark.parametrize("name", ["convolutional", "wide"])
 def test_a_hundred_thousand_inputs(name, runtime, tmp_path):
     plain, shape = network(name, seed=2)
@@ -69,11 +72,10 @@ def test_a_hundred_thousand_inputs(name, runtime, tmp_path):
     np.testing.assert_array_equal(RUNTIMES[runtime](plain, shape, x, tmp_path), plain(x))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
 )
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BY_SPEED)
 def test_the_test_images_of_mnist(runtime, tmp_path):
     x = load_tfds("mnist").test_images
     modules = (LevelSets((127.0,)), HitOrMissConv(6, (5, 5), pool=4), Flatten(), TernaryHead(10))

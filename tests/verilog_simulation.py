@@ -14,13 +14,14 @@ def _bits(x: np.ndarray) -> np.ndarray:
     return flat[:, ::-1]
 
 
-def simulate(path: Path, x: np.ndarray, like: np.ndarray) -> np.ndarray:
+def simulate(path: Path, x: np.ndarray, like: np.ndarray, *, pipelined: bool = False) -> np.ndarray:
     """What the module in a file computes.
 
     Args:
       path: of the Verilog; the bench and its files go beside it.
       x: bool or uint8 (N, *input_shape).
       like: an array (N, ...) of the shape and dtype of the outputs: bool, or int32 scores.
+      pipelined: whether the module has a clock.
     """
     text = path.read_text()
     entry = next(line for line in text.splitlines() if "wire [" in line and line.endswith(" x,"))
@@ -35,7 +36,7 @@ def simulate(path: Path, x: np.ndarray, like: np.ndarray) -> np.ndarray:
     bench.write_text(
         f"module bench;\n  reg clock = 0;\n  reg {entry.split('wire ')[1][:-1]};\n"
         f"  wire {width[width.index('[') :].rstrip(',')};\n  integer file, read;\n"
-        f"  network under_test ({'.clock(clock), ' * bool(stages)}.x(x), .{port}({port}));\n"
+        f"  network under_test ({'.clock(clock), ' * pipelined}.x(x), .{port}({port}));\n"
         f'  initial begin\n    file = $fopen("{vectors}", "r");\n'
         f"    repeat ({len(x)}) begin\n"
         '      read = $fscanf(file, "%b\\n", x);\n'
