@@ -1,5 +1,7 @@
 """Boolean networks with random footprints, together of every kind of layer and option."""
 
+import math
+
 import jax
 import numpy as np
 
@@ -54,17 +56,16 @@ MODULES = {
 NAMES = list(MODULES)
 
 
-def network(name: str, seed: int = 0) -> tuple[BooleanNetwork, tuple[int, ...]]:
-    """(The network of that name with random bits, the shape of its input)."""
+def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
     modules, shape = MODULES[name]
     model = Sequential(modules)
-    params = model.init(jax.random.key(seed), np.zeros((1, *shape), np.float32))["params"]
-    rng = np.random.default_rng(seed)
+    params = model.init(jax.random.key(0), np.zeros((1, *shape), np.float32))["params"]
 
     def neurons(old):
         bits, count = old.weight.shape, old.bias.shape
-        # Gates of no, of few and of many literals.
-        share = rng.choice([0.0, 0.1, 0.3], count)
+        # Gates of no, of few and, more seldom, of many literals.
+        literals = rng.choice([0, 1, 2, 3, 12], count, p=[0.05, 0.3, 0.3, 0.3, 0.05])
+        share = literals / math.prod(bits[:-1])
         return BooleanBiSE(
             rng.random(bits) < share, rng.random(count) < 0.5, rng.random(count) < 0.3
         )
@@ -74,12 +75,32 @@ def network(name: str, seed: int = 0) -> tuple[BooleanNetwork, tuple[int, ...]]:
         if "head" in own:
             votes = rng.integers(-1, 2, own["head"].latent.shape)
             own["head"] = TernaryWeights(votes > 0, votes < 0)
-    return BooleanNetwork(model.architecture, boolean), shape
+    return BooleanNetwork(model.architecture, boolean)
+
+
+def network(name: str, seed: int = 0) -> tuple[BooleanNetwork, tuple[int, ...]]:
+    """(The network of that name with random bits, the shape of its input).
+
+    At least a third of its outputs depend on the input: random gates in a row soon give constants,
+    and with those a wrong runtime could not be told from a right one.
+    """
+    shape = MODULES[name][1]
+    rng = np.random.default_rng(seed)
+    x = inputs(name, shape, 100)
+    while True:
+        candidate = _random(name, rng)
+        y = np.asarray(candidate(x))
+        if (y != y[:1]).any(axis=0).mean() > 1 / 3:
+            return candidate, shape
 
 
 def inputs(name: str, shape: tuple[int, ...], count: int, seed: int = 0) -> np.ndarray:
-    """Random inputs (count, *shape): uint8 where the network begins with level sets, else bool."""
+    """Random inputs (count, *shape): uint8 where the network begins with level sets, else bool.
+
+    Nearly empty ones, nearly full ones and all between.
+    """
     rng = np.random.default_rng(seed)
+    density = rng.random((count, *(1 for _ in shape)))
     if isinstance(MODULES[name][0][0], LevelSets):
-        return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
-    return rng.random((count, *shape)) < 0.5
+        return (256 * rng.random((count, *shape)) ** (1 / density - 1)).astype(np.uint8)
+    return rng.random((count, *shape)) < density

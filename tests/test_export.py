@@ -16,6 +16,8 @@ from bimonn_jax.export.onnx import export_onnx
 from bimonn_jax.export.python import export_python
 from bimonn_jax.export.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.export.verilog import export_verilog
+from bimonn_jax.params import BooleanBiSE
+from bimonn_jax.saving import BooleanNetwork
 from tests.boolean_networks import MODULES, NAMES, inputs, network
 from tests.verilog_simulation import simulate
 
@@ -63,14 +65,18 @@ def test_c_program_filters_standard_input(tmp_path):
     assert subprocess.run([program], input=b"abc", capture_output=True).returncode == 1
 
 
-def test_c_reads_like_code(tmp_path):
-    plain, shape = network("one operator", seed=3)
-    text = export_c(plain, tmp_path / "filter.c", shape, name="filter").read_text()
-    neurons = plain.params["layers_0"]["bise"]
-    name = "erosion" if neurons.is_erosion[0, 0] else "dilation"
-    assert f"gate 0: {'complement of the ' * int(neurons.complement[0, 0])}{name}" in text
-    for row in neurons.footprint[:, :, 0, 0]:
-        assert "     *   " + " ".join("#" if on else "." for on in row) in text
+@pytest.mark.parametrize("is_erosion", [False, True])
+def test_c_reads_like_code(is_erosion, tmp_path):
+    footprint = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 1]], bool)[:, :, None, None]
+    flag = np.full((1, 1), is_erosion)
+    neurons = BooleanBiSE(footprint, flag, np.ones((1, 1), bool))
+    architecture = network("one operator")[0].architecture
+    plain = BooleanNetwork(architecture, {"layers_0": {"bise": neurons}})
+    text = export_c(plain, tmp_path / "filter.c", (9, 7, 1), name="filter").read_text()
+    name = "erosion" if is_erosion else "dilation"
+    assert f"gate 0: complement of the {name}" in text
+    for row in (". # #", "# . .", ". . #"):
+        assert f"     *   {row}" in text
 
 
 def test_c_errors(tmp_path):

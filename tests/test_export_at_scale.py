@@ -23,7 +23,7 @@ from bimonn_jax.packed import PackedNetwork
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.simplify import simplify
 from tests.boolean_networks import inputs, network
-from tests.verilog_simulation import simulate
+from tests.verilog_simulation import simulate_compiled
 
 
 def onnx(plain, shape, x, folder):
@@ -44,9 +44,11 @@ def python(plain, shape, x, folder):
 
 
 def verilog(plain, shape, x, folder):
-    if shutil.which("iverilog") is None:
-        pytest.skip("iverilog is not installed")
-    return simulate(export_verilog(plain, folder / "network.v", shape), x, np.asarray(plain(x)))
+    if shutil.which("verilator") is None:
+        pytest.skip("verilator is not installed")
+    return simulate_compiled(
+        export_verilog(plain, folder / "network.v", shape), x, np.asarray(plain(x))
+    )
 
 
 RUNTIMES = {

@@ -1,5 +1,6 @@
-"""Runs exported Verilog in Icarus Verilog."""
+"""Runs exported Verilog in Icarus Verilog, or, for many inputs, compiled by Verilator."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,15 @@ def _bits(x: np.ndarray) -> np.ndarray:
     if x.dtype == np.uint8:
         flat = np.unpackbits(flat, axis=1, bitorder="little")
     return flat[:, ::-1]
+
+
+def _outputs(bits: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The outputs from the bits of their port (N, bits), its lowest bit first."""
+    if like.dtype == bool:
+        return bits.astype(bool).reshape(like.shape)
+    digits = bits.reshape(*like.shape, -1).astype(np.int32)
+    values = digits @ (1 << np.arange(digits.shape[-1], dtype=np.int32))
+    return values - (digits[..., -1] << digits.shape[-1])
 
 
 def simulate(path: Path, x: np.ndarray, like: np.ndarray, *, pipelined: bool = False) -> np.ndarray:
@@ -49,8 +59,48 @@ def simulate(path: Path, x: np.ndarray, like: np.ndarray, *, pipelined: bool = F
     lines = done.stdout.split()
     assert len(lines) == len(x)
     bits = (np.frombuffer(b"".join(lines), np.uint8).reshape(len(x), -1) - ord("0"))[:, ::-1]
-    if like.dtype == bool:
-        return bits.astype(bool).reshape(like.shape)
-    digits = bits.reshape(*like.shape, -1).astype(np.int32)
-    values = digits @ (1 << np.arange(digits.shape[-1], dtype=np.int32))
-    return values - (digits[..., -1] << digits.shape[-1])
+    return _outputs(bits, like)
+
+
+_DRIVER = """\
+// Runs the module on inputs from standard input: bytes side by side, lowest bit first.
+#include <cstdio>
+#include <cstring>
+#include "Vnetwork.h"
+
+int main() {{
+  Vnetwork network;
+  unsigned char x[{x_bytes}];
+  while (fread(x, 1, sizeof x, stdin) == sizeof x) {{
+    memcpy(&network.x, x, sizeof x);
+    network.eval();
+    fwrite(&network.{port}, 1, {y_bytes}, stdout);
+  }}
+}}
+"""
+
+
+def simulate_compiled(path: Path, x: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """What the combinational module in a file computes, by Verilator: many inputs.
+
+    Args:
+      path: of the Verilog; the program and its files go beside it.
+      x: bool or uint8 (N, *input_shape).
+      like: an array (N, ...) of the shape and dtype of the outputs: bool, or int32 scores.
+    """
+    port = "scores" if like.dtype == np.int32 else "y"
+    widths = re.findall(rf"wire \[(\d+):0\] (x|{port}),?$", path.read_text(), re.MULTILINE)
+    x_bytes, y_bytes = ((int(width) + 8) // 8 for width, _ in widths)
+    driver = path.with_name("driver.cpp")
+    driver.write_text(_DRIVER.format(port=port, x_bytes=x_bytes, y_bytes=y_bytes))
+    objects = path.with_name("objects")
+    build = ["verilator", "--cc", "--exe", "--build", "-O3", "--output-split", "20000"]
+    build += ["-CFLAGS", "-O1", "--Mdir", str(objects), "--top-module", "network"]
+    subprocess.run([*build, path, driver], check=True, stdout=subprocess.DEVNULL)
+    packed = np.packbits(_bits(x)[:, ::-1], axis=1, bitorder="little")
+    done = subprocess.run(
+        [objects / "Vnetwork"], input=packed.tobytes(), check=True, capture_output=True
+    )
+    values = np.frombuffer(done.stdout, np.uint8).reshape(len(x), y_bytes)
+    width = int(widths[1][0]) + 1
+    return _outputs(np.unpackbits(values, axis=1, count=width, bitorder="little"), like)
