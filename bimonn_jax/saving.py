@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.architecture import Architecture, apply_layers, from_json, to_json
+from bimonn_jax.consistency import check_consistency
 from bimonn_jax.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.params import BiSEParams, BooleanBiSE
 
@@ -146,9 +147,11 @@ def save_network(
     Raises:
       FileExistsError: if the file exists and ``overwrite`` is False.
       TypeError: if the tree still holds real-valued neurons, or metadata is not JSON.
+      ValueError: if the layers cannot run the tree.
     """
     path = free_path(path, overwrite=overwrite)
     arrays = _flatten(boolean)
+    check_consistency(architecture, boolean)
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -236,7 +239,11 @@ def _read(archive: np.lib.npyio.NpzFile) -> BooleanNetwork:
     if set(descriptions) != set(archive.files) - {"header"}:
         raise ValueError("its arrays are not those that its header lists")
     arrays = {n: _read_array(n, archive[n], d) for n, d in descriptions.items()}
-    return BooleanNetwork(from_json(header["architecture"]), _unflatten(arrays), header["metadata"])
+    network = BooleanNetwork(
+        from_json(header["architecture"]), _unflatten(arrays), header["metadata"]
+    )
+    check_consistency(network.architecture, network.params)
+    return network
 
 
 def load_network(path: str | Path) -> BooleanNetwork:

@@ -20,6 +20,7 @@ RUNTIME = [
     "architecture",
     "binarization",
     "certificate",
+    "consistency",
     "saving",
     "projection/__init__",
     "projection/activable",

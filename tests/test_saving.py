@@ -221,3 +221,45 @@ def test_other_and_damaged_files_are_refused(tmp_path):
         archive.writestr("header.npy", b"no array")
     with pytest.raises(ValueError, match="is not a readable boolean network"):
         load_network(path)
+
+
+def transposed(tree, path, part, field):
+    node = tree[path][part]
+    tree[path][part] = node.replace(**{field: getattr(node, field).T})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("ternary", lambda t: t.pop("layers_1"), "layer 1, 'hit_or_miss'.*there is no 'lui'"),
+        ("ternary", lambda t: t.update(other=t["layers_1"]), r"no layer reads.*'other'"),
+        ("ternary", lambda t: t["layers_1"].update(x=1), r"no layer reads.*'layers_1/x'"),
+        ("ternary", lambda t: t["layers_1"].update(lui=t["layers_2"]["head"]), "boolean neurons"),
+        ("ternary", lambda t: t["layers_2"].update(head=t["layers_1"]["lui"]), "ternary head"),
+        ("ternary", lambda t: transposed(t, "layers_2", "head", "negative"), "differ in shape"),
+        ("dense", lambda t: t.update(layers_1=t["layers_0"]), "11 inputs are not as many bits"),
+        ("wide", lambda t: t.update(layers_1=t["layers_0"]), "reads 2 channels.*gives 3"),
+        ("wide", lambda t: t["layers_0"].update(t["layers_1"] | {"bise": t["layers_0"]["bise"]}),
+         "its unions have footprints"),
+        ("complements", lambda t: t.update(layers_2=t["layers_1"]), "2 axes|reads"),
+        ("real head", lambda t: t["layers_2"].update(bias=t["layers_2"]["bias"][1:]), "its kernel"),
+        ("real head", lambda t: t["layers_2"].update(bias=t["layers_2"]["bias"] > 0), "dtype is b"),
+        ("real head", lambda t: t["layers_2"].update(kernel=t["layers_2"]["bias"]), "2 axes"),
+    ],
+)  # fmt: skip
+def test_parameters_that_the_layers_cannot_run_are_refused(name, change, message, tmp_path):
+    plain, _ = random_network(name)
+    tree = {layer: dict(parts) for layer, parts in plain.params.items()}
+    change(tree)
+    with pytest.raises(ValueError, match=message):
+        save_network(tmp_path / "n.npz", plain.architecture, tree)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_layers_do_not_fit_its_arrays_is_refused(tmp_path):
+    path = tmp_path / "n.npz"
+    plain, _ = random_network("wide")
+    save_network(path, plain.architecture, plain.params)
+    rewrite(path, lambda h, e: h["architecture"][1].update(name="layers_0"))
+    with pytest.raises(ValueError, match="not a readable boolean network: layer 1.*reads 2"):
+        load_network(path)
