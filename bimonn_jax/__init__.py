@@ -10,6 +10,7 @@ from bimonn_jax.architecture import Architecture, Layer, apply_layers
 from bimonn_jax.binarization import LayerReport, binarize, binarize_with_report
 from bimonn_jax.certificate import Certificate, LayerCertificate, certify
 from bimonn_jax.initializers import NeuronConfig
+from bimonn_jax.layer_summary import LayerSummary, Summary, summary
 from bimonn_jax.layers import (
     LUI,
     BiSE,
@@ -45,11 +46,13 @@ __all__ = [
     "Layer",
     "LayerCertificate",
     "LayerReport",
+    "LayerSummary",
     "LevelSets",
     "NeuronConfig",
     "PopcountHead",
     "RealHead",
     "Sequential",
+    "Summary",
     "TernaryHead",
     "apply_layers",
     "binarize",
@@ -57,4 +60,5 @@ __all__ = [
     "certify",
     "embed",
     "map_neurons",
+    "summary",
 ]
