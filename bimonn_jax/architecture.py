@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bimonn_jax.heads import popcount_scores, ternary_scores
 from bimonn_jax.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
@@ -217,6 +218,26 @@ def layer_outputs(architecture: Architecture, params: Mapping, x: jax.Array) -> 
     for layer in architecture:
         x = layer(params, x)
         outputs.append(x)
+    return outputs
+
+
+def stage_outputs(
+    architecture: Architecture, params: Mapping, x: jax.Array | np.ndarray
+) -> list[tuple[str, jax.Array]]:
+    """Like `layer_outputs`, by name, and with the maps inside of a BiSEL before its unions.
+
+    The names are those of the stages in `bimonn_jax.circuit`: "layers_0/bise", "layers_0/lui", or
+    the name or kind of a layer without neurons.
+    """
+    outputs = []
+    x = jnp.asarray(x)
+    for layer in architecture:
+        if layer.kind == "bisel":
+            maps = Layer("bise", layer.name, layer.options)(params, x)
+            outputs.append((f"{layer.name}/bise", maps))
+        x = layer(params, x)
+        neurons = [part for part in PARTS.get(layer.kind, ()) if part in ("bise", "lui")]
+        outputs.append(("/".join([layer.name or layer.kind, *neurons[-1:]]), x))
     return outputs
 
 

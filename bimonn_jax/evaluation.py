@@ -35,6 +35,15 @@ def activated_share(params: Any) -> jax.Array:
     return jnp.mean(jnp.concatenate(activated).astype(jnp.float32))
 
 
+def activated_shares(params: Any) -> dict[str, jax.Array]:
+    """`activated_share` of each set of neurons, by path."""
+    return {
+        path: activated_share(neurons)
+        for path, neurons in named_neurons(params).items()
+        if isinstance(neurons, BiSEParams)
+    }
+
+
 def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict[str, jax.Array]:
     """Which outputs of each layer take both values on the data; the others are dead.
 
@@ -67,7 +76,8 @@ def side_by_side(
 
     Returns:
       params -> dice_float (of the float network thresholded at 1/2), dice_boolean (of the binarised
-      one), activated_share and live_share, each a float ().
+      one), activated_share and live_share, the first also as activated_share/PATH for each set of
+      neurons; each a float ().
     """
 
     def evaluate(params: Any) -> Mapping[str, jax.Array]:
@@ -78,6 +88,7 @@ def side_by_side(
             "dice_boolean": dice(apply_layers(architecture, boolean, x), y),
             "activated_share": activated_share(params),
             "live_share": jnp.mean(live.astype(jnp.float32)),
+            **{f"activated_share/{path}": s for path, s in activated_shares(params).items()},
         }
 
     return evaluate

@@ -9,19 +9,22 @@ def chain(circuit: Circuit) -> str:
 
 
 def title(gates: Gates, gate: int) -> str:
-    """What a gate computes: "erosion", "complement of the dilation", "hit-or-miss transform"."""
+    """What a gate computes: "erosion", "complement of the dilation", "hit-or-miss transform".
+
+    A gate that reads one bit is a "copy" or a "complement".
+    """
     _, inverted = gates.literals_of(gate)
     is_erosion = bool(gates.is_erosion[gate])
     if not len(inverted):
         return "all set" if is_erosion ^ bool(gates.complement[gate]) else "all clear"
+    if len(inverted) == 1:
+        return "complement" if inverted[0] ^ gates.complement[gate] else "copy"
     if gates.window == (1, 1):
         name = "intersection" if is_erosion else "union"
     elif is_erosion and inverted.any():
         name = "hit-or-miss transform"
     else:
         name = "erosion" if is_erosion else "dilation"
-    if len(inverted) == 1:
-        name = "copy"
     return f"complement of the {name}" if gates.complement[gate] else name
 
 

@@ -1,0 +1,115 @@
+"""Curves of a training, and what a sweep found."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bimonn_jax.viz.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Told apart without colours too.
+_LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_MARKS = "os^Dv<>P"
+_COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+
+
+def _plot_lines(axis: "Axes", rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+    styles = zip(cycle(_LINES), cycle(_COLORS), strict=False)
+    for name, (line, color) in zip(names, styles, strict=False):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        axis.plot(*zip(*points, strict=True), linestyle=line, color=color, label=name)
+    axis.set_xlabel("step")
+    axis.grid(color="0.9")
+    if names:
+        axis.legend(fontsize=7)
+
+
+def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Figure":
+    """Draws a training: the loss, the metrics, and the shares of neurons, over the steps.
+
+    Args:
+      rows: the history of `bimonn_jax.training.fit`: "step", "loss", names with "share" (activated
+        or live neurons, of the whole network or, as NAME/LAYER, of a layer), and metrics, all
+        others.
+      title: over the figure.
+
+    Returns:
+      The figure, with three axes.
+
+    Raises:
+      ValueError: if there are no rows.
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one row of a history")
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
+    shares = [name for name in names if "share" in name]
+    metrics = [name for name in names if name != "loss" and name not in shares]
+    figure = new_figure(11, 3.6)
+    loss, scores, neurons = figure.subplots(1, 3)
+    _plot_lines(loss, rows, ["loss"] if "loss" in names else [])
+    _plot_lines(scores, rows, metrics)
+    _plot_lines(neurons, rows, shares)
+    values = [row["loss"] for row in rows if "loss" in row]
+    loss.set(ylabel="loss", yscale="log" if values and min(values) > 0 else "linear")
+    scores.set(ylabel="metric")
+    neurons.set(ylabel="share of neurons", ylim=(-0.02, 1.02))
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_sweep(
+    rows: Sequence[Mapping[str, Any]],
+    hyperparameters: Sequence[str],
+    metric: str,
+    *,
+    group: str | None = None,
+) -> "Figure":
+    """Draws the trials of a sweep: a metric against each hyperparameter.
+
+    Args:
+      rows: a mapping for each trial.
+      hyperparameters: names of numbers in the rows; an axis each, logarithmic where the values are
+        positive and span more than a factor of ten. Rows without one are left out there.
+      metric: name of the number to draw.
+      group: name of what tells groups of trials apart, by mark and colour; None for one group.
+
+    Returns:
+      The figure, with an axis for each hyperparameter.
+
+    Raises:
+      ValueError: if there is nothing to draw, or a name is in no row.
+    """
+    if not rows or not hyperparameters:
+        raise ValueError("a sweep needs rows and hyperparameters to be drawn")
+    known = {name for row in rows for name in row}
+    missing = {*hyperparameters, metric, *([group] if group else [])} - known
+    if missing:
+        raise ValueError(f"no row has {sorted(missing)}; they have {sorted(known)}")
+    figure = new_figure(3.4 * len(hyperparameters) + 1, 3.4)
+    axes = figure.subplots(1, len(hyperparameters), squeeze=False, sharey=True)[0]
+    groups = list(dict.fromkeys(row.get(group) if group else None for row in rows))
+    for axis, name in zip(axes, hyperparameters, strict=True):
+        drawn = []
+        for index, chosen in enumerate(groups):
+            points = [
+                (row[name], row[metric])
+                for row in rows
+                if name in row and (not group or row.get(group) == chosen)
+            ]
+            x, y = np.array(points, float).reshape(-1, 2).T
+            drawn += list(x)
+            style = {"color": _COLORS[index % len(_COLORS)], "alpha": 0.7, "s": 22}
+            axis.scatter(x, y, marker=_MARKS[index % len(_MARKS)], label=str(chosen), **style)
+        if drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
+            axis.set_xscale("log")
+        axis.set_xlabel(name)
+        axis.grid(color="0.9")
+    axes[0].set_ylabel(metric)
+    if group:
+        axes[-1].legend(title=group, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -1,0 +1,271 @@
+"""A boolean network as a diagram: operators with their footprints, and what reads what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bimonn_jax.architecture import stage_outputs
+from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Shape, Thresholds, Votes, circuit_of
+from bimonn_jax.export.describe import title
+from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.viz.figures import new_figure, symbol
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LEGEND = (
+    "⊕ dilation   ⊖ erosion   ⊛ hit-or-miss   ∪ union   ∩ intersection   = copy   ¬ complement\n"
+    "dashed: the complement is read; dash-dotted: both"
+)
+_BY_READING = "thicker: more of a neuron's inputs"
+_BY_DECIDING = "thicker: decides its reader more often on the example"
+_MOST_CHANNELS = 3
+# Inches, and at the same time units of the axes.
+_BOX, _ROW, _COLUMN = 0.62, 1.05, 2.0
+
+
+@dataclass
+class _Column:
+    """The nodes of one stage, and the edges that lead to them.
+
+    Attributes:
+      name: of the stage.
+      labels: of all nodes.
+      pictures: of all nodes; None for those that have none.
+      reads: by reader and source, literals that read it as it is and inverted; int (nodes,
+        sources, 2).
+      weights: float (nodes, sources), thickness of the edges before scaling.
+    """
+
+    name: str
+    labels: list[str]
+    pictures: list[np.ndarray | None]
+    reads: np.ndarray
+    weights: np.ndarray
+    drawn: list[int] = field(default_factory=list)
+
+
+def _picture(gates: Gates, gate: int, flattened: Shape | None) -> np.ndarray | None:
+    """The footprint of a gate, 1 where a bit must be set, -1 where clear; channels side by side.
+
+    Gates over the pixels of a flattened image are drawn on that image, others that read one
+    position not at all.
+    """
+    literals, inverted = gates.literals_of(gate)
+    sign = np.where(inverted, -1.0, 1.0)
+    row, column, channel = literals.T
+    (height, width), channels = gates.window, gates.channels
+    if gates.window == (1, 1):
+        if flattened is None or flattened[:2] == (1, 1):
+            return None
+        height, width, channels = flattened
+        row, column = channel // (width * channels), channel // channels % width
+        channel = channel % channels
+    used = np.unique(channel)[:_MOST_CHANNELS]
+    tiles = []
+    for each in used if len(used) else [0]:
+        tile = np.zeros((height, width))
+        mine = channel == each
+        np.add.at(tile, (row[mine], column[mine]), sign[mine])
+        # A gap between channels.
+        tiles += [tile, np.full((height, 1), np.nan)]
+    return np.concatenate(tiles[:-1], axis=1)
+
+
+def _reads(gates: Gates, sources: int) -> np.ndarray:
+    counts = np.zeros((len(gates), sources, 2), int)
+    gate = np.repeat(np.arange(len(gates)), np.diff(gates.starts))
+    # Features that were flattened are counted by the channel that they came from.
+    np.add.at(counts, (gate, gates.literals[:, 2] % sources, gates.is_inverted.astype(int)), 1)
+    return counts
+
+
+def _gates_column(
+    gates: Gates, sources: int, flattened: Shape | None, activity: np.ndarray | None
+) -> _Column:
+    reads = _reads(gates, sources)
+    weights = reads.sum(axis=2).astype(float)
+    if activity is not None:
+        # A union is decided by what is set, an intersection by what is clear.
+        set_share = np.stack([activity, 1 - activity], axis=-1)
+        deciding = np.where(gates.is_erosion[:, None, None], 1 - set_share, set_share)
+        weights = np.max(np.where(reads > 0, deciding, 0.0), axis=2)
+    return _Column(
+        gates.name,
+        [f"{symbol(title(gates, g))} {g}" for g in range(len(gates))],
+        [_picture(gates, g, flattened) for g in range(len(gates))],
+        reads,
+        weights,
+    )
+
+
+def _head_column(stage: Votes | Linear, sources: int) -> _Column:
+    signed = (
+        np.stack([stage.positive, stage.negative], axis=-1)
+        if isinstance(stage, Votes)
+        else np.repeat(stage.kernel[..., None] != 0, 2, axis=-1)
+    )
+    classes = signed.shape[1]
+    counts = np.zeros((classes, sources, 2), int)
+    for feature, votes in enumerate(signed.astype(int)):
+        counts[:, feature % sources] += votes
+    labels = [f"class {c}" for c in range(classes)]
+    name = "votes" if isinstance(stage, Votes) else "real head"
+    return _Column(name, labels, [None] * classes, counts, counts.sum(axis=2).astype(float))
+
+
+def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[_Column]:
+    inputs = circuit.shapes[0][2]
+    labels = [f"x {c}" if inputs > 1 else "x" for c in range(inputs)]
+    first = activities[0] if activities else None
+    stages = list(zip(circuit.stages, circuit.shapes[:-1], strict=True))
+    thresholds = circuit.thresholds
+    if isinstance(thresholds, Thresholds):
+        labels = [f"{labels[c]} ≥ {t:.4g}" for c, row in enumerate(thresholds.values) for t in row]
+        first = activities[1] if activities else None
+        stages = stages[1:]
+    count = len(labels)
+    columns = [
+        _Column("input", labels, [None] * count, np.zeros((count, 0, 2), int), np.zeros((count, 0)))
+    ]
+    activity, flattened = first, None
+    offset = len(circuit.stages) - len(stages)
+    for index, (stage, shape) in enumerate(stages):
+        if isinstance(stage, Flatten):
+            flattened = flattened or shape
+            continue
+        sources = (flattened or shape)[2]
+        if isinstance(stage, Gates):
+            columns.append(_gates_column(stage, sources, flattened, activity))
+        elif isinstance(stage, Votes | Linear):
+            columns.append(_head_column(stage, sources))
+        activity = activities[offset + index + 1] if activities else None
+        flattened = None
+    return columns
+
+
+def _choose(columns: list[_Column], most: int) -> None:
+    """Marks what is drawn: of each column the nodes that those drawn behind it read most."""
+    columns[-1].drawn = list(range(min(most, len(columns[-1].labels))))
+    for column, behind in zip(columns[-2::-1], columns[:0:-1], strict=True):
+        read = behind.weights[behind.drawn].sum(axis=0)
+        literals = behind.reads[behind.drawn].sum(axis=(0, 2))
+        order = np.lexsort((-read, literals == 0))
+        chosen = [int(i) for i in order[:most] if literals[i]]
+        column.drawn = sorted(chosen)
+
+
+def _place(count: int, rows: int) -> np.ndarray:
+    """Vertical positions of nodes, from the top, centred among ``rows`` rows."""
+    return _ROW * ((rows - count) / 2 + np.arange(count) + 0.5)
+
+
+def _draw_node(axis: "Axes", column: _Column, node: int, x: float, y: float) -> float:
+    """Draws a node centred at (x, y); returns half of its width."""
+    picture, label = column.pictures[node], column.labels[node]
+    half = _BOX / 2
+    if picture is None:
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "black"}
+        axis.text(x, y, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+        return 0.1 + 0.045 * len(label)
+    height, width = picture.shape
+    half_width = min(half * width / height, 0.7)
+    is_signed = np.nanmin(picture) < 0
+    axis.imshow(
+        picture,
+        cmap="Greys",
+        vmin=-1 if is_signed else 0,
+        vmax=1.2,
+        extent=(x - half_width, x + half_width, y + half, y - half),
+        interpolation="nearest",
+        zorder=3,
+        origin="upper",
+    )
+    frame_x = [x - half_width, x + half_width, x + half_width, x - half_width, x - half_width]
+    frame_y = [y - half, y - half, y + half, y + half, y - half]
+    axis.plot(frame_x, frame_y, color="black", linewidth=0.8, zorder=4)
+    axis.text(x, y - half - 0.03, label, ha="center", va="bottom", fontsize=8, zorder=4)
+    return half_width
+
+
+def _draw_edges(
+    axis: "Axes", column: _Column, start: dict[int, tuple[float, float]], reader: int,
+    end: tuple[float, float],
+) -> None:  # fmt: skip
+    weights, reads = column.weights[reader], column.reads[reader]
+    highest = max((weights[s] for s in start), default=0.0) or 1.0
+    for source, (x, y) in start.items():
+        plain, inverted = reads[source]
+        if not plain + inverted:
+            continue
+        style = "-" if not inverted else "--" if not plain else "-."
+        width = 0.6 + 2.2 * weights[source] / highest
+        axis.plot([x, end[0]], [y, end[1]], style, color="0.35", linewidth=width, zorder=1)
+
+
+def plot_network(
+    network: BooleanNetwork,
+    input_shape: Sequence[int],
+    *,
+    x: np.ndarray | None = None,
+    most: int = 8,
+) -> "Figure":
+    """Draws a boolean network from left to right: a column for each stage, a box for each neuron.
+
+    A neuron over a window is drawn as its footprint (dark must be set; where there are complements,
+    light must be clear and gray is not read), one over the channels of a pixel as its sign: ∪ or ∩.
+    Lines lead to what reads it; dashed ones where the complement is read. Neurons that nothing
+    reads are left out. Of stages with more than ``most`` neurons those are drawn that the next
+    stage reads most, and their number is said.
+
+    Args:
+      network: the network; `bimonn_jax.simplify.simplify` it first, for less to read.
+      input_shape: of one input, (H, W, C) or (n,).
+      x: examples, (N, *input_shape): a line is then the thicker the more often its source decides
+        its reader, being set before a union or clear before an intersection; else by how many of
+        the inputs of its reader it has.
+      most: neurons to draw of each stage.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if the network does not take the shape.
+      TypeError: if the network's parameters are real-valued.
+    """
+    circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+    activities = None
+    if x is not None:
+        circuit.check_batch(x)
+        passed = stage_outputs(network.architecture, network.params, x)
+        outputs = [np.asarray(x), *(np.asarray(output) for _, output in passed)]
+        activities = [o.reshape(-1, o.shape[-1]).mean(axis=0) for o in outputs]
+    columns = _columns(circuit, activities)
+    _choose(columns, most)
+    rows = max(len(column.drawn) for column in columns)
+    height = _ROW * rows
+    figure = new_figure(_COLUMN * len(columns), height + 1.0)
+    axis = figure.subplots()
+    before: dict[int, tuple[float, float]] = {}
+    for index, column in enumerate(columns):
+        at_x, ends = _COLUMN * index, {}
+        for node, y in zip(column.drawn, _place(len(column.drawn), rows), strict=True):
+            half = _draw_node(axis, column, node, at_x, y)
+            _draw_edges(axis, column, before, node, (at_x - half, y))
+            ends[node] = (at_x + half, y)
+        count, drawn = len(column.labels), len(column.drawn)
+        note = f"\n{drawn} of {count}" if drawn < count else ""
+        axis.text(at_x, -0.1, column.name + note, ha="center", va="bottom", fontsize=8, color="0.3")
+        before = ends
+    axis.set(
+        xlim=(-0.5 * _COLUMN, _COLUMN * (len(columns) - 0.5)),
+        ylim=(height + 0.1, -0.55),
+        aspect="equal",
+    )
+    axis.set_axis_off()
+    thickness = _BY_READING if x is None else _BY_DECIDING
+    figure.text(0.01, 0.005, f"{_LEGEND}; {thickness}", fontsize=7, color="0.3", va="bottom")
+    return figure

@@ -1,0 +1,163 @@
+"""Footprints: alone, and beside the weights that they came from."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from bimonn_jax.binarization import binarize_with_report
+from bimonn_jax.params import (
+    BiSEParams,
+    BooleanBiSE,
+    Neurons,
+    check_neurons,
+    flat_weight,
+    real_parameters,
+)
+from bimonn_jax.viz.figures import draw_pixels, grid, symbol
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_footprints(rows: Mapping[str, Sequence[np.ndarray]], *, cell: float = 1.1) -> "Figure":
+    """Draws footprints as grids of pixels, a titled row for each group.
+
+    Args:
+      rows: by title, bool (kh, kw) footprints; dark pixels are in the footprint, a dot marks the
+        centre.
+      cell: inches per footprint.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if there is nothing to draw.
+    """
+    columns = max((len(group) for group in rows.values()), default=0)
+    if columns == 0:
+        raise ValueError("rows must hold at least one footprint")
+    figure, axes = grid(len(rows), columns, cell)
+    for row, (title, group) in zip(axes, rows.items(), strict=True):
+        row[0].set_title(title, fontsize=8, loc="left")
+        for axis, footprint in zip(row, group, strict=False):
+            draw_pixels(axis, footprint, vmin=0, vmax=1.4)
+    return figure
+
+
+def _as_images(values: jax.Array, neurons: Neurons, shape: tuple[int, int] | None) -> np.ndarray:
+    """Weights or footprints (footprint..., neurons...) as images (M, H, W).
+
+    The second half of the channels of a hit-or-miss transform belongs to complements: it is drawn
+    with a minus sign over the first.
+    """
+    bias = neurons.bias if isinstance(neurons, BiSEParams) else neurons.is_erosion
+    flat = np.asarray(flat_weight(values, bias)).reshape(-1, np.size(bias)).astype(float)
+    kernel = values.shape[: values.ndim - np.ndim(bias)]
+    if len(kernel) == 2:
+        return flat.T.reshape(-1, *kernel)
+    if len(kernel) == 3:
+        kh, kw, channels = kernel
+        of_neurons = flat.T.reshape(-1, kh, kw, channels)
+        signed = of_neurons[..., : channels // 2] - of_neurons[..., channels // 2 :]
+        # Channels side by side.
+        return np.moveaxis(signed, 3, 2).reshape(len(signed), kh, -1)
+    if shape is None:
+        return flat.T[:, None, :]
+    inputs, pixels = flat.shape[0], shape[0] * shape[1]
+    if inputs == pixels:
+        return flat.T.reshape(-1, *shape)
+    if inputs == 2 * pixels:
+        return (flat[:pixels] - flat[pixels:]).T.reshape(-1, *shape)
+    raise ValueError(
+        f"shape {shape} has {pixels} pixels; these neurons have {inputs} inputs: as many, or twice "
+        "as many with complements, were expected"
+    )
+
+
+def _draw_signed(axis: "Axes", image: np.ndarray, extreme: float) -> None:
+    """Dark above 0; where there are values below 0, gray is 0 and light below."""
+    extreme = extreme or 1.0
+    draw_pixels(axis, image, vmin=-extreme if image.min() < 0 else 0.0, vmax=1.2 * extreme)
+
+
+def _operator_name(size: int, is_erosion: bool, complement: bool) -> str:
+    """As `bimonn_jax.export.describe.title` has it, of a footprint of so many pixels."""
+    if size == 0:
+        return "all set" if is_erosion ^ complement else "all clear"
+    if size == 1:
+        return "complement" if complement else "copy"
+    return ("complement of the " if complement else "") + ("erosion" if is_erosion else "dilation")
+
+
+def plot_layer(
+    neurons: Neurons,
+    *,
+    method: str = "constant",
+    shape: tuple[int, int] | None = None,
+    most: int = 24,
+    columns: int = 4,
+    cell: float = 1.2,
+) -> "Figure":
+    """Draws the neurons of a layer: weights and footprint side by side, operator, exactness.
+
+    Over each footprint stand the neuron's number and operator: ⊕ dilation, ⊖ erosion, = copy of one
+    input, 1 or 0 for constants, ¬ before a complement. The frame is solid where the neuron is
+    activated, so that nothing is lost, dashed where the footprint approximates it. Weights are dark
+    where they are large, within each neuron; where there are negative ones, gray is zero and light
+    is negative. Likewise footprints of hit-or-miss transforms: dark must be set, light clear.
+
+    Args:
+      neurons: one set, such as ``params["layers_0"]["bise"]``; of boolean ones there are no
+        weights to draw.
+      method: how neurons that are not activated are binarised, see `bimonn_jax.binarize`.
+      shape: height and width of the image whose pixels are the inputs of dense neurons; they are
+        drawn as one row without it.
+      most: neurons to draw, from the first.
+      columns: neurons in a row.
+      cell: inches per picture.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if ``shape`` does not fit, or the neurons' fields do not.
+    """
+    check_neurons(neurons)
+    boolean, reports = binarize_with_report(neurons, method=method)
+    assert isinstance(boolean, BooleanBiSE)
+    footprints = _as_images(boolean.footprint, neurons, shape)
+    weights = exact = None
+    if isinstance(neurons, BiSEParams):
+        weights = _as_images(real_parameters(neurons)[0], neurons, shape)
+        exact = reports[0].is_exact.reshape(-1)
+    is_erosion, complement = (
+        np.asarray(field).reshape(-1) for field in (boolean.is_erosion, boolean.complement)
+    )
+    selected = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
+    sizes = selected.reshape(-1, len(footprints)).sum(axis=0)
+    count = min(most, len(footprints))
+    columns = min(columns, count)
+    per_neuron = 1 if weights is None else 2
+    figure, axes = grid(-(-count // columns), per_neuron * columns, cell)
+    for index, cells in enumerate(axes.reshape(-1, per_neuron)[:count]):
+        footprint = footprints[index]
+        *left, axis = cells
+        for weight_axis in left:
+            assert weights is not None
+            _draw_signed(weight_axis, weights[index], float(np.abs(weights[index]).max()))
+        _draw_signed(axis, footprint, 1.0)
+        # A single bit may be one of the complements.
+        flips = sizes[index] == 1 and footprint.min() < 0
+        name = _operator_name(
+            int(sizes[index]), bool(is_erosion[index]), bool(complement[index] ^ flips)
+        )
+        axis.set_title(f"{index}: {symbol(name)}", fontsize=9)
+        is_exact = exact is None or exact[index]
+        for spine in axis.spines.values():
+            spine.set(linewidth=1.5, linestyle="solid" if is_exact else (0, (3, 2)))
+    if count < len(footprints):
+        figure.suptitle(f"{count} of {len(footprints)} neurons", fontsize=9)
+    return figure

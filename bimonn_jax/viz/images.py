@@ -1,0 +1,89 @@
+"""Images: side by side, and on their way through a network."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bimonn_jax.architecture import stage_outputs
+from bimonn_jax.circuit import Gates, circuit_of
+from bimonn_jax.export.describe import title
+from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.viz.figures import grid, new_figure, symbol
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_images(images: Mapping[str, np.ndarray], *, cell: float = 3.0) -> "Figure":
+    """Draws bool images (H, W) side by side under their titles; True is dark.
+
+    Args:
+      images: by title.
+      cell: inches per image.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if there is nothing to draw.
+    """
+    if not images:
+        raise ValueError("images must hold at least one image")
+    figure, axes = grid(1, len(images), cell)
+    for axis, (name, image) in zip(axes[0], images.items(), strict=True):
+        axis.set_title(name, fontsize=9)
+        axis.imshow(image, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    return figure
+
+
+def plot_stages(
+    network: BooleanNetwork, x: np.ndarray, *, most: int = 8, cell: float = 1.5
+) -> "Figure":
+    """Draws one example on its way through a network: input, every intermediate image, output.
+
+    A row for each stage, an image for each channel under its number and operator (the signs are
+    those of `bimonn_jax.viz.plot_layer`, and ∪ union, ∩ intersection, ⊛ hit-or-miss transform).
+    Flat features have no picture; scores of classes are drawn as bars.
+
+    Args:
+      network: the network.
+      x: one input, (H, W, C) or (n,), as the network takes it.
+      most: channels to draw in a row, from the first.
+      cell: inches per image.
+
+    Returns:
+      The figure.
+
+    Raises:
+      ValueError: if the network does not take the input.
+    """
+    x = np.asarray(x)
+    circuit = circuit_of(network.architecture, network.params, x.shape)
+    passed = stage_outputs(network.architecture, network.params, x[None])
+    drawn: list[tuple[str, Gates | None, np.ndarray]] = [("input", None, x)]
+    for stage, (name, batch) in zip(circuit.stages, passed, strict=True):
+        gates = stage if isinstance(stage, Gates) else None
+        image = np.asarray(batch[0])
+        # Flat features have no picture; scores do.
+        if image.ndim == 3 or image.dtype != np.bool_:
+            drawn.append((name, gates, image))
+    columns = max(min(most, i.shape[-1]) if i.ndim == 3 else 1 for _, _, i in drawn)
+    figure = new_figure(cell * columns, (cell + 0.25) * len(drawn))
+    axes = figure.subplots(len(drawn), columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, (name, gates, image) in zip(axes, drawn, strict=True):
+        if image.ndim == 1:
+            row[0].set_axis_on()
+            row[0].bar(np.arange(len(image)), image, color="0.3")
+            row[0].set_title(f"{name}: scores", fontsize=8, loc="left")
+            continue
+        channels = image.shape[-1]
+        for channel, axis in enumerate(row[: min(most, channels)]):
+            axis.imshow(image[..., channel], cmap="Greys", interpolation="nearest", vmin=0)
+            label = f"{channel}" if gates is None else f"{channel}: {symbol(title(gates, channel))}"
+            axis.set_title(label, fontsize=8)
+        more = f" (of {channels})" if channels > most else ""
+        row[0].set_title(f"{name}{more}\n{row[0].get_title()}", fontsize=8)
+    return figure
