@@ -23,15 +23,15 @@ def patches_on_target(
 
     Args:
       key: a JAX random key.
-      x: bool (N, H, W), concrete.
+      x: bool (N, H, W) or (N, H, W, C), concrete.
       y: bool (N, H, W), concrete.
       kernel_size: (kh, kw) of the patches, odd.
       count: how many.
-      min_on: the fewest True pixels of a patch.
+      min_on: the fewest True pixels of a patch, over all channels.
       max_on: the most; None for no limit.
 
     Returns:
-      bool (kh, kw, count).
+      bool (kh, kw, count), or (kh, kw, C, count).
 
     Raises:
       ValueError: if the data has fewer such patches.
@@ -41,8 +41,8 @@ def patches_on_target(
     height, width = windows.shape[1:3]
     top, left = (kh - 1) // 2, (kw - 1) // 2
     centres = np.asarray(y)[:, top : top + height, left : left + width]
-    sizes = windows.sum(axis=(-2, -1))
-    upper = kh * kw if max_on is None else max_on
+    sizes = windows.sum(axis=tuple(range(3, windows.ndim)))
+    upper = windows[0, 0, 0].size if max_on is None else max_on
     places = np.argwhere(centres & (sizes >= min_on) & (sizes <= upper))
     if len(places) < count:
         raise ValueError(
@@ -50,7 +50,8 @@ def patches_on_target(
             f"of the target; {count} were asked for: widen min_on and max_on, or give more images"
         )
     chosen = places[np.asarray(jax.random.choice(key, len(places), (count,), replace=False))]
-    return jnp.stack([jnp.asarray(windows[tuple(place)]) for place in chosen], axis=-1)
+    patches = jnp.asarray(np.stack([windows[tuple(place)] for place in chosen], axis=-1))
+    return jnp.moveaxis(patches, 0, 2) if patches.ndim == 4 else patches
 
 
 def latents(key: jax.Array, footprint: jax.Array) -> jax.Array:

@@ -19,9 +19,10 @@ from bimonn_jax.checkpoints import Checkpoints
 from bimonn_jax.data_start import latents, patches_on_target
 from bimonn_jax.evaluation import side_by_side
 from bimonn_jax.initializers import NeuronConfig, Operator
-from bimonn_jax.layers import LUI, BiSEL, Complement
+from bimonn_jax.layers import LUI, BiSEL, Complement, LevelSets
 from bimonn_jax.losses import Loss, mse
 from bimonn_jax.models import BiMoNN, Sequential
+from bimonn_jax.morphology import level_sets
 from bimonn_jax.regularization import Regularizer
 from bimonn_jax.training import FitResult, Sample, fit, optimizer_for, warmup_cosine
 
@@ -35,7 +36,8 @@ class Recipe:
     Attributes:
       name: for tables.
       model: the network.
-      start: (key, x, y) -> parameters; x and y are example images, bool (N, H, W), concrete.
+      start: (key, x, y) -> parameters; x and y are example images, bool (N, H, W), concrete (x
+        may be gray levels where the network begins with level sets).
       optimizer: number of steps -> optimizer.
       is_boolean: whether it trains through the binarisation.
       regularizer: added to the loss, or None.
@@ -61,7 +63,7 @@ def _latent_optimizer(learning_rate: float) -> Callable[[int], optax.GradientTra
 
 
 def _init(model: BiMoNN | Sequential, key: jax.Array, x: jax.Array) -> Any:
-    return model.init(key, jnp.zeros((1, *x.shape[1:], 1), bool))["params"]
+    return model.init(key, jnp.zeros((1, *x.shape[1:], 1), x.dtype))["params"]
 
 
 def _set(params: Any, layer: str, part: str, weight: jax.Array | float) -> None:
@@ -185,34 +187,50 @@ def tophat(
 
 
 def hit_or_miss(
-    channels: int, kernel_size: int, *, keep: float = 0.35, learning_rate: float = 0.3
+    channels: int,
+    kernel_size: int,
+    *,
+    thresholds: Sequence[float] | None = None,
+    keep: float = 0.35,
+    learning_rate: float = 0.3,
 ) -> Recipe:
     """A union of hit-or-miss transforms: any boolean function of the window, given the channels.
 
     Each channel intersects an erosion of the image and one of its complement; it starts from a
     patch around a pixel of the target, of which each pixel is required with probability ``keep``.
+
+    Args:
+      channels: how many transforms.
+      kernel_size: of their windows.
+      thresholds: for gray levels, the level sets that the network begins with; None for bits.
+      keep: probability with which a pixel of a patch is required.
+      learning_rate: of the latents.
     """
     erosion, union = (
         NeuronConfig.boolean(operator, temperature=1.0) for operator in ("erosion", "dilation")
     )
     shape = (kernel_size, kernel_size)
+    leading = () if thresholds is None else (LevelSets(tuple(thresholds)),)
     model = Sequential(
         modules=(
+            *leading,
             Complement(),
             BiSEL(channels, shape, config=erosion, lui_config=erosion),
             LUI(1, union),
         )
     )
+    transforms, output = (f"layers_{len(leading) + i}" for i in (1, 2))
 
     def start(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
         init_key, patch_key, keep_key, latent_key = jax.random.split(key, 4)
         params = _init(model, init_key, x)
-        patches = patches_on_target(patch_key, x, y, shape, channels)
+        bits = x[..., None] if thresholds is None else level_sets(x[..., None], thresholds)
+        patches = patches_on_target(patch_key, bits, y, shape, channels)
         required = jax.random.bernoulli(keep_key, keep, patches.shape)
-        templates = jnp.stack([required & patches, required & ~patches], axis=2)
-        _set(params, "layers_1", "bise", latents(latent_key, templates))
-        _set(params, "layers_1", "lui", _SELECTED)
-        _set(params, "layers_2", "lui", _SELECTED)
+        templates = jnp.concatenate([required & patches, required & ~patches], axis=2)
+        _set(params, transforms, "bise", latents(latent_key, templates))
+        _set(params, transforms, "lui", _SELECTED)
+        _set(params, output, "lui", _SELECTED)
         return params
 
     return Recipe("hit_or_miss", model, start, _latent_optimizer(learning_rate))

@@ -179,8 +179,9 @@ def choose_thresholds(images: np.ndarray, count: int) -> tuple[tuple[float, ...]
     Raises:
       ValueError: if ``count`` is not positive or a channel is constant.
 
-    >>> choose_thresholds(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3)
-    ((63.75, 127.5, 191.25),)
+    Examples:
+      >>> choose_thresholds(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3)
+      ((63.75, 127.5, 191.25),)
     """
     if count < 1:
         raise ValueError(f"count must be >= 1; got {count}")

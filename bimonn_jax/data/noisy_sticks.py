@@ -17,10 +17,11 @@ _DIRECTIONS = np.array([(0, 1), (-1, 1), (-1, 0)])
 def stick_footprints(length: int = 5) -> np.ndarray:
     """The sticks of ``length`` pixels at 0, 45 and 90 degrees, centred, bool (3, length, length).
 
-    >>> stick_footprints(3)[1].astype(int)
-    array([[0, 0, 1],
-           [0, 1, 0],
-           [1, 0, 0]])
+    Examples:
+      >>> stick_footprints(3)[1].astype(int)
+      array([[0, 0, 1],
+             [0, 1, 0],
+             [1, 0, 0]])
     """
     if length < 1 or length % 2 == 0:
         raise ValueError(f"length must be odd and >= 1, so that a stick has a centre; got {length}")

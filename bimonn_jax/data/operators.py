@@ -21,8 +21,9 @@ def _offsets(size: int) -> tuple[np.ndarray, np.ndarray]:
 def disk(size: int) -> np.ndarray:
     """Euclidean disk of radius size // 2, bool (size, size).
 
-    >>> [int(disk(2 * r + 1).sum()) for r in (1, 2, 3, 5)]
-    [5, 13, 29, 81]
+    Examples:
+      >>> [int(disk(2 * r + 1).sum()) for r in (1, 2, 3, 5)]
+      [5, 13, 29, 81]
     """
     rows, columns = _offsets(size)
     return rows**2 + columns**2 <= (size // 2) ** 2

@@ -1,4 +1,4 @@
-"""A real scan: the page of text that scikit-image ships, binarised, with seeded noise added.
+"""Real scans: the pages of text that scikit-image ships, binarised, and copies of them degraded.
 
 Needs scikit-image (``pip install bimonn-jax[viz]``), whose package contains the picture.
 """
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from bimonn_jax.data.image_files import Reading
+from bimonn_jax.data.image_pairs import Pair, split_pairs
+from bimonn_jax.morphology import dilation
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Page:
 def load_page(name: str = "page") -> Page:
     """Loads, thresholds and splits a scan: 55 % training, 10 % validation, 35 % test, by columns.
 
-    Ink is what is darker than the local mean of 51 x 51 pixels by 10 gray levels of 255.
+    Ink is what `Reading("local")` calls dark.
 
     Args:
       name: "page" or "text", the pictures of these names in `skimage.data`.
@@ -34,13 +37,13 @@ def load_page(name: str = "page") -> Page:
     if name not in ("page", "text"):
         raise ValueError(f"name must be 'page' or 'text'; got {name!r}")
     try:
-        from skimage import data, filters
+        from skimage import data
     except ImportError as error:
         raise ImportError("load_page needs scikit-image: pip install 'bimonn-jax[viz]'") from error
-    scan = getattr(data, name)()
-    ink = np.asarray(scan < filters.threshold_local(scan, 51, method="mean", offset=10))
-    cuts = [round(share * ink.shape[1]) for share in (0.55, 0.65)]
-    return Page(*(jnp.asarray(part) for part in np.split(ink, cuts, axis=1)))
+    ink = Reading("local").to_bits(getattr(data, name)())
+    split = split_pairs([Pair(name, ink, ink, ink)])
+    parts = (*split.training, *split.validation, *split.test)
+    return Page(*(jnp.asarray(part.y) for part in parts))
 
 
 def salt_and_pepper(key: jax.Array, x: jax.Array, *, amount: float = 0.1) -> jax.Array:
@@ -56,10 +59,36 @@ def salt_and_pepper(key: jax.Array, x: jax.Array, *, amount: float = 0.1) -> jax
     return jnp.where(replaced, jax.random.bernoulli(value_key, 0.5, x.shape), x)
 
 
-def noisy_crops(
-    key: jax.Array, image: jax.Array, batch: int, *, size: int = 64, amount: float = 0.1
+def degrade(key: jax.Array, x: jax.Array) -> jax.Array:
+    """A bad copy of a page: broken strokes, scratches and dust, then salt and pepper.
+
+    - Holes of 2 x 2 pixels, 1 for every 100 pixels, where the toner did not hold: strokes break.
+    - Lines one pixel wide, horizontal and vertical, 41 pixels long: 5 % of the pixels.
+    - 5 % of the pixels are replaced by salt or pepper.
+
+    Args:
+      key: a JAX random key.
+      x: bool (H, W); True is ink.
+
+    Returns:
+      bool (H, W).
+    """
+    hole_key, row_key, column_key, noise_key = jax.random.split(key, 4)
+
+    def stamped(key: jax.Array, rows: int, columns: int, share: float) -> jax.Array:
+        # Positions are drawn so that about ``share`` of all pixels are covered.
+        centres = jax.random.bernoulli(key, share / (rows * columns), x.shape)
+        return dilation(centres, jnp.ones((rows, columns), bool))
+
+    holes = stamped(hole_key, 2, 2, 0.04)
+    lines = stamped(row_key, 1, 41, 0.025) | stamped(column_key, 41, 1, 0.025)
+    return salt_and_pepper(noise_key, (x & ~holes) | lines, amount=0.05)
+
+
+def degraded_crops(
+    key: jax.Array, image: jax.Array, batch: int, *, size: int = 64
 ) -> tuple[jax.Array, jax.Array]:
-    """Random crops of a clean image, with fresh noise: bool (x, y), each (batch, size, size, 1).
+    """Random crops of a clean image, freshly degraded: bool (x, y), each (batch, size, size, 1).
 
     Raises:
       ValueError: if the image is smaller than a crop.
@@ -72,4 +101,5 @@ def noisy_crops(
     columns = jax.random.randint(column_key, (batch,), 0, width - size + 1)
     crop = jax.vmap(lambda r, c: jax.lax.dynamic_slice(image, (r, c), (size, size)))
     y = crop(rows, columns)
-    return salt_and_pepper(noise_key, y, amount=amount)[..., None], y[..., None]
+    x = jax.vmap(degrade)(jax.random.split(noise_key, batch), y)
+    return x[..., None], y[..., None]

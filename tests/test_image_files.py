@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+from skimage.filters import threshold_otsu
+
+from bimonn_jax.data.image_files import Reading, image_files, read_gray, write_image
+
+GRAY = np.arange(12 * 7, dtype=np.uint8).reshape(12, 7) * 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "tiff", "pgm", "bmp"])
+def test_gray_levels_survive_every_format(suffix, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(GRAY).save(path)
+    np.testing.assert_array_equal(read_gray(path), GRAY)
+    assert read_gray(path).dtype == np.float32
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pbm", "bmp"])
+def test_bits_survive_every_format(suffix, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    write_image(path, GRAY > 99)
+    np.testing.assert_array_equal(read_gray(path), np.where(GRAY > 99, 255, 0))
+
+
+def test_colours_depth_and_transparency(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.stack([GRAY] * 3, axis=-1)).save(path)
+    np.testing.assert_allclose(read_gray(path), GRAY, atol=1)
+    Image.fromarray(GRAY.astype(np.uint16) * 257).save(path)
+    np.testing.assert_allclose(read_gray(path), GRAY)
+    # Black, but transparent: the paper shows.
+    Image.fromarray(np.zeros((3, 3, 4), np.uint8)).save(path)
+    np.testing.assert_array_equal(read_gray(path), np.full((3, 3), 255))
+    Image.fromarray(np.full((3, 3), 0.5, np.float32)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_gray(tmp_path / "a.tif"), np.full((3, 3), 0.5))
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"a\.png is not a readable image"):
+        read_gray(path)
+    Image.fromarray(GRAY).save(path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"a\.png is not a readable image"):
+        read_gray(path)
+    with pytest.raises(FileNotFoundError):
+        read_gray(tmp_path / "none.png")
+    pages = [Image.fromarray(GRAY)] * 2
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match="it holds 2 images: give each its own file"):
+        read_gray(tmp_path / "a.tif")
+    Image.fromarray(np.full((3, 3), 300.0, np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(ValueError, match="scale them to 0 to 255"):
+        read_gray(tmp_path / "b.tif")
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(GRAY).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(ValueError, match=r"a\.png is not a readable image.*exceeds limit"):
+        read_gray(path)
+    # Text that unpacks to much more than the file.
+    monkeypatch.undo()
+    info = PngImagePlugin.PngInfo()
+    info.add_text("a", "x" * 10**7, zip=True)
+    Image.fromarray(GRAY).save(path, pnginfo=info)
+    with pytest.raises(ValueError, match=r"a\.png is not a readable image"):
+        read_gray(path)
+
+
+def test_writing_replaces_nothing_silently_and_leaves_no_parts(tmp_path):
+    path = tmp_path / "a.png"
+    write_image(path, GRAY > 99)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        write_image(path, GRAY > 9)
+    np.testing.assert_array_equal(read_gray(path) > 0, GRAY > 99)
+    write_image(path, GRAY > 9, overwrite=True)
+    np.testing.assert_array_equal(read_gray(path) > 0, GRAY > 9)
+    with pytest.raises(ValueError, match="image must be bool"):
+        write_image(tmp_path / "b.png", GRAY)
+    with pytest.raises(ValueError, match="unknown file extension"):
+        write_image(tmp_path / "b.what", GRAY > 9)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_thresholds_and_foreground():
+    gray = np.array([[0.0, 100.0, 200.0]])
+    assert Reading(100).to_bits(gray).tolist() == [[True, True, False]]
+    assert Reading(100, "light").to_bits(gray).tolist() == [[False, False, True]]
+    two = np.where(np.arange(100).reshape(10, 10) % 7 == 0, 30.0, 180.0) + GRAY[:10, :1] / 9
+    np.testing.assert_array_equal(Reading().to_bits(two), two <= threshold_otsu(two))
+    # Bright on the left, dim on the right, with ink on both: only a local threshold sees it all.
+    shade = np.linspace(250, 60, 200)[None].repeat(60, axis=0)
+    ink = np.zeros_like(shade, bool)
+    ink[20:40:5, 5:195:9] = True
+    page = np.where(ink, shade - 40, shade)
+    # At the edge the gradient itself is as large as the offset.
+    np.testing.assert_array_equal(Reading("local").to_bits(page)[:, :195], ink[:, :195])
+    assert (Reading("otsu").to_bits(page) != ink)[:, :195].any()
+
+
+def test_a_blank_page_has_no_ink():
+    for level in (0, 255):
+        blank = np.full((9, 9), float(level))
+        assert Reading("otsu").to_bits(blank).all() == (level == 0)
+        assert not Reading("local").to_bits(blank).any()
+
+
+def test_pictures_are_the_inverse_of_bits():
+    bits = GRAY > 99
+    for foreground in ("dark", "light"):
+        reading = Reading(127, foreground)
+        picture = np.where(reading.to_picture(bits), 255.0, 0.0)
+        np.testing.assert_array_equal(reading.to_bits(picture), bits)
+
+
+def test_gray_input_counts_the_foreground_upwards():
+    gray = GRAY.astype(np.float32)
+    np.testing.assert_array_equal(Reading(gray=True).to_input(gray), 255 - gray)
+    np.testing.assert_array_equal(Reading("otsu", "light", True).to_input(gray), gray)
+    assert Reading().to_input(gray).dtype == bool
+
+
+def test_a_reading_can_be_saved_and_nonsense_is_refused():
+    reading = Reading(77.5, "light", True)
+    assert Reading.from_json(reading.to_json()) == reading
+    good = reading.to_json()
+    for change in ({"gray": 1}, {"threshold": None}, {"threshold": "mean"}, {"foreground": "red"}):
+        with pytest.raises(ValueError, match=r"threshold|foreground|ill-typed"):
+            Reading.from_json(good | change)
+    with pytest.raises(ValueError, match="were expected"):
+        Reading.from_json([1])
+    with pytest.raises(ValueError, match="threshold must be a number or one of"):
+        Reading(True)
+
+
+def test_images_are_found_by_stem(tmp_path):
+    for name in ("b.png", "a.TIF", ".hidden.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert list(image_files(tmp_path)) == ["a", "b"]
+    assert image_files(tmp_path / "b.png") == {"b": tmp_path / "b.png"}
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds a\.TIF and a\.png"):
+        image_files(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder or image file"):
+        image_files(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        image_files(tmp_path / "empty")
