@@ -100,11 +100,12 @@ def activation(
     Raises:
       ValueError: if the shapes do not match.
 
-    >>> import jax.numpy as jnp
-    >>> weights = jnp.array([[3.0], [2.0], [0.5]])  # one neuron of three inputs
-    >>> result = activation(weights, jnp.array([1.0]), jnp.array([1.0]))
-    >>> bool(result.is_activated[0]), bool(result.is_erosion[0]), result.footprint[:, 0].tolist()
-    (True, False, [True, True, False])
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> weights = jnp.array([[3.0], [2.0], [0.5]])  # one neuron of three inputs
+      >>> result = activation(weights, jnp.array([1.0]), jnp.array([1.0]))
+      >>> bool(result.is_activated[0]), bool(result.is_erosion[0]), result.footprint[:, 0].tolist()
+      (True, False, [True, True, False])
     """
     W = flat_weight(weight, bias)
     # Sums with zeros keep the sharding that a broadcast would lose.

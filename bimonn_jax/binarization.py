@@ -153,10 +153,11 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
         that are not finite or a scale of 0.
       RuntimeError: if OSQP does not converge.
 
-    >>> import jax.numpy as jnp
-    >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
-    >>> binarize({"layer": neurons})["layer"].footprint[:, 0]
-    Array([ True,  True, False], dtype=bool)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> binarize({"layer": neurons})["layer"].footprint[:, 0]
+      Array([ True,  True, False], dtype=bool)
     """
     check_finite(params)
     return binarize_heads(

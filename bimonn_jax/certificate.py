@@ -370,11 +370,12 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
       ValueError: if parameters are not finite, a scale is 0, or the architecture is empty.
       TypeError: if the tree holds no `BiSEParams` or is boolean already.
 
-    >>> import jax.numpy as jnp
-    >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
-    >>> print(certify({"bise": neurons}))
-    network with hard thresholds after every layer: exact, in real arithmetic and in float32
-      bise: 1 dilation; dead zone (0.269, 0.881)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> print(certify({"bise": neurons}))
+      network with hard thresholds after every layer: exact, in real arithmetic and in float32
+        bise: 1 dilation; dead zone (0.269, 0.881)
     """
     check_finite(params)
     real = {k: n for k, n in named_neurons(params).items() if isinstance(n, BiSEParams)}

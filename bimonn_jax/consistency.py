@@ -1,4 +1,4 @@
-"""Whether a boolean parameter tree is one that its architecture can run: for files from elsewhere."""
+"""Whether a boolean tree is one that its architecture can run: for files from elsewhere."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +19,13 @@ def _check_part(layer: Layer, part: str, node: Any) -> None:
         is_sliding = part == "bise" or layer.kind == "hit_or_miss_conv"
         check_neurons(node, weight_rank=4 if is_sliding else 2)
         return
+    arrays: list[Any] = [node]
     if part == "head":
         if not isinstance(node, TernaryWeights):
             raise ValueError("the votes of a ternary head were expected")
-        arrays, ranks = (node.positive, node.negative), (2, 2)
-    else:
-        arrays, ranks = (node,), (2 if part == "kernel" else 1,)
-    for array, rank in zip(arrays, ranks, strict=True):
+        arrays = [node.positive, node.negative]
+    rank = 1 if part == "bias" else 2
+    for array in arrays:
         if isinstance(array, Mapping) or np.ndim(array) != rank:
             raise ValueError(f"an array of {rank} axes was expected")
         expected = jnp.bool_ if part == "head" else jnp.floating
@@ -64,7 +64,7 @@ def _own_channels(layer: Layer, own: Mapping) -> tuple[int, int]:
 
 
 def _channels_after(layer: Layer, own: Mapping, before: int | None) -> int | None:
-    """Channels after a layer, None where unknown; raises ValueError if it cannot read ``before``."""
+    """Channels after a layer, None where unknown; raises ValueError if ``before`` does not fit."""
     if layer.kind in PARTS:
         reads, outputs = _own_channels(layer, own)
         if before not in (None, reads):

@@ -39,8 +39,9 @@ def footprint_for(library: Library, footprint: np.ndarray, *, is_erosion: bool) 
     Raises:
       ValueError: for an unknown library.
 
-    >>> footprint_for("scipy", np.array([[True, True]]), is_erosion=False).astype(int)
-    array([[1, 1, 0]])
+    Examples:
+      >>> footprint_for("scipy", np.array([[True, True]]), is_erosion=False).astype(int)
+      array([[1, 1, 0]])
     """
     if library not in _MIRRORS_DILATION:
         raise ValueError(f"library must be one of {sorted(_MIRRORS_DILATION)}; got {library!r}")

@@ -31,9 +31,10 @@ LOSSES: dict[str, Loss] = {"mse": mse, "bce": bce, "dice": dice_loss}
 def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """DICE score 2 |A and B| / (|A| + |B|) of bool arrays, over all elements; 1 if both are empty.
 
-    >>> import jax.numpy as jnp
-    >>> float(dice(jnp.array([True, True]), jnp.array([True, False])))
-    0.6666666865348816
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> float(dice(jnp.array([True, True]), jnp.array([True, False])))
+      0.6666666865348816
     """
     size = jnp.sum(prediction) + jnp.sum(target)
     overlap = 2 * jnp.sum(prediction & target)

@@ -49,10 +49,11 @@ def dilation(
     Raises:
       ValueError: if an argument is not bool, has a wrong rank, or the kernel does not fit.
 
-    >>> import jax.numpy as jnp
-    >>> x = jnp.array([[False, True, False, False]])
-    >>> dilation(x, jnp.array([[True, False, True]]))
-    Array([[ True, False,  True, False]], dtype=bool)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([[False, True, False, False]])
+      >>> dilation(x, jnp.array([[True, False, True]]))
+      Array([[ True, False,  True, False]], dtype=bool)
     """
     x, footprint = jnp.asarray(x), jnp.asarray(footprint)
     _check("x", x, 2, None)
@@ -74,9 +75,10 @@ def erosion(
 
     Arguments, result and errors are those of `dilation`.
 
-    >>> import jax.numpy as jnp
-    >>> erosion(jnp.array([[True, True, True, False]]), jnp.array([[True, True, False]]))
-    Array([[False,  True,  True, False]], dtype=bool)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> erosion(jnp.array([[True, True, True, False]]), jnp.array([[True, True, False]]))
+      Array([[False,  True,  True, False]], dtype=bool)
     """
     x, footprint = jnp.asarray(x), jnp.asarray(footprint)
     _check("x", x, 2, None)
@@ -92,9 +94,10 @@ def embed_in_odd(footprint: jax.Array) -> jax.Array:
     Our centre of an even size k is (k - 1) // 2; one empty row before puts it in the middle of
     k + 1. Odd sizes are returned as they are. Works for bool (kh, kw).
 
-    >>> import numpy as np
-    >>> embed_in_odd(np.array([[True, True]])).astype(int)
-    Array([[0, 1, 1]], dtype=int32)
+    Examples:
+      >>> import numpy as np
+      >>> embed_in_odd(np.array([[True, True]])).astype(int)
+      Array([[0, 1, 1]], dtype=int32)
     """
     return jnp.pad(jnp.asarray(footprint), [(1 - k % 2, 0) for k in footprint.shape])
 
@@ -102,9 +105,10 @@ def embed_in_odd(footprint: jax.Array) -> jax.Array:
 def reflect(footprint: jax.Array) -> jax.Array:
     """The footprint mirrored through its centre, bool (kh, kw) with odd sizes.
 
-    >>> import numpy as np
-    >>> reflect(np.array([[True, True]])).astype(int)
-    Array([[1, 1, 0]], dtype=int32)
+    Examples:
+      >>> import numpy as np
+      >>> reflect(np.array([[True, True]])).astype(int)
+      Array([[1, 1, 0]], dtype=int32)
     """
     return embed_in_odd(footprint)[::-1, ::-1]
 
@@ -175,9 +179,10 @@ def level_sets(x: jax.Array, thresholds: Sequence[float] | jax.Array) -> jax.Arr
     Raises:
       ValueError: if the thresholds do not increase or their rows are not one per channel.
 
-    >>> import jax.numpy as jnp
-    >>> level_sets(jnp.array([[10], [200]]), [50, 150]).astype(int)
-    Array([[0, 0], [1, 1]], dtype=int32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> level_sets(jnp.array([[10], [200]]), [50, 150]).astype(int)
+      Array([[0, 0], [1, 1]], dtype=int32)
     """
     values = np.atleast_1d(np.asarray(thresholds))
     channels = x.shape[-1]
@@ -208,9 +213,10 @@ def from_level_sets(
     Returns:
       float (...).
 
-    >>> import jax.numpy as jnp
-    >>> from_level_sets(jnp.array([[True, False], [True, True]]), [50.0, 150.0])
-    Array([ 50., 150.], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from_level_sets(jnp.array([[True, False], [True, True]]), [50.0, 150.0])
+      Array([ 50., 150.], dtype=float32)
     """
     gaps = jnp.diff(jnp.asarray(thresholds, float), prepend=base)
     if bits.shape[-1] != gaps.shape[0]:
@@ -239,8 +245,9 @@ def on_level_sets(
 def same_up_to_translation(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two bool footprints hold the same non-empty set of pixels, shifted or not.
 
-    >>> same_up_to_translation(np.eye(2, dtype=bool), np.eye(3, dtype=bool)[:, :2])
-    True
+    Examples:
+      >>> same_up_to_translation(np.eye(2, dtype=bool), np.eye(3, dtype=bool)[:, :2])
+      True
     """
 
     def cropped(footprint: np.ndarray) -> np.ndarray:

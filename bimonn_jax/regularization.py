@@ -63,10 +63,11 @@ def regularizer(
     Raises:
       ValueError: for an unknown name, ``every`` below 1, or (when called) an unknown layer.
 
-    >>> import jax.numpy as jnp
-    >>> neurons = BiSEParams(jnp.array([[3.0], [1.0]]), jnp.array([1.0]), jnp.array([1.0]))
-    >>> float(regularizer("exact")({"layer": neurons}))
-    1.0
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> neurons = BiSEParams(jnp.array([[3.0], [1.0]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> float(regularizer("exact")({"layer": neurons}))
+      1.0
     """
     if name not in NAMES:
         raise ValueError(f"regularizer must be one of {sorted(NAMES)}; got {name!r}")

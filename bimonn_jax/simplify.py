@@ -161,14 +161,15 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
     Raises:
       TypeError: if a layer's parameters are real-valued.
 
-    >>> import jax.numpy as jnp
-    >>> from bimonn_jax import BooleanBiSE, Layer
-    >>> twice = BooleanBiSE(jnp.array([[True] * 2, [False] * 2]), *jnp.zeros((2, 2), bool))
-    >>> union = BooleanBiSE(jnp.array([[True], [True]]), *jnp.zeros((2, 1), bool))
-    >>> layers = Layer("dense_lui", "a"), Layer("dense_lui", "b")
-    >>> network = BooleanNetwork(layers, {"a": {"lui": twice}, "b": {"lui": union}})
-    >>> simplify(network).params["a"]["lui"].footprint.shape
-    (2, 1)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from bimonn_jax import BooleanBiSE, Layer
+      >>> twice = BooleanBiSE(jnp.array([[True] * 2, [False] * 2]), *jnp.zeros((2, 2), bool))
+      >>> union = BooleanBiSE(jnp.array([[True], [True]]), *jnp.zeros((2, 1), bool))
+      >>> layers = Layer("dense_lui", "a"), Layer("dense_lui", "b")
+      >>> network = BooleanNetwork(layers, {"a": {"lui": twice}, "b": {"lui": union}})
+      >>> simplify(network).params["a"]["lui"].footprint.shape
+      (2, 1)
     """
     for layer in network.architecture:
         layer.boolean_params_of(network.params)

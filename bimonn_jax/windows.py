@@ -30,8 +30,9 @@ def pad_widths(kernel_size: Sequence[int], padding: Padding) -> tuple[tuple[int,
     Raises:
       ValueError: for any other padding, or a negative one.
 
-    >>> pad_widths((5, 2), "SAME")
-    ((2, 2), (0, 1))
+    Examples:
+      >>> pad_widths((5, 2), "SAME")
+      ((2, 2), (0, 1))
     """
     if padding == "SAME":
         return tuple(((k - 1) // 2, k // 2) for k in kernel_size)

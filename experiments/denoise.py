@@ -2,45 +2,61 @@
 
     python -m experiments.denoise --out_dir=out/sticks
     python -m experiments.denoise --data=page --out_dir=out/page
+    python -m experiments.denoise --input=scans/ --target=clean/ --out_dir=out/own
 
-``--recipe=boolean`` trains through the binarisation, ``--recipe=paper`` relaxed. Writes
-metrics.json, network.npz (the boolean network), checkpoint/, footprints.png and images.png. A run
-that was interrupted goes on from its checkpoint.
+``--recipe=boolean`` trains through the binarisation, ``--recipe=paper`` relaxed;
+``--recipe=search``, the default for scans and own images, searches for hit-or-miss transforms.
+``--input`` and ``--target`` are folders of images (PNG, TIFF, PBM, ...) of the same names and
+sizes, or one file each; `experiments.apply` runs what was learned on other images. Writes
+metrics.json, network.npz (the boolean network), report.html, pictures, TensorBoard events and,
+while training, a checkpoint from which an interrupted run goes on.
 """
 
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from bimonn_jax import binarize, certify
+from bimonn_jax import Certificate, Summary, binarize, certify, summary
 from bimonn_jax.architecture import Architecture, apply_layers
-from bimonn_jax.baselines import best_handmade, median_3x3
 from bimonn_jax.checkpoints import Checkpoints
-from bimonn_jax.data.noisy_sticks import noisy_sticks, stick_footprints, target_operator
-from bimonn_jax.data.page import load_page, noisy_crops, salt_and_pepper
+from bimonn_jax.data.image_files import Reading
+from bimonn_jax.data.image_pairs import OnError
+from bimonn_jax.data.noisy_sticks import stick_footprints
 from bimonn_jax.evaluation import activated_share
+from bimonn_jax.hit_or_miss_search import ROUNDS, search_hit_or_miss
 from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
 from bimonn_jax.pruning import prune
-from bimonn_jax.recipes import Recipe, hit_or_miss, learn, openings, relaxed
+from bimonn_jax.recipes import Recipe, learn, relaxed
 from bimonn_jax.regularization import regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
 from bimonn_jax.simplify import simplify
-from bimonn_jax.training import Sample
-from bimonn_jax.viz import plot_footprints, plot_images
+from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_network, plot_stages
 from experiments import output
+from experiments.denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
+from experiments.image_flags import ON_ERROR, reading_of_flags
+from experiments.report import write_report
 
-RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "How to train.")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RECIPE = flags.DEFINE_enum(
+    "recipe", None, ["boolean", "paper", "search"], "How to learn; a default for each --data."
+)
 DATA = flags.DEFINE_enum("data", "sticks", ["sticks", "page", "text"], "What to learn from.")
+INPUT = flags.DEFINE_string("input", None, "Folder of degraded images, in place of --data.")
+TARGET = flags.DEFINE_string("target", None, "Folder of the clean images of the same names.")
+LEVELS = flags.DEFINE_integer(
+    "level_sets", 0, "The network reads this many gray levels of --input; 0: it is thresholded.",
+    lower_bound=0,
+)  # fmt: skip
 SEED = flags.DEFINE_integer("seed", 0, "Seed of data, noise and start.")
 STEPS = flags.DEFINE_integer("steps", None, "Training steps; a default per recipe.", lower_bound=1)
 REGULARIZER = flags.DEFINE_enum(
@@ -50,80 +66,25 @@ COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of the regularizer.")
 RELATIVE = flags.DEFINE_bool("relative", False, "Whether distances are divided by |W|^2.")
 CHANNELS = flags.DEFINE_integer("channels", 3, "Hidden channels, --recipe=paper.", lower_bound=1)
 
-Images = tuple[jax.Array, jax.Array]
+# Side of the part of an image that pictures show.
+_SHOWN = 120
 
 
-@dataclass(frozen=True)
-class Task:
-    """Images to learn from and to be judged on.
-
-    Attributes:
-      sample: key -> training batch (x, y), bool (N, H, W, 1).
-      examples: (x, y) to start from, bool (N, H, W).
-      validation: (x, y) that choose and prune, bool (N, H, W, 1).
-      test: (x, y) used once, at the end.
-      recipe: the boolean recipe.
-      steps: of the boolean recipe.
-      references: DICE of known filters on the test images.
-      notes: other facts for metrics.json.
-    """
-
-    sample: Sample
-    examples: Images
-    validation: Images
-    test: Images
-    recipe: Recipe
-    steps: int
-    references: dict[str, float | None]
-    notes: dict[str, Any] = field(default_factory=dict)
-
-
-def sticks_task(key: jax.Array) -> Task:
-    """Noisy sticks (see `bimonn_jax.data.noisy_sticks`)."""
-    example_key, validation_key, test_key = jax.random.split(key, 3)
-    x, y = noisy_sticks(example_key, 16)
-    test = noisy_sticks(test_key, 256)
-    known = dice(target_operator(test[0][..., 0]), test[1][..., 0])
-    return Task(
-        # Crops of 40 pixels at the density of the full images: more steps in the same time.
-        sample=partial(noisy_sticks, batch=32, size=40, sticks=10),
-        examples=(x[..., 0], y[..., 0]),
-        validation=noisy_sticks(validation_key, 64),
-        test=test,
-        recipe=openings(16, 5, min_on=5, max_on=6),
-        steps=600,
-        references={"dice_noisy": float(dice(*test)), "dice_target_operator": float(known)},
-    )
-
-
-def page_task(key: jax.Array, name: str) -> Task:
-    """A real scan with salt-and-pepper noise (see `bimonn_jax.data.page`)."""
-    example_key, validation_key, test_key, search_key = jax.random.split(key, 4)
-    page = load_page(name)
-    clean = jnp.stack([page.training] * 4)
-    test = salt_and_pepper(test_key, page.test)
-    handmade = best_handmade(salt_and_pepper(search_key, page.training), page.training)
-
-    def batch(image: jax.Array) -> jax.Array:
-        return image[None, ..., None]
-
-    return Task(
-        sample=partial(noisy_crops, image=page.training, batch=16),
-        examples=(salt_and_pepper(example_key, clean), clean),
-        validation=(
-            batch(salt_and_pepper(validation_key, page.validation)),
-            batch(page.validation),
-        ),
-        test=(batch(test), batch(page.test)),
-        recipe=hit_or_miss(64, 5),
-        steps=600,
-        references={
-            "dice_noisy": float(dice(test, page.test)),
-            "dice_target_operator": None,
-            "dice_median_3x3": float(dice(median_3x3(test), page.test)),
-            "dice_best_handmade": float(dice(handmade(test), page.test)),
-        },
-        notes={"best_handmade": handmade.name},
+def task_of_flags(key: jax.Array) -> Task:
+    """What the flags say to learn from."""
+    if (INPUT.value is None) != (TARGET.value is None):
+        raise app.UsageError("--input and --target go together: give both, or neither")
+    if INPUT.value is None or TARGET.value is None:
+        return sticks_task(key) if DATA.value == "sticks" else page_task(key, DATA.value)
+    if RECIPE.value == "paper" and LEVELS.value:
+        raise app.UsageError("--recipe=paper reads bits: leave --level_sets out")
+    reading = reading_of_flags(Reading(gray=LEVELS.value > 0))
+    return pairs_task(
+        INPUT.value,
+        TARGET.value,
+        reading,
+        levels=LEVELS.value,
+        on_error=cast(OnError, ON_ERROR.value),
     )
 
 
@@ -171,85 +132,161 @@ def sticks_recovered(boolean: Any, channels: list[int]) -> int:
     )
 
 
-def run(folder: Path, task: Task, recipe: Recipe, steps: int, seed: int) -> dict[str, Any]:
-    """Trains, binarises, certifies, prunes, saves; returns the metrics."""
-    architecture = recipe.model.architecture
+@dataclass(frozen=True)
+class Trained:
+    """A network as it was learned, real-valued or boolean already."""
+
+    architecture: Architecture
+    params: Any
+    history: list[dict[str, float]]
+    is_boolean: bool
+    seconds: float
+
+
+def train(folder: Path, task: Task, recipe: Recipe, steps: int) -> Trained:
+    """Trains, or goes on where the checkpoint in the folder ends."""
     settings = {
-        "data": DATA.value,
-        "seed": seed,
+        "data": task.name,
+        "seed": SEED.value,
         "steps": steps,
         "regularizer": REGULARIZER.value,
         "coefficient": COEFFICIENT.value,
         "relative": RELATIVE.value,
     }
-    checkpoints = Checkpoints(folder / "checkpoint", architecture, run=settings)
+    if INPUT.value:
+        settings |= {"images": [INPUT.value, TARGET.value], "level_sets": LEVELS.value}
+    architecture = recipe.model.architecture
     started = time.perf_counter()
-    learned = learn(
+    checkpoints = Checkpoints(folder / "checkpoint", architecture, run=settings)
+    result = learn(
         [recipe],
         task.sample,
         task.examples,
         task.validation,
-        key=jax.random.key(seed),
+        key=jax.random.key(SEED.value),
         steps=steps,
         patience=max(steps // 2, 1) if recipe.is_boolean else None,
         checkpoints=lambda _: checkpoints,
-        callback=output.progress(steps, f"{DATA.value}, {recipe.name}"),
+        callback=output.watch(folder / "events", steps, f"{task.name}, {recipe.name}"),
+    ).result
+    checkpoints.close()
+    seconds = time.perf_counter() - started
+    return Trained(architecture, result.params, result.history, recipe.is_boolean, seconds)
+
+
+def search(folder: Path, task: Task) -> Trained:
+    """Searches for hit-or-miss transforms."""
+    started = time.perf_counter()
+    x, y = task.searched
+    found = search_hit_or_miss(
+        [np.asarray(image) for image in x],
+        [np.asarray(image) for image in y],
+        key=jax.random.key(SEED.value),
+        thresholds=task.thresholds,
+        callback=output.watch(folder / "events", ROUNDS, f"{task.name}, search"),
     )
     seconds = time.perf_counter() - started
-    checkpoints.close()
-    params = learned.result.params
-    certificate = certify(params, architecture)
-    print(certificate)
+    network = found.network
+    return Trained(network.architecture, network.params, found.history, True, seconds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A learned network: what is written about it."""
+
+    metrics: dict[str, Any]
+    certificate: Certificate | str
+    layers: Summary
+    pruned: Any
+
+
+def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome:
+    """Binarises, certifies, prunes, tests and saves."""
+    architecture, params = trained.architecture, trained.params
+    certificate = None if recipe == "search" else certify(params, architecture)
     unpruned = binarize(params)
 
     def score(images: Images) -> Callable[[Any], jax.Array]:
         return lambda tree: dice(apply_layers(architecture, tree, images[0]) > 0.5, images[1])
 
-    pruned, report = prune(unpruned, score(task.validation))
-    test_score = jax.jit(score(task.test))
+    def test_score(tree: Any) -> float:
+        found = [apply_layers(architecture, tree, x) > 0.5 for x, _ in task.test]
+        return dice_of_all(found, [y for _, y in task.test])
+
+    # The search drops what is of little use itself, on more images than those for validation.
+    pruned, pruning = unpruned, None
+    if recipe != "search":
+        pruned, report = prune(unpruned, score(task.validation))
+        pruning = [report.before, report.after]
     channels = used_channels(architecture, pruned)
     metrics = {
-        "data": DATA.value,
-        "recipe": recipe.name,
-        "seed": seed,
-        "steps": int(learned.result.state.step),
-        "dice_float": None if recipe.is_boolean else float(test_score(params)),
-        "dice_boolean": float(test_score(pruned)),
-        "dice_boolean_unpruned": float(test_score(unpruned)),
+        "data": task.name,
+        "recipe": recipe,
+        "seed": SEED.value,
+        "steps": int(trained.history[-1]["step"]),
+        "dice_float": None if trained.is_boolean else test_score(params),
+        "dice_boolean": test_score(pruned),
+        "dice_boolean_unpruned": test_score(unpruned),
         **task.references,
-        "exact": certificate.exact_float32,
-        "first_break": certificate.first_break,
-        "activated_share": float(activated_share(params)),
-        "live_share": learned.result.history[-1]["live_share"],
+        # A network that was found as booleans is itself the boolean one.
+        "exact": certificate is None or certificate.exact_float32,
+        "first_break": certificate.first_break if certificate else None,
+        "activated_share": float(activated_share(params)) if certificate else None,
+        "live_share": trained.history[-1].get("live_share"),
         "channels_used": len(channels),
-        "pruning_validation_dice": [report.before, report.after],
-        "train_seconds": round(seconds, 1),
+        "pruning_validation_dice": pruning,
+        "train_seconds": round(trained.seconds, 1),
         **task.notes,
     }
-    if DATA.value == "sticks":
+    if task.name == "sticks" and recipe != "search":
         metrics["sticks_recovered"] = sticks_recovered(pruned, channels)
-    network = simplify(BooleanNetwork(architecture, pruned, metrics))
+    reading = {} if task.reading is None else {"reading": task.reading.to_json()}
+    network = simplify(BooleanNetwork(architecture, pruned))
     save_network(
         folder / "network.npz",
         network.architecture,
         network.params,
-        metadata=metrics,
+        metadata={**metrics, **reading},
         overwrite=True,
     )
-    draw(folder, task, footprint_rows(architecture, pruned, channels[:16]))
-    return metrics
+    proof = certificate or "The network was found as a boolean one: there is nothing to prove."
+    return Outcome(metrics, proof, summary(params, architecture), pruned)
 
 
-def draw(folder: Path, task: Task, rows: dict[str, list[np.ndarray]]) -> None:
-    """Writes the pictures; the images come from the saved network, as a user would load it."""
-    if DATA.value == "sticks":
+def pictures(folder: Path, task: Task, trained: Trained, pruned: Any) -> "dict[str, Figure]":
+    """Figures by name; images come from the saved network, as a user would load it."""
+    network = load_network(folder / "network.npz")
+    images, targets = task.test[0]
+    x, y = images[:1, :_SHOWN, :_SHOWN], targets[0, :_SHOWN, :_SHOWN, 0]
+    shown = np.asarray(x[0, ..., 0])
+    channels = used_channels(trained.architecture, pruned)[:16]
+    rows = footprint_rows(trained.architecture, pruned, channels)
+    if task.name == "sticks":
         rows = {"target sticks": list(stick_footprints()), **rows}
+    figures = {
+        "images": plot_images(
+            {
+                "input": shown if shown.dtype == np.bool_ else shown / shown.max(initial=1),
+                "boolean network": np.asarray(network(x))[0, ..., 0],
+                "target": np.asarray(y),
+            }
+        ),
+        "network": plot_network(network, x.shape[1:], x=np.asarray(x)),
+        "stages": plot_stages(network, np.asarray(x[0])),
+        "curves": plot_history(trained.history),
+    }
     if any(rows.values()):
-        plot_footprints(rows).savefig(folder / "footprints.png", dpi=150)
-    x, y = (np.asarray(images[0, :120, :120, 0]) for images in task.test)
-    prediction = np.asarray(load_network(folder / "network.npz")(x[None, ..., None]))[0, ..., 0]
-    pictures = {"input": x, "boolean network": prediction, "target": y}
-    plot_images(pictures).savefig(folder / "images.png", dpi=150)
+        figures["footprints"] = plot_footprints(rows)
+    return figures
+
+
+_CAPTIONS = {
+    "images": "A part of the test images: input, output of the boolean network, target.",
+    "network": "The boolean network, simplified: its operators and what reads what.",
+    "stages": "The same input on its way through the network.",
+    "footprints": "Footprints of the channels that are left after pruning.",
+    "curves": "The training: loss, DICE on validation images, activated and live neurons.",
+}
 
 
 def main(argv: list[str]) -> None:
@@ -258,17 +295,33 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
     if output.OVERWRITE.value:
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    key = jax.random.fold_in(jax.random.key(SEED.value), 1)
-    task = sticks_task(key) if DATA.value == "sticks" else page_task(key, DATA.value)
-    recipe = task.recipe if RECIPE.value == "boolean" else paper_recipe()
-    default_steps = task.steps if RECIPE.value == "boolean" else 3000
-    metrics = run(folder, task, recipe, STEPS.value or default_steps, SEED.value)
-    metrics["recipe"] = RECIPE.value
-    output.write_json(folder / "metrics.json", metrics)
-    for name, value in metrics.items():
+        for old in ("checkpoint", "events"):
+            shutil.rmtree(folder / old, ignore_errors=True)
+    task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
+    recipe = RECIPE.value or task.default_recipe
+    if recipe == "search":
+        trained = search(folder, task)
+    elif recipe == "boolean":
+        trained = train(folder, task, task.recipe, STEPS.value or task.steps)
+    else:
+        trained = train(folder, task, paper_recipe(), STEPS.value or 3000)
+    outcome = evaluate(folder, task, recipe, trained)
+    print(outcome.certificate)
+    figures = pictures(folder, task, trained, outcome.pruned)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    write_report(
+        folder / "report.html",
+        f"Denoising: {task.name}, {recipe}, seed {SEED.value}",
+        table=[outcome.metrics],
+        figures={_CAPTIONS[name]: figure for name, figure in figures.items()},
+        certificate=outcome.certificate,
+        layers=outcome.layers,
+    )
+    output.write_json(folder / "metrics.json", outcome.metrics)
+    for name, value in outcome.metrics.items():
         print(f"{name:>24}: {value}")
-    print(f"results in {folder}")
+    print(f"results in {folder}; open {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import onnx
 import onnxruntime
@@ -37,8 +36,14 @@ from bimonn_jax.packed import (
     unpack_strips,
 )
 from bimonn_jax.saving import load_network
+from bimonn_jax.viz.figures import new_figure
 from experiments.output import OUT_DIR, OVERWRITE, prepare, write_json
+from experiments.report import write_report
 from experiments.timing import device_name, median_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 NETWORK = flags.DEFINE_string("network", None, "File of a classifier.", required=True)
 INPUT_SHAPE = flags.DEFINE_list("input_shape", ["28", "28", "1"], "Of one image.")
@@ -237,12 +242,11 @@ def chain_rows(side: int) -> list[Row]:
     return timed_rows(f"{_CHAIN} operators, {side} x {side}", runtimes)
 
 
-def plot(rows: list[Row], path: Path) -> None:
+def plot(rows: list[Row]) -> "Figure":
     """What each runtime does per second, a panel for each task."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    figure, axes = plt.subplots(
-        len(tasks), 1, figsize=(7.5, 1.9 * len(tasks)), layout="constrained", squeeze=False
-    )
+    figure = new_figure(7.5, 1.9 * len(tasks))
+    axes = figure.subplots(len(tasks), 1, squeeze=False)
     for axis, task in zip(axes[:, 0], tasks, strict=True):
         of_task = [row for row in rows if row["task"] == task]
         rates, names = [row["per_second"] for row in of_task], [row["runtime"] for row in of_task]
@@ -260,8 +264,7 @@ def plot(rows: list[Row], path: Path) -> None:
         axis.margins(y=0.2)
         axis.invert_yaxis()
         axis.grid(axis="y", color="0.85")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    return figure
 
 
 def main(argv: list[str]) -> None:
@@ -273,7 +276,14 @@ def main(argv: list[str]) -> None:
     for side in map(int, SIZES.value):
         rows += operator_rows(side) + chain_rows(side)
     write_json(folder / "inference.json", rows)
-    plot(rows, folder / "inference.png")
+    figure = plot(rows)
+    figure.savefig(folder / "inference.png", dpi=120)
+    write_report(
+        folder / "report.html",
+        f"Runtimes of {NETWORK.value}, {os.cpu_count()} cores",
+        table=rows,
+        figures={"Per second; the ratio is to the first runtime of each task.": figure},
+    )
     print(f"{device_name()}, {os.cpu_count()} cores")
     for row in rows:
         size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes"

@@ -7,24 +7,23 @@ relaxed network with a real head, binarised by every projection. Both are compar
 network of the same size, trained in the same run. Validation chooses the parameters; the test set
 is looked at once, by the boolean network that was read back from its file.
 
-Writes ``metrics.json``, ``history.json``, ``network.npz``, and ``curves.png``. Without --data_dir,
+Writes ``metrics.json``, ``history.json``, ``network.npz``, ``curves.png``, ``report.html`` and
+TensorBoard events. Without --data_dir,
 TFDS_DATA_DIR or a set in ~/tensorflow_datasets, and without TensorFlow to prepare one, it takes the
 8 x 8 digits of scikit-learn, and every output says so.
 """
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 from absl import app, flags
 
-from bimonn_jax import binarize, certify
+from bimonn_jax import binarize, certify, summary
 from bimonn_jax.architecture import Architecture, apply_layers
 from bimonn_jax.binarization import METHODS
 from bimonn_jax.classifier_start import restart_dead, start_from_images
@@ -41,13 +40,16 @@ from bimonn_jax.classifiers import (
     to_bits,
 )
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
-from bimonn_jax.evaluation import activated_share, live_neurons
+from bimonn_jax.evaluation import activated_share, activated_shares, live_neurons
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.simplify import simplify
 from bimonn_jax.training import Sample, fit, optimizer_for, warmup_cosine
+from bimonn_jax.viz import plot_history, plot_network, plot_stages
 from experiments.classification_flags import SEED, load, relaxed_model, split
 from experiments.dense_baseline import train_baseline
-from experiments.output import OUT_DIR, OVERWRITE, prepare, progress, write_json
+from experiments.output import OUT_DIR, OVERWRITE, prepare, watch, write_json
+from experiments.report import write_report
 
 RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "What to train.")
 HEAD = flags.DEFINE_enum("head", "ternary", list(HEADS), "With --recipe=boolean.")
@@ -97,8 +99,9 @@ def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Arra
         if is_paper:
             metrics["accuracy_float"] = 100 - error_percent(architecture, params, images, labels)
             metrics["activated_share"] = activated_share(params)
+            metrics |= {f"activated_share/{p}": s for p, s in activated_shares(params).items()}
         for name, is_live in live.items():
-            metrics[f"live_share_{name}"] = jnp.mean(is_live.astype(jnp.float32))
+            metrics[f"live_share/{name}"] = jnp.mean(is_live.astype(jnp.float32))
         return metrics
 
     return evaluate
@@ -213,23 +216,6 @@ def baseline_error(
     return float(100 * jnp.mean(jnp.argmax(scores(bits), axis=-1) != data.test_labels))
 
 
-def plot(history: list[dict[str, float]], title: str, path: Path) -> None:
-    """Accuracy and shares of activated and live neurons over the steps."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    steps = [row["step"] for row in history]
-    for name in history[0]:
-        if name.startswith("accuracy"):
-            left.plot(steps, [100 - row[name] for row in history], label=name[9:])
-        elif "share" in name:
-            right.plot(steps, [row[name] for row in history], label=name)
-    left.set(xlabel="step", ylabel="validation error, %", yscale="log", title=title)
-    right.set(xlabel="step", ylabel="share of neurons", ylim=(0, 1.02))
-    left.legend()
-    right.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
@@ -252,7 +238,7 @@ def main(argv: list[str]) -> None:
         key=jax.random.key(SEED.value + 1),
         steps=steps,
         steps_per_evaluation=-(-steps // EVALUATIONS.value),
-        callback=progress(steps, data.name),
+        callback=watch(folder / "events", steps, data.name),
         **options,
     )
     seconds = time.perf_counter() - started
@@ -269,10 +255,11 @@ def main(argv: list[str]) -> None:
     method = min(errors, key=lambda name: errors[name])
     boolean = ways[method]
     certificate = certify(result.params, architecture)
+    simple = simplify(BooleanNetwork(architecture, boolean))
     save_network(
         folder / "network.npz",
-        architecture,
-        boolean,
+        simple.architecture,
+        simple.params,
         metadata={
             "dataset": data.name,
             "seed": SEED.value,
@@ -289,11 +276,12 @@ def main(argv: list[str]) -> None:
         "recipe": RECIPE.value,
         "head": HEAD.value if is_boolean else "real",
         "bits": stored_bits(network),
+        "bits_as_trained": stored_bits(BooleanNetwork(architecture, boolean)),
         "file_bytes": (folder / "network.npz").stat().st_size,
         "test_error_float": None
         if is_boolean
         else float(error_percent(architecture, result.params, *test)),
-        "test_error_boolean": float(error_percent(architecture, network.params, *test)),
+        "test_error_boolean": float(error_percent(network.architecture, network.params, *test)),
         "test_error_baseline": baseline_error(data, thresholds, train, width),
         "validation_error_by_method": errors,
         "method": method,
@@ -305,7 +293,23 @@ def main(argv: list[str]) -> None:
     }
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "history.json", result.history)
-    plot(result.history, data.name, folder / "curves.png")
+    curves = plot_history(result.history, title=data.name)
+    curves.savefig(folder / "curves.png", dpi=120)
+    example = np.asarray(test[0][0])
+    write_report(
+        folder / "report.html",
+        f"{data.name}, {RECIPE.value}, {metrics['head']} head, seed {SEED.value}",
+        table=[metrics],
+        figures={
+            "The training, on validation images.": curves,
+            "The boolean network, the neurons that are read most.": plot_network(
+                network, example.shape, x=np.asarray(test[0][:100]), most=6
+            ),
+            "A test image on its way through the network.": plot_stages(network, example),
+        },
+        certificate=certificate,
+        layers=summary(result.params),
+    )
     for name, value in metrics.items():
         print(f"{name}: {value}")
     print(certificate)

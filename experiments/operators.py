@@ -4,12 +4,14 @@
     python -m experiments.operators --operators=opening,closing --footprints=disk --out_dir=out/disk
 
 The number of layers and their operators follow from the operator's name, except that a dilation and
-an erosion are not told apart; footprints are learned. Writes operators.json, a list of rows.
+an erosion are not told apart; footprints are learned. Writes operators.json, a list of rows,
+report.html and TensorBoard events.
 """
 
 import time
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -23,7 +25,12 @@ from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
 from bimonn_jax.recipes import Recipe, learn, openings, relaxed, single, tophat
 from bimonn_jax.regularization import regularizer
+from bimonn_jax.viz.figures import new_figure
 from experiments import output
+from experiments.report import write_report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OPERATOR_NAMES = flags.DEFINE_list("operators", list(OPERATORS), "Operators to learn.")
 FOOTPRINT_NAMES = flags.DEFINE_list("footprints", list(FOOTPRINTS), "Footprints to learn.")
@@ -67,7 +74,9 @@ def is_recovered(name: str, boolean: Any, target: np.ndarray) -> bool | None:
     return any(same_up_to_translation(target, first[..., c]) for c in range(first.shape[-1]))
 
 
-def learn_operator(name: str, footprint_name: str, recipe_name: str) -> dict[str, Any]:
+def learn_operator(
+    folder: Path, name: str, footprint_name: str, recipe_name: str
+) -> dict[str, Any]:
     """Learns one operator by one recipe; returns its row of the table."""
     target = footprint(footprint_name, SIZE.value)
     apply = operator(name, target)
@@ -92,6 +101,7 @@ def learn_operator(name: str, footprint_name: str, recipe_name: str) -> dict[str
         starts=STARTS.value if is_boolean else 1,
         stop_score=0.999 if is_boolean else float("inf"),
         patience=300 if is_boolean else None,
+        callback=output.events(folder / "events" / f"{name}-{footprint_name}-{recipe_name}"),
     )
     seconds = time.perf_counter() - started
     architecture, params = learned.recipe.model.architecture, learned.result.params
@@ -122,6 +132,25 @@ def table_line(row: dict[str, Any]) -> str:
     )
 
 
+def plot(rows: list[dict[str, Any]]) -> "Figure":
+    """The DICE of every operator and footprint, a mark for each recipe."""
+    names = [f"{row['operator']} {row['footprint']}" for row in rows]
+    figure = new_figure(7, 0.8 + 0.2 * len(set(names)))
+    axes = figure.subplots()
+    for recipe_name, mark in zip(RECIPES.value, ("ok", "xk"), strict=False):
+        points = [
+            (row["dice_boolean"], name)
+            for row, name in zip(rows, names, strict=True)
+            if row["recipe"] == recipe_name
+        ]
+        axes.plot(*zip(*points, strict=True), mark, fillstyle="none", label=recipe_name)
+    axes.invert_yaxis()
+    axes.set(xlabel="DICE after binarisation", xlim=(-0.03, 1.03))
+    axes.grid(axis="y", color="0.9")
+    axes.legend(title="recipe")
+    return figure
+
+
 def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
@@ -138,9 +167,15 @@ def main(argv: list[str]) -> None:
     for name in OPERATOR_NAMES.value:
         for footprint_name in FOOTPRINT_NAMES.value:
             for recipe_name in RECIPES.value:
-                rows.append(learn_operator(name, footprint_name, recipe_name))
+                rows.append(learn_operator(folder, name, footprint_name, recipe_name))
                 print(table_line(rows[-1]), flush=True)
                 output.write_json(folder / "operators.json", rows)
+    write_report(
+        folder / "report.html",
+        f"Operators of the zoo, size {SIZE.value}, seed {SEED.value}",
+        table=rows,
+        figures={"DICE of the boolean network on unseen images.": plot(rows)},
+    )
 
 
 if __name__ == "__main__":

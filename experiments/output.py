@@ -1,4 +1,4 @@
-"""What the programs share: the results folder, and the progress bar."""
+"""What the programs share: the results folder, the progress bar, events for TensorBoard."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
+from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 OUT_DIR = flags.DEFINE_string("out_dir", "", "Folder for the results; made if needed.")
@@ -45,11 +46,16 @@ def prepare(folder: str | Path, result: str, *, overwrite: bool) -> Path:
     return folder
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that a reader sees the old file or the new one, never a part."""
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never a part."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def progress(steps: int, title: str) -> Callable[[dict[str, float]], None]:
@@ -60,7 +66,32 @@ def progress(steps: int, title: str) -> Callable[[dict[str, float]], None]:
         if row["step"] < bar.n:
             bar.reset()
         bar.update(row["step"] - bar.n)
-        shown = {name: f"{value:.4f}" for name, value in row.items() if name != "step"}
+        # What is said of single layers, NAME/LAYER, is for the curves.
+        shown = {n: f"{value:.4f}" for n, value in row.items() if n != "step" and "/" not in n}
         bar.set_postfix(shown)
 
     return show
+
+
+def events(folder: Path) -> Callable[[dict[str, float]], None]:
+    """TensorBoard event files in a folder as a callback: the numbers of a row, at its "step"."""
+    writer = SummaryWriter(str(folder))
+
+    def write(row: dict[str, float]) -> None:
+        for name, value in row.items():
+            if name != "step":
+                writer.add_scalar(name, value, int(row["step"]))
+        writer.flush()
+
+    return write
+
+
+def watch(folder: Path, steps: int, title: str) -> Callable[[dict[str, float]], None]:
+    """`progress` and `events`."""
+    show, write = progress(steps, title), events(folder)
+
+    def both(row: dict[str, float]) -> None:
+        show(row)
+        write(row)
+
+    return both

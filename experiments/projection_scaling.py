@@ -15,20 +15,24 @@ others on the footprint that the fast projection chose.
 import math
 import statistics
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
 
 from bimonn_jax.projection import project
 from bimonn_jax.projection.duality import Form
 from bimonn_jax.projection.qp import FootprintProgram, project_qp, super_level_sets
-from experiments.output import OUT_DIR, OVERWRITE, prepare, write_json
+from bimonn_jax.viz.figures import new_figure
+from experiments.output import OUT_DIR, OVERWRITE, events, prepare, write_json
+from experiments.report import write_report
 from experiments.timing import device_name, median_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 INPUTS = flags.DEFINE_list("inputs", ["64", "256", "512", "1024", "2048", "4096"], "Values of n.")
 NEURONS = flags.DEFINE_integer("neurons", 4096, "Of a layer.", lower_bound=1)
@@ -160,9 +164,10 @@ def single_and_double_agreement(n: int) -> Row:
     }
 
 
-def plot(rows: list[Row], path: Path) -> None:
+def plot(rows: list[Row]) -> "Figure":
     """Seconds against n, both axes logarithmic."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
+    figure = new_figure(6.4, 4.8)
+    axes = figure.subplots()
     for method, style in (("qp", "s--"), ("activable", "o-")):
         points = [row for row in rows if row["method"] == method]
         label = f"{method}, {points[0]['device']}"
@@ -174,8 +179,7 @@ def plot(rows: list[Row], path: Path) -> None:
     axes.set_title("Exact projection onto the activable neurons, both operators")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    return figure
 
 
 def main(argv: list[str]) -> None:
@@ -184,10 +188,13 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     folder = prepare(OUT_DIR.value, "projection.json", overwrite=OVERWRITE.value)
     rows, agreement = [], [exhaustive_agreement(int(n)) for n in EXHAUSTIVE.value]
+    write = {method: events(folder / "events" / method) for method in ("qp", "activable")}
     for n in map(int, INPUTS.value):
         slow = qp_row(n)
         fast = fast_row(n, slow["seconds"])
         rows += [slow, fast]
+        for row in (slow, fast):
+            write[row["method"]]({"step": n, "seconds": row["seconds"]})
         agreement += [chosen_agreement(n), single_and_double_agreement(n)]
         least = fast["ratio_to_qp"] * slow["seconds_of_fastest_program"]
         least /= slow["seconds_per_program"]
@@ -200,7 +207,14 @@ def main(argv: list[str]) -> None:
     for row in agreement:
         print(", ".join(f"{name} {value}" for name, value in row.items()))
     write_json(folder / "projection.json", {"rows": rows, "agreement": agreement})
-    plot(rows, folder / "projection.png")
+    figure = plot(rows)
+    figure.savefig(folder / "projection.png", dpi=120)
+    write_report(
+        folder / "report.html",
+        f"Exact projection of {NEURONS.value} neurons",
+        table=rows,
+        figures={"Seconds against the inputs of a neuron.": figure},
+    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ trained and told ``--chunk`` at a time, vmapped in one compiled program. Studies
 file in --out_dir, or in ``--storage``, where several machines may pull from them. A sweep that is
 killed goes on where it stopped when it is started again with the same flags.
 
-Writes ``sweep.json`` (a row per trial), ``table.txt`` and ``sweep.png``: the best binarised error
-by regulariser, with bootstrap intervals. Validation chooses; test errors are those of the chosen.
+Writes ``sweep.json`` (a row per trial), ``table.txt``, ``sweep.png`` (the best binarised error by
+regulariser, with bootstrap intervals), ``trials.png``, ``report.html`` and TensorBoard events.
+Validation chooses; test errors are those of the chosen.
 """
 
 import time
@@ -19,7 +20,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 from absl import app, flags
@@ -32,8 +32,11 @@ from bimonn_jax.evaluation import activated_share, live_neurons
 from bimonn_jax.params import named_neurons, weights_of
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.sweep import run_in_chunks, stack, train_trials
+from bimonn_jax.viz import plot_sweep
+from bimonn_jax.viz.figures import new_figure
 from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split
-from experiments.output import OUT_DIR, prepare, write_json
+from experiments.output import OUT_DIR, events, prepare, write_json
+from experiments.report import write_report
 
 WEIGHTS = flags.DEFINE_list("weights", ["identity", "positive", "dual"], "Reparametrisations.")
 REGULARIZERS = flags.DEFINE_list("regularizers", ["none", *NAMES], "Compared with one another.")
@@ -144,10 +147,16 @@ def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> C
 
 
 def search(
-    study: optuna.Study, data: ImageClassification, parts: Parts, weights: str, name: str
+    study: optuna.Study,
+    data: ImageClassification,
+    parts: Parts,
+    weights: str,
+    name: str,
+    folder: Path,
 ) -> None:
     """Brings a study to its number of trials."""
     run = None
+    write = events(folder / "events" / study.study_name)
     while (missing := TRIALS.value - len(completed(study))) > 0:
         run = run or build(data, parts, weights, name)
         asked = [ask(study, name) for _ in range(min(CHUNK.value, missing))]
@@ -159,6 +168,7 @@ def search(
                 trial.set_user_attr(metric, float(values[i]))
             trial.set_user_attr("seconds", seconds)
             study.tell(trial, float(result["accuracy_boolean"][i]))
+            write({"step": trial.number, **{m: float(v[i]) for m, v in result.items()}})
         print(f"{study.study_name}: {len(completed(study))} of {TRIALS.value}", flush=True)
 
 
@@ -191,7 +201,8 @@ def summarise(rows: list[Row], title: str, folder: Path) -> None:
     """The table and the plot."""
     lines = [title, f"{'weights':<10}{'regulariser':<12}{'test error %':>13}{'interval':>16}"]
     lines[1] += f"{'float':>8}{'activated':>11}{'live':>7}{'size':>6}"
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = new_figure(7, 4)
+    axes = figure.subplots()
     for at, weights in enumerate(WEIGHTS.value):
         points = []
         for name in REGULARIZERS.value:
@@ -213,7 +224,23 @@ def summarise(rows: list[Row], title: str, folder: Path) -> None:
     axes.set(ylabel="test error after binarisation, %", title=title)
     axes.legend(title="weights")
     figure.savefig(folder / "sweep.png", dpi=120)
-    plt.close(figure)
+    varied = [n for n in ("learning_rate", "coefficient", "delay") if any(n in r for r in rows)]
+    trials = plot_sweep(
+        [row | {"test error, %": row["test_error_boolean"]} for row in rows],
+        varied,
+        "test error, %",
+        group="regularizer",
+    )
+    trials.savefig(folder / "trials.png", dpi=120)
+    write_report(
+        folder / "report.html",
+        f"Sweep: {title}",
+        table=rows,
+        figures={
+            "The trial that validation chooses, with its bootstrap interval.": figure,
+            "All trials, against what was varied.": trials,
+        },
+    )
     text = "\n".join(lines) + "\n"
     (folder / "table.txt").write_text(text)
     print(text)
@@ -232,7 +259,7 @@ def main(argv: list[str]) -> None:
     for weights in WEIGHTS.value:
         for name in REGULARIZERS.value:
             study = open_study(store, weights, name)
-            search(study, data, parts, weights, name)
+            search(study, data, parts, weights, name, folder)
             rows += rows_of(study, weights, name)
     write_json(folder / "sweep.json", rows)
     summarise(rows, f"{data.name}, {FEATURES.value} neurons, {STEPS.value} steps", folder)

@@ -261,5 +261,5 @@ def test_a_file_whose_layers_do_not_fit_its_arrays_is_refused(tmp_path):
     plain, _ = random_network("wide")
     save_network(path, plain.architecture, plain.params)
     rewrite(path, lambda h, e: h["architecture"][1].update(name="layers_0"))
-    with pytest.raises(ValueError, match="not a readable boolean network: layer 1.*reads 2"):
+    with pytest.raises(ValueError, match=r"not a readable boolean network: layer 1.*reads 2"):
         load_network(path)

@@ -233,12 +233,13 @@ def project(
     Raises:
       ValueError: if the shapes do not match, there are no inputs, or ``erosion`` is unknown.
 
-    >>> import jax.numpy as jnp
-    >>> nearest = project(jnp.array([[2.0], [1.0], [1.0]]), jnp.array([1.5]))
-    >>> nearest.footprint[:, 0].tolist(), bool(nearest.is_erosion[0])
-    ([True, False, False], False)
-    >>> nearest.weight[:, 0].round(2), nearest.bias.round(2)
-    (Array([2.  , 0.83, 0.83], dtype=float32), Array([1.67], dtype=float32))
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> nearest = project(jnp.array([[2.0], [1.0], [1.0]]), jnp.array([1.5]))
+      >>> nearest.footprint[:, 0].tolist(), bool(nearest.is_erosion[0])
+      ([True, False, False], False)
+      >>> nearest.weight[:, 0].round(2), nearest.bias.round(2)
+      (Array([2.  , 0.83, 0.83], dtype=float32), Array([1.67], dtype=float32))
     """
     check_erosion(erosion)
     if flat_weight(weight, bias).shape[0] == 0:

@@ -26,9 +26,10 @@ def constant_set(W: jax.Array) -> jax.Array:
     Returns:
       bool (n, neurons...), with at least one True per neuron.
 
-    >>> import jax.numpy as jnp
-    >>> constant_set(jnp.array([3.0, 1.0, 1.0, 1.0, 1.0])).tolist()
-    [True, True, True, True, True]
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> constant_set(jnp.array([3.0, 1.0, 1.0, 1.0, 1.0])).tolist()
+      [True, True, True, True, True]
     """
     counts = jnp.arange(1, W.shape[0] + 1, dtype=W.dtype)
 

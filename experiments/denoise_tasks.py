@@ -1,0 +1,197 @@
+"""What `experiments.denoise` learns from: generated sticks, scanned pages, a user's own pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.baselines import best_handmade, median_3x3
+from bimonn_jax.data.classification import choose_thresholds
+from bimonn_jax.data.image_files import Reading
+from bimonn_jax.data.image_pairs import OnError, Pair, load_pairs, pair_crops, split_pairs, tiles
+from bimonn_jax.data.noisy_sticks import noisy_sticks, target_operator
+from bimonn_jax.data.page import degrade, degraded_crops, load_page
+from bimonn_jax.losses import dice
+from bimonn_jax.recipes import Recipe, hit_or_miss, openings
+from bimonn_jax.training import Sample
+
+Images = tuple[jax.Array, jax.Array]
+
+# Side of the crops to learn from, where the images are that large.
+_CROP = 64
+_KERNEL = 5
+# Bad copies of each part of a scan.
+_COPIES = 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images to learn from and to be judged on.
+
+    Attributes:
+      name: for tables.
+      sample: key -> training batch (x, y), (N, H, W, 1).
+      examples: (x, y) to start from, (N, H, W).
+      searched: images x and y, each (H, W), to search on: all but the test images.
+      validation: (x, y) that choose and prune, (N, H, W, 1).
+      test: (x, y) used once, at the end, (N, H, W, 1); several where the images differ in size.
+      recipe: the boolean recipe.
+      steps: of the boolean recipe.
+      default_recipe: "boolean" or "search".
+      references: DICE of known filters on the test images.
+      notes: other facts for metrics.json.
+      reading: how image files become the network's input; None where there are none.
+      thresholds: of the level sets that the network begins with; None where it reads bits.
+    """
+
+    name: str
+    sample: Sample
+    examples: Images
+    searched: tuple[Sequence[Any] | jax.Array, Sequence[Any] | jax.Array]
+    validation: Images
+    test: tuple[Images, ...]
+    recipe: Recipe
+    steps: int
+    default_recipe: str
+    references: dict[str, float | None]
+    notes: dict[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
+    thresholds: Sequence[float] | None = None
+
+
+def sticks_task(key: jax.Array) -> Task:
+    """Noisy sticks (see `bimonn_jax.data.noisy_sticks`)."""
+    example_key, validation_key, test_key = jax.random.split(key, 3)
+    x, y = noisy_sticks(example_key, 16)
+    test = noisy_sticks(test_key, 256)
+    known = dice(target_operator(test[0][..., 0]), test[1][..., 0])
+    return Task(
+        name="sticks",
+        # Crops of 40 pixels at the density of the full images: more steps in the same time.
+        sample=partial(noisy_sticks, batch=32, size=40, sticks=10),
+        examples=(x[..., 0], y[..., 0]),
+        searched=(x[..., 0], y[..., 0]),
+        validation=noisy_sticks(validation_key, 64),
+        test=(test,),
+        recipe=openings(16, _KERNEL, min_on=5, max_on=6),
+        steps=600,
+        default_recipe="boolean",
+        references={"dice_noisy": float(dice(*test)), "dice_target_operator": float(known)},
+    )
+
+
+def page_task(key: jax.Array, name: str) -> Task:
+    """Bad copies of a real scan (see `bimonn_jax.data.page`)."""
+    example_key, validation_key, test_key, search_key = jax.random.split(key, 4)
+    page = load_page(name)
+
+    def copies(key: jax.Array, image: jax.Array) -> Images:
+        """Bad copies of an image, and as many good ones."""
+        keys = jax.random.split(key, _COPIES)
+        return jax.vmap(degrade, (0, None))(keys, image), jnp.stack([image] * _COPIES)
+
+    # What needs no validation may learn from that part too.
+    searched = copies(search_key, jnp.concatenate([page.training, page.validation], axis=1))
+    validation = copies(validation_key, page.validation)
+    test = degrade(test_key, page.test)
+    handmade = best_handmade(*searched)
+    return Task(
+        name=name,
+        sample=partial(degraded_crops, image=page.training, batch=16),
+        examples=copies(example_key, page.training),
+        searched=searched,
+        validation=(validation[0][..., None], validation[1][..., None]),
+        test=((test[None, ..., None], page.test[None, ..., None]),),
+        recipe=hit_or_miss(64, _KERNEL),
+        steps=600,
+        default_recipe="search",
+        references={
+            "dice_noisy": float(dice(test, page.test)),
+            "dice_target_operator": None,
+            "dice_median_3x3": float(dice(median_3x3(test), page.test)),
+            "dice_best_handmade": float(dice(handmade(test), page.test)),
+            "dice_handmade_chosen_on_test": float(
+                dice(best_handmade(test, page.test)(test), page.test)
+            ),
+        },
+        notes={"best_handmade": handmade.name},
+        reading=Reading("local"),
+    )
+
+
+def dice_of_all(predictions: Sequence[jax.Array], targets: Sequence[jax.Array]) -> float:
+    """DICE over all pixels of images that may differ in size."""
+    flat = (jnp.concatenate([image.reshape(-1) for image in i]) for i in (predictions, targets))
+    return float(dice(*flat))
+
+
+def pairs_task(
+    inputs: str | Path,
+    targets: str | Path,
+    reading: Reading,
+    *,
+    levels: int,
+    on_error: OnError,
+) -> Task:
+    """Pairs of image files (see `bimonn_jax.data.image_pairs`).
+
+    Args:
+      inputs: folder of degraded images, or one file.
+      targets: folder of clean ones, or one file.
+      reading: how gray levels become bits.
+      levels: the number of level sets of the input where ``reading.gray``.
+      on_error: "stop" or "skip", for files that cannot be used.
+    """
+    split = split_pairs(load_pairs(inputs, targets, reading, on_error=on_error))
+    to_learn = (*split.training, *split.validation)
+    size = min(_CROP, *(side for pair in to_learn for side in pair.x.shape))
+    if size < _KERNEL:
+        raise ValueError(
+            f"the narrowest part of the images is {size} pixels wide; at least {_KERNEL} are "
+            "needed: give larger images, or five or more pairs"
+        )
+
+    def squares(pairs: Sequence[Pair]) -> Images:
+        return tiles([p.x for p in pairs], size), tiles([p.y for p in pairs], size)
+
+    training = squares(split.training)
+    thresholds = None
+    if reading.gray:
+        ((*thresholds,),) = choose_thresholds(np.asarray(training[0])[..., None], levels)
+    handmade = best_handmade(
+        tiles([p.bits for p in to_learn], size), tiles([p.y for p in to_learn], size)
+    )
+    clean = [jnp.asarray(pair.y) for pair in split.test]
+    noisy = [jnp.asarray(pair.bits) for pair in split.test]
+    validation = squares(split.validation)
+    return Task(
+        name="own images",
+        sample=pair_crops(split.training, 16, size),
+        examples=training,
+        validation=(validation[0][..., None], validation[1][..., None]),
+        test=tuple(
+            (jnp.asarray(pair.x)[None, ..., None], jnp.asarray(pair.y)[None, ..., None])
+            for pair in split.test
+        ),
+        searched=([p.x for p in to_learn], [p.y for p in to_learn]),
+        recipe=hit_or_miss(64, _KERNEL, thresholds=thresholds),
+        steps=600,
+        default_recipe="search",
+        references={
+            "dice_noisy": dice_of_all(noisy, clean),
+            "dice_target_operator": None,
+            "dice_median_3x3": dice_of_all([median_3x3(x) for x in noisy], clean),
+            "dice_best_handmade": dice_of_all([handmade(x) for x in noisy], clean),
+        },
+        notes={
+            "best_handmade": handmade.name,
+            "pairs": [p.name for p in (*split.training, *split.validation, *split.test)],
+        },
+        reading=reading,
+        thresholds=thresholds,
+    )
