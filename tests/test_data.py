@@ -7,7 +7,7 @@ from scipy import ndimage
 from bimonn_jax.baselines import best_handmade, handmade_filters, median_3x3
 from bimonn_jax.data.diskorect import diskorect
 from bimonn_jax.data.operators import FOOTPRINTS, OPERATORS, footprint, operator
-from bimonn_jax.data.page import load_page, noisy_crops, salt_and_pepper
+from bimonn_jax.data.page import degrade, degraded_crops, load_page, salt_and_pepper
 from bimonn_jax.losses import dice
 
 
@@ -96,16 +96,30 @@ def test_salt_and_pepper_replaces_the_given_share():
         salt_and_pepper(jax.random.key(1), x, amount=1.5)
 
 
-def test_crops_lie_in_the_image_and_only_their_noise_is_fresh():
+def test_a_bad_copy_has_holes_lines_dust_and_salt():
+    blank, full = jnp.zeros((300, 300), bool), jnp.ones((300, 300), bool)
+    on_blank, on_full = (np.asarray(degrade(jax.random.key(0), image)) for image in (blank, full))
+    # Lines cover about 5 %, salt half of 5 %; holes about 4 %, pepper half of 5 %.
+    assert 0.05 < on_blank.mean() < 0.1
+    assert 0.04 < (~on_full).mean() < 0.08
+    runs = np.lib.stride_tricks.sliding_window_view(on_blank, 30, axis=1).all(axis=-1)
+    columns = np.lib.stride_tricks.sliding_window_view(on_blank, 30, axis=0).all(axis=-1)
+    assert runs.any()
+    assert columns.any()
+    holes = np.lib.stride_tricks.sliding_window_view(~on_full, (2, 2)).all(axis=(-2, -1))
+    assert holes.mean() > 0.005
+
+
+def test_crops_lie_in_the_image_and_are_freshly_degraded():
     image = jnp.arange(30 * 40).reshape(30, 40) % 7 < 3
-    x, y = noisy_crops(jax.random.key(0), image, 5, size=16, amount=0.0)
-    assert x.shape == (5, 16, 16, 1)
-    np.testing.assert_array_equal(x, y)
+    x, y = degraded_crops(jax.random.key(0), image, 5, size=16)
+    assert x.shape == y.shape == (5, 16, 16, 1)
+    assert 0.05 < (x != y).mean() < 0.2
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(image), (16, 16))
     for crop in np.asarray(y[..., 0]):
         assert (windows == crop).all(axis=(2, 3)).any()
     with pytest.raises(ValueError, match="crops of 31 do not fit"):
-        noisy_crops(jax.random.key(0), image, 1, size=31)
+        degraded_crops(jax.random.key(0), image, 1, size=31)
 
 
 def test_the_best_handmade_filter_is_best_of_all_and_better_than_nothing():

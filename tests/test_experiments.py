@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -34,8 +35,18 @@ def run(program, *arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+def check_report(out):
+    """It is there, says how it came about, and needs nothing beside it."""
+    page = (out / "report.html").read_text()
+    assert f"--out_dir={out}" in page
+    assert "jaxlib" in page
+    assert "data:image/png;base64," in page
+    assert set(re.findall(r"(?:src|href)=.(\w+:)", page)) == {"data:"}
+
+
 @pytest.mark.parametrize(
-    ("recipe", "data"), [("boolean", "sticks"), ("paper", "sticks"), ("boolean", "page")]
+    ("recipe", "data"),
+    [("boolean", "sticks"), ("paper", "sticks"), ("boolean", "page"), ("search", "text")],
 )
 def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     out = tmp_path / "out"
@@ -46,9 +57,12 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     assert done.returncode == 0, done.stderr
     metrics = json.loads((out / "metrics.json").read_text())
     assert set(metrics) >= METRICS
-    assert (metrics["dice_float"] is None) == (recipe == "boolean")
+    assert (metrics["dice_float"] is None) == (recipe != "paper")
     assert metrics["exact"] or recipe == "paper"
-    assert (out / "images.png").stat().st_size > 1000
+    for picture in ("images", "network", "stages", "curves"):
+        assert (out / f"{picture}.png").stat().st_size > 1000
+    check_report(out)
+    assert list((out / "events").glob("events.out.tfevents.*"))
     network = load_network(out / "network.npz")
     assert network.metadata["seed"] == 0
     if data == "sticks":
@@ -88,6 +102,7 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monke
     assert network.metadata["dataset"] == metrics["dataset"]
     assert network(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
     assert (tmp_path / "curves.png").stat().st_size > 1000
+    check_report(tmp_path)
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
 
 
@@ -109,7 +124,8 @@ def test_mnist_from_its_files_to_a_boolean_network_that_reads_digits(tmp_path):
     assert metrics["exact"]
     assert metrics["test_error_boolean"] < 6
     network = load_network(tmp_path / "network.npz")
-    assert metrics["bits"] == sum(np.asarray(a).size for a in jax.tree.leaves(network.params))
+    bits = sum(np.asarray(a).size for a in jax.tree.leaves(network.params))
+    assert metrics["bits"] == bits <= metrics["bits_as_trained"]
 
 
 SWEEP = [
@@ -134,6 +150,8 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
         assert len({r["learning_rate"] for r in second if r["regularizer"] == name}) == 3
     assert "embedded" in (tmp_path / "table.txt").read_text()
     assert (tmp_path / "sweep.png").stat().st_size > 1000
+    check_report(tmp_path)
+    assert list((tmp_path / "events").glob("**/events.out.tfevents.*"))
 
 
 @contextmanager
@@ -221,6 +239,7 @@ def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
     assert all(row["relative_difference"] < 1e-4 for row in written["agreement"])
     assert written["agreement"][0]["same_footprint"] == 3
     assert (tmp_path / "projection.png").stat().st_size > 1000
+    check_report(tmp_path)
 
 
 def test_regularizer_cost_prints_both_tables():
@@ -241,6 +260,7 @@ def test_operators_writes_its_table(tmp_path):
         (o, r) for o in ("erosion", "white_tophat") for r in ("boolean", "paper")
     ]
     assert all(np.isfinite(r["dice_boolean"]) for r in rows)
+    check_report(tmp_path)
     assert "white_tophat cross" in " ".join(done.stdout.split())
 
 
@@ -300,6 +320,7 @@ def test_inference_compares_every_runtime(tmp_path):
         1
     ] * 3
     assert (tmp_path / "out" / "inference.png").stat().st_size > 1000
+    check_report(tmp_path / "out")
 
 
 def test_correlation_speed_prints_its_table():

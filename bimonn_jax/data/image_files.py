@@ -183,7 +183,8 @@ class Reading:
         """Reads what `to_json` wrote; raises ValueError for anything else."""
         if not isinstance(value, Mapping) or set(value) != {"threshold", "foreground", "gray"}:
             raise ValueError(f"threshold, foreground and gray were expected; got {value!r}")
-        if not isinstance(value["gray"], bool) or not isinstance(value["threshold"], float | str):
+        threshold = value["threshold"]
+        if not isinstance(value["gray"], bool) or not isinstance(threshold, int | float | str):
             raise ValueError(f"ill-typed: {value!r}")
         return cls(**value)
 

@@ -1,0 +1,189 @@
+"""The programs on a user's own image files, as a user calls them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bimonn_jax import BooleanBiSE, Layer
+from bimonn_jax.data.image_files import Reading, read_gray, write_image
+from bimonn_jax.data.page import degrade, load_page
+from bimonn_jax.heads import TernaryWeights
+from bimonn_jax.saving import load_network, save_network
+from tests.boolean_networks import network as random_network
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(program, *arguments):
+    command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def write_pairs(folder, count):
+    """Bad copies of a page and the page, as pictures of dark ink on white paper."""
+    page = np.asarray(load_page("page").training)
+    for name in ("bad", "good"):
+        (folder / name).mkdir()
+    for index in range(count):
+        bad = np.asarray(degrade(jax.random.key(index), page))
+        write_image(folder / "bad" / f"{index}.png", ~bad)
+        write_image(folder / "good" / f"{index}.pbm", ~page)
+    return page
+
+
+def test_own_images_in_and_cleaned_images_out(tmp_path):
+    page = write_pairs(tmp_path, 2)
+    learned, cleaned = tmp_path / "learned", tmp_path / "cleaned"
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    done = run("denoise", *folders, f"--out_dir={learned}")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((learned / "metrics.json").read_text())
+    assert metrics["recipe"] == "search"
+    assert metrics["dice_boolean"] > metrics["dice_best_handmade"] > metrics["dice_noisy"]
+    assert metrics["pairs"] == ["0", "1"] * 3
+
+    network = f"--network={learned / 'network.npz'}"
+    done = run("apply", network, folders[0], f"--output={cleaned}", "--format=tif")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in cleaned.iterdir()) == ["0.tif", "1.tif"]
+    for index in range(2):
+        # Dark ink on white paper, as it came in.
+        bad, result = (
+            Reading(127).to_bits(read_gray(path))
+            for path in (tmp_path / "bad" / f"{index}.png", cleaned / f"{index}.tif")
+        )
+        assert (result != page).mean() < 2 / 3 * (bad != page).mean()
+
+    before = (cleaned / "0.tif").read_bytes()
+    (cleaned / "1.tif").unlink()
+    again = run("apply", network, folders[0], f"--output={cleaned}", "--format=tif")
+    assert again.returncode != 0
+    assert "0.tif exists (1 of the results do): pass --overwrite" in again.stdout + again.stderr
+    assert [p.name for p in cleaned.iterdir()] == ["0.tif"]
+    assert (cleaned / "0.tif").read_bytes() == before
+
+
+def test_gray_levels_are_learned_from_and_read_back(tmp_path):
+    """Strokes that are darker than a gradient of the paper: two level sets tell more than one."""
+    rng = np.random.default_rng(0)
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+    from PIL import Image
+
+    clean = np.asarray(load_page("text").training)
+    gray = np.where(clean, 70, 200) + rng.normal(0, 35, clean.shape)
+    Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(tmp_path / "bad" / "a.png")
+    write_image(tmp_path / "good" / "a.png", ~clean)
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    done = run("denoise", *folders, "--level_sets=3", f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["dice_boolean"] > metrics["dice_noisy"]
+    done = run(
+        "apply", f"--network={tmp_path / 'out' / 'network.npz'}",
+        f"--input={tmp_path / 'bad' / 'a.png'}", f"--output={tmp_path / 'cleaned'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = Reading(127).to_bits(read_gray(tmp_path / "cleaned" / "a.png"))
+    assert (result != clean).mean() < (Reading().to_bits(gray) != clean).mean()
+
+
+def copying_network(folder):
+    """A network that copies its input; its file says that light pixels are True."""
+    neurons = BooleanBiSE(
+        np.ones((1, 1, 1, 1), bool), np.ones((1, 1), bool), np.zeros((1, 1), bool)
+    )
+    layer = Layer("bise", "a", {"padding": "SAME", "border": "zero"})
+    path = folder / "network.npz"
+    metadata = {"reading": Reading(127, "light").to_json()}
+    save_network(path, (layer,), {"a": {"bise": neurons}}, metadata=metadata)
+    return path
+
+
+def test_images_that_cannot_be_read_are_named_and_refused_or_skipped(tmp_path):
+    network = copying_network(tmp_path)
+    images, cleaned = tmp_path / "images", tmp_path / "cleaned"
+    images.mkdir()
+    shown = np.eye(6, dtype=bool)
+    write_image(images / "a.png", shown)
+    (images / "b.png").write_bytes(b"no image")
+    command = "apply", f"--network={network}", f"--input={images}", f"--output={cleaned}"
+    done = run(*command)
+    assert done.returncode != 0
+    assert "b.png is not a readable image" in done.stderr
+    done = run(*command, "--on_error=skip", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "1 images written" in done.stdout
+    assert "1 skipped" in done.stdout
+    np.testing.assert_array_equal(read_gray(cleaned / "a.png") > 0, shown)
+    done = run(*command[:3], f"--output={images}", "--overwrite")
+    assert done.returncode != 0
+    assert "holds the input images: choose another folder" in done.stdout + done.stderr
+
+
+def test_pairs_that_do_not_fit_are_named_before_anything_is_learned(tmp_path):
+    write_pairs(tmp_path, 2)
+    write_image(tmp_path / "good" / "1.pbm", np.ones((5, 5), bool), overwrite=True)
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    done = run("denoise", *folders, f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert "1.pbm is (5, 5)" in done.stderr
+    done = run("denoise", folders[0], f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert "--input and --target go together" in done.stdout + done.stderr
+
+
+def test_a_classifier_writes_its_classes(tmp_path):
+    """One class votes with the pixels of the left half, the other with those of the right."""
+    left = np.zeros((6, 6, 1), bool)
+    left[:, :3] = True
+    votes = np.stack([left.ravel(), ~left.ravel()], axis=-1)
+    layers = Layer("flatten", "", {"rank": 3}), Layer("ternary", "head")
+    head = TernaryWeights(jnp.asarray(votes), jnp.zeros_like(votes))
+    path = tmp_path / "network.npz"
+    save_network(path, layers, {"head": {"head": head}})
+    (tmp_path / "in").mkdir()
+    for name, bits in (("a", left), ("b", ~left)):
+        write_image(tmp_path / "in" / f"{name}.png", ~bits[..., 0])
+    write_image(tmp_path / "in" / "large.png", np.ones((7, 6), bool))
+    command = (
+        "apply", f"--network={path}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}",
+    )  # fmt: skip
+    done = run(*command)
+    assert done.returncode != 0
+    assert "large.png: " in done.stderr
+    done = run(*command, "--on_error=skip")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "classes.csv").read_text() == "file,class\na.png,0\nb.png,1\n"
+
+
+def test_a_network_of_several_channels_is_refused(tmp_path):
+    network, shape = random_network("convolutional")
+    save_network(tmp_path / "two.npz", network.architecture, network.params)
+    write_image(tmp_path / "a.png", np.eye(*shape[:2], dtype=bool))
+    done = run(
+        "apply", f"--network={tmp_path / 'two.npz'}", f"--input={tmp_path / 'a.png'}",
+        f"--output={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "takes 2 channels; got 1" in done.stderr
+
+
+@pytest.mark.parametrize("reading", [{"threshold": 1}, [], {"gray": 1}])
+def test_a_file_that_lies_about_its_reading_is_refused(reading, tmp_path):
+    path = copying_network(tmp_path)
+    network = load_network(path)
+    lie = {"reading": reading}
+    save_network(path, network.architecture, network.params, metadata=lie, overwrite=True)
+    write_image(tmp_path / "a.png", np.eye(6, dtype=bool))
+    done = run(
+        "apply", f"--network={path}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'o'}"
+    )
+    assert done.returncode != 0
+    assert "does not say properly how images are read" in done.stderr

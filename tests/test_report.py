@@ -1,0 +1,67 @@
+"""The report of a run, also as a browser shows it."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+from bimonn_jax.viz import plot_images
+from experiments.report import write_report
+
+
+@pytest.fixture(autouse=True)
+def command_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments/denoise.py", "--data=page & more"])
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS(["tests"])
+
+
+def report(path, **options):
+    half = np.zeros((40, 40), bool)
+    half[:, 20:] = True
+    options = {"table": [{"dice": 0.98765, "exact": True, "nothing": None}]} | options
+    write_report(path, "A <title>", figures={"Half & half": plot_images({"a": half})}, **options)
+    return path.read_text()
+
+
+def test_a_report_says_what_was_run_and_found(tmp_path):
+    text = report(tmp_path / "r.html", certificate="exact, <all> of it")
+    assert "A &lt;title&gt;" in text
+    assert "python -m experiments.denoise &#39;--data=page &amp; more&#39;" in text
+    assert '<th scope="row">dice</th><td>0.9877</td>' in text
+    assert '<th scope="row">exact</th><td>yes</td>' in text
+    assert "nothing" not in text
+    assert "exact, &lt;all&gt; of it" in text
+    assert 'alt="Half &amp; half"' in text
+    assert text.count("data:image/png;base64,") == 1
+    for package in ("bimonn-jax", "jax", "flax", "numpy", "Python"):
+        assert f'<th scope="row">{package}</th>' in text
+
+
+def test_rows_become_a_table_with_a_column_for_every_name(tmp_path):
+    text = report(tmp_path / "r.html", table=[{"n": 1, "s": 0.5}, {"n": 2000, "error": [1, None]}])
+    assert text.count('<th scope="col">') == 3
+    assert "<td>2000</td><td></td><td>1, </td>" in text
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="apt-get install chromium")
+def test_a_browser_shows_the_pictures_and_asks_for_nothing_else(tmp_path):
+    report(tmp_path / "r.html")
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,1400", "--hide-scrollbars",
+        f"--screenshot={tmp_path / 'r.png'}", (tmp_path / "r.html").as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    shown = np.asarray(Image.open(tmp_path / "r.png").convert("L"))
+    assert shown.shape == (1400, 900)
+    # Text is scattered; a picture that is half black has black rows of many pixels.
+    dark = shown < 20
+    widest = max(int(row.sum()) for row in dark)
+    assert widest > 80
+    assert 0.5 < (shown > 240).mean() < 0.99
