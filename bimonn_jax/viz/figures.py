@@ -1,5 +1,7 @@
 """What all pictures share: figures without a display, symbols of operators."""
 
+import io
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +31,26 @@ def symbol(title: str) -> str:
     return ("¬" if title.startswith(_COMPLEMENT) else "") + SYMBOLS[name]
 
 
+@cache
+def _figure_class() -> "type[Figure]":
+    from matplotlib.figure import Figure
+
+    class ShownInNotebooks(Figure):
+        """A figure that a notebook shows as the last value of a cell, whatever its set-up."""
+
+        def _repr_png_(self) -> bytes:
+            data = io.BytesIO()
+            self.savefig(data, format="png")
+            return data.getvalue()
+
+    return ShownInNotebooks
+
+
 def new_figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches, that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _figure_class()(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
