@@ -4,7 +4,7 @@ VENV ?= .venv
 OUT ?= out
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint operators clean
+.PHONY: demo test test-all lint docs operators clean
 
 # Learns the noisy-sticks filter and cleans a real page; pictures and networks in $(OUT).
 demo: $(VENV)/demo
@@ -23,6 +23,10 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages of docs/, with the reference, in $(OUT)/docs.
+docs: $(VENV)/docs
+	$(BIN)/python -m mkdocs build --strict --site-dir $(abspath $(OUT))/docs
+
 # The table of learned operators, by both recipes.
 operators: $(VENV)/demo
 	$(BIN)/python -m experiments.operators --out_dir=$(OUT)/operators --overwrite
@@ -30,6 +34,11 @@ operators: $(VENV)/demo
 $(VENV)/demo: setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[viz]'
+	touch $@
+
+$(VENV)/docs: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(VENV)/test: setup.cfg
