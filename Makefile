@@ -47,4 +47,4 @@ $(VENV)/test: setup.cfg
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OUT) build *.egg-info
+	rm -rf $(VENV) $(OUT) .cache build *.egg-info

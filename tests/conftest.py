@@ -1,8 +1,17 @@
 """Settings and fixtures shared by all tests."""
 
-import jax
-import pytest
-from hypothesis import settings
+import os
+from pathlib import Path
+
+# Most of the time goes into compiling. Workers, the programs that tests start, and later runs share
+# what is compiled; set before JAX is imported.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache/jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("reproducible", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reproducible")
