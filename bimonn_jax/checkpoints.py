@@ -5,6 +5,7 @@ would pass silently. They are saved with the state and compared before anything 
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,11 @@ from bimonn_jax.architecture import Architecture, to_json
 from bimonn_jax.params import static_names
 
 State = TypeVar("State")
+_LOG = logging.getLogger(__name__)
+
+
+class _OtherTrainingError(ValueError):
+    pass
 
 
 class Checkpoints:
@@ -57,31 +63,60 @@ class Checkpoints:
         )
         self._manager.wait_until_finished()
 
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint; None if there is none."""
+        return self._manager.latest_step()
+
     def restore(self, state: State) -> tuple[State, list[dict[str, float]]]:
         """The newest saved state and its history; ``state`` itself and [] if there is none.
+
+        A checkpoint that cannot be read is removed, with a warning in the log, and the one before
+        it is taken.
 
         Args:
           state: a state of the right structure.
 
         Raises:
-          ValueError: if the checkpoint belongs to another network or run.
+          ValueError: if the checkpoint belongs to another network or run, or none can be read.
         """
-        newest = self._manager.latest_step()
-        if newest is None:
-            return state, []
-        info = self._manager.restore(newest, args=ocp.args.Composite(info=ocp.args.JsonRestore()))
-        for name, expected in self._description(state).items():
-            if info["info"].get(name) != expected:
-                raise ValueError(
-                    f"{self._folder} holds checkpoints of another training: its {name} is "
-                    f"{info['info'].get(name)}, here it is {expected}. Choose another folder, or "
-                    "remove that one"
-                )
-        leaves, structure = jax.tree.flatten(state)
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                info, leaves = self._read(step, state)
+            except _OtherTrainingError:
+                raise
+            # Orbax raises many kinds of errors for damaged files.
+            except Exception as error:
+                _LOG.warning("checkpoint %d in %s cannot be read: %s", step, self._folder, error)
+                continue
+            for damaged in steps[: steps.index(step)]:
+                self._manager.delete(damaged)
+            return jax.tree.unflatten(jax.tree.structure(state), leaves), info["history"]
+        if steps:
+            raise ValueError(
+                f"none of the checkpoints in {self._folder} can be read (steps {steps}): remove "
+                "the folder to start again"
+            )
+        return state, []
+
+    def _read(self, step: int, state: Any) -> tuple[dict[str, Any], list[jax.Array]]:
+        info = self._manager.restore(step, args=ocp.args.Composite(info=ocp.args.JsonRestore()))
+        # What belongs to another training is refused in its own words, not as damage.
+        self._check(info["info"], state)
+        target = jax.tree.leaves(state)
         restored = self._manager.restore(
-            newest, args=ocp.args.Composite(state=ocp.args.StandardRestore(leaves))
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
         )
-        return jax.tree.unflatten(structure, restored["state"]), info["info"]["history"]
+        return info["info"], restored["state"]
+
+    def _check(self, info: Mapping[str, Any], state: Any) -> None:
+        for name, expected in self._description(state).items():
+            if info.get(name) != expected:
+                raise _OtherTrainingError(
+                    f"{self._folder} holds checkpoints of another training: its {name} is "
+                    f"{info.get(name)}, here it is {expected}. Choose another folder, or remove "
+                    "that one"
+                )
 
     def close(self) -> None:
         """Releases Orbax's threads."""

@@ -9,9 +9,7 @@ distances between the indices of the set ones, in C order, the first from -1. A 
 
 import json
 import math
-import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -25,6 +23,7 @@ import numpy as np
 
 from bimonn_jax.architecture import Architecture, apply_layers, from_json, to_json
 from bimonn_jax.consistency import check_consistency
+from bimonn_jax.files import free_path, replacing
 from bimonn_jax.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.params import BiSEParams, BooleanBiSE
 
@@ -119,14 +118,6 @@ def _unflatten(arrays: Mapping[str, np.ndarray]) -> Any:
     return rebuild(tree)
 
 
-def free_path(path: str | Path, *, overwrite: bool) -> Path:
-    """The path, where a file may be written; raises FileExistsError if it would be replaced."""
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
-    return path
-
-
 def save_network(
     path: str | Path,
     architecture: Architecture,
@@ -149,7 +140,7 @@ def save_network(
       TypeError: if the tree still holds real-valued neurons, or metadata is not JSON.
       ValueError: if the layers cannot run the tree.
     """
-    path = free_path(path, overwrite=overwrite)
+    free_path(path, overwrite=overwrite)
     arrays = _flatten(boolean)
     check_consistency(architecture, boolean)
     header: dict[str, Any] = {
@@ -168,15 +159,8 @@ def save_network(
             "encoding": encoding,
         }
     stored["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            np.savez_compressed(file, allow_pickle=False, **stored)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+    with replacing(path, overwrite=overwrite) as part, open(part, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **stored)
 
 
 def _encode(array: np.ndarray) -> tuple[str, np.ndarray]:

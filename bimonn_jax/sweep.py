@@ -4,6 +4,7 @@ Trials of one program share shapes and static choices (network, reparametrisatio
 regulariser); they differ in the numbers of a `Trials`.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -17,6 +18,8 @@ from flax import struct
 from bimonn_jax.losses import Loss
 from bimonn_jax.regularization import Regularizer
 from bimonn_jax.training import Apply, Sample, init_state, make_step, optimizer_for
+
+_LOG = logging.getLogger(__name__)
 
 
 @struct.dataclass
@@ -109,6 +112,9 @@ def run_in_chunks(
 ) -> dict[str, np.ndarray]:
     """``run(trials)``, ``chunk`` at a time, the last ones repeated to fill up the last chunk.
 
+    Where the device's memory does not suffice, the chunk is halved, with a warning in the log, and
+    the run goes on.
+
     Args:
       run: see `train_trials`.
       trials: (K,).
@@ -119,15 +125,25 @@ def run_in_chunks(
 
     Raises:
       ValueError: if there are no trials or ``chunk`` is not positive.
+      jax.errors.JaxRuntimeError: if the memory does not suffice for one trial.
     """
     count = len(trials)
     if chunk < 1 or count < 1:
         raise ValueError(f"chunk and the number of trials must be >= 1; got {chunk} and {count}")
-    parts = []
-    for start in range(0, count, chunk):
+    parts: list[dict[str, np.ndarray]] = []
+    start = 0
+    while start < count:
         index = np.minimum(np.arange(start, start + chunk), count - 1)
-        part = run(jax.tree.map(lambda v, index=index: jnp.asarray(v)[index], trials))
-        parts.append({name: np.asarray(values) for name, values in part.items()})
+        try:
+            part = run(jax.tree.map(lambda v, index=index: jnp.asarray(v)[index], trials))
+            parts.append({name: np.asarray(values) for name, values in part.items()})
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or chunk == 1:
+                raise
+            _LOG.warning("%d trials at once exceed the memory: going on with %d", chunk, chunk // 2)
+            chunk //= 2
+            continue
+        start += chunk
     return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 

@@ -146,6 +146,25 @@ def make_step(
     return step
 
 
+def _what_broke(state: TrainState, checkpoints: Checkpoints | None) -> str:
+    """Says at which step the loss was not finite, which parameters are not, and what is left."""
+    broken = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
+        if not bool(jnp.all(jnp.isfinite(leaf)))
+    ]
+    where = (
+        f"after it these parameters are not either: {', '.join(broken)}"
+        if broken
+        else ("all parameters still are: look at the loss and the data")
+    )
+    last = None if checkpoints is None else checkpoints.newest_step()
+    kept = "" if last is None else f" The last good checkpoint, of step {last}, is kept."
+    return (
+        f"the loss of step {int(state.step)} is not finite; {where}. Lower the learning rate.{kept}"
+    )
+
+
 @dataclass(frozen=True)
 class FitResult:
     """What `fit` returns.
@@ -215,7 +234,8 @@ def fit(
     Raises:
       ValueError: if a number of steps is not positive, the score is not among the metrics, or
         checkpoints belong to another network.
-      FloatingPointError: if the loss is not finite, naming the steps.
+      FloatingPointError: if a loss is not finite, naming the step, the parameters that are not
+        finite after it, and the last checkpoint.
     """
     counts = {"steps": steps, "steps_per_evaluation": steps_per_evaluation, "patience": patience}
     for name, count in counts.items():
@@ -232,10 +252,12 @@ def fit(
             state, value = step(state, batch, coefficient, delay)
             return state, total + value
 
+        def goes_on(carry: tuple[TrainState, jax.Array]) -> jax.Array:
+            # A loss that is not finite ends the chunk at its step.
+            return (carry[0].step < end) & jnp.isfinite(carry[1])
+
         start = state.step
-        state, total = jax.lax.while_loop(
-            lambda carry: carry[0].step < end, one, (state, jnp.float32(0.0))
-        )
+        state, total = jax.lax.while_loop(goes_on, one, (state, jnp.float32(0.0)))
         metrics = evaluate(state.params)
         # Of equal scores the latest parameters are kept, which the regulariser has drawn furthest;
         # patience counts from the first.
@@ -271,10 +293,7 @@ def fit(
         state, metrics = chunk(state, jnp.int32(end))
         row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
         if not math.isfinite(row["loss"]):
-            raise FloatingPointError(
-                f"the loss is {row['loss']} between steps {end - steps_per_evaluation} and {end}: "
-                "lower the learning rate"
-            )
+            raise FloatingPointError(_what_broke(state, checkpoints))
         history.append(row)
         if checkpoints is not None:
             checkpoints.save(state, history)

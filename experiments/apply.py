@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from bimonn_jax.circuit import circuit_of
 from bimonn_jax.data.image_files import SUFFIXES, Reading, image_files, read_gray, write_image
+from bimonn_jax.files import write_text
 from bimonn_jax.packed import PackedNetwork
 from bimonn_jax.saving import BooleanNetwork, load_network
 from experiments.image_flags import ON_ERROR, reading_of_flags
-from experiments.output import OVERWRITE, write_text
+from experiments.output import OVERWRITE
 
 NETWORK = flags.DEFINE_string("network", None, "File of the network.", required=True)
 INPUT = flags.DEFINE_string("input", None, "Folder of images, or one image.", required=True)
@@ -114,7 +115,7 @@ def main(argv: list[str]) -> None:
     if classifies:
         table = io.StringIO()
         csv.writer(table, lineterminator="\n").writerows([("file", "class"), *classes])
-        write_text(folder / _CLASSES, table.getvalue())
+        write_text(folder / _CLASSES, table.getvalue(), overwrite=OVERWRITE.value)
     print(f"{len(files) - skipped} images written to {folder}, {skipped} skipped")
 
 

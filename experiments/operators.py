@@ -1,4 +1,4 @@
-"""Learns each operator of the zoo from examples, by both recipes, and prints one table.
+"""Learns each operator of the zoo from examples, by some recipes, and prints one table.
 
     python -m experiments.operators --out_dir=out/operators
     python -m experiments.operators --operators=opening,closing --footprints=disk --out_dir=out/disk
@@ -9,6 +9,7 @@ report.html and TensorBoard events.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,12 @@ from bimonn_jax import binarize, certify
 from bimonn_jax.architecture import apply_layers
 from bimonn_jax.data.diskorect import diskorect
 from bimonn_jax.data.operators import FOOTPRINTS, OPERATORS, footprint, operator
+from bimonn_jax.hit_or_miss_search import search_hit_or_miss
 from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
 from bimonn_jax.recipes import Recipe, learn, openings, relaxed, single, tophat
 from bimonn_jax.regularization import regularizer
+from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.viz.figures import new_figure
 from experiments import output
 from experiments.report import write_report
@@ -34,13 +37,17 @@ if TYPE_CHECKING:
 
 OPERATOR_NAMES = flags.DEFINE_list("operators", list(OPERATORS), "Operators to learn.")
 FOOTPRINT_NAMES = flags.DEFINE_list("footprints", list(FOOTPRINTS), "Footprints to learn.")
-RECIPES = flags.DEFINE_multi_enum("recipe", ["boolean", "paper"], ["boolean", "paper"], "Recipes.")
+RECIPES = flags.DEFINE_multi_enum(
+    "recipe", ["boolean", "paper"], ["boolean", "paper", "search"], "Recipes."
+)
 SIZE = flags.DEFINE_integer("size", 5, "Size of the footprints, odd.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of data and starts.")
 STEPS = flags.DEFINE_integer("steps", None, "Steps per start; a default per recipe.", lower_bound=1)
 STARTS = flags.DEFINE_integer("starts", 5, "Starts of the boolean recipe, at most.", lower_bound=1)
 
 BATCH = 16
+
+Images = tuple[jax.Array, jax.Array]
 
 
 def boolean_recipes(name: str, size: int) -> list[Recipe]:
@@ -74,6 +81,18 @@ def is_recovered(name: str, boolean: Any, target: np.ndarray) -> bool | None:
     return any(same_up_to_translation(target, first[..., c]) for c in range(first.shape[-1]))
 
 
+def search(
+    name: str, sample: Callable[..., Images], key: jax.Array, write: output.Callback
+) -> BooleanNetwork:
+    """Searches for hit-or-miss transforms, in windows that hold all that the operator reads."""
+    sample_key, search_key = jax.random.split(key)
+    x, y = (np.asarray(images[..., 0]) for images in sample(sample_key, 64))
+    size = SIZE.value if name in ("dilation", "erosion") else 2 * SIZE.value - 1
+    return search_hit_or_miss(
+        x, y, key=search_key, kernel_size=size, most=128, callback=write
+    ).network
+
+
 def learn_operator(
     folder: Path, name: str, footprint_name: str, recipe_name: str
 ) -> dict[str, Any]:
@@ -81,7 +100,7 @@ def learn_operator(
     target = footprint(footprint_name, SIZE.value)
     apply = operator(name, target)
 
-    def sample(key: jax.Array, batch: int = BATCH) -> tuple[jax.Array, jax.Array]:
+    def sample(key: jax.Array, batch: int = BATCH) -> Images:
         x = diskorect(key, batch)
         return x[..., None], apply(x)[..., None]
 
@@ -90,33 +109,42 @@ def learn_operator(
     )
     examples = sample(example_key)
     is_boolean = recipe_name == "boolean"
+    write = output.events(folder / "events" / f"{name}-{footprint_name}-{recipe_name}")
     started = time.perf_counter()
-    learned = learn(
-        boolean_recipes(name, SIZE.value) if is_boolean else [paper_recipe(name, SIZE.value)],
-        sample,
-        (examples[0][..., 0], examples[1][..., 0]),
-        sample(validation_key, 64),
-        key=learn_key,
-        steps=STEPS.value or (600 if is_boolean else 800),
-        starts=STARTS.value if is_boolean else 1,
-        stop_score=0.999 if is_boolean else float("inf"),
-        patience=300 if is_boolean else None,
-        callback=output.events(folder / "events" / f"{name}-{footprint_name}-{recipe_name}"),
-    )
+    starts, exact, recovered = 1, True, None
+    if recipe_name == "search":
+        network = search(name, sample, learn_key, write)
+        architecture = network.architecture
+        params = boolean = network.params
+    else:
+        learned = learn(
+            boolean_recipes(name, SIZE.value) if is_boolean else [paper_recipe(name, SIZE.value)],
+            sample,
+            (examples[0][..., 0], examples[1][..., 0]),
+            sample(validation_key, 64),
+            key=learn_key,
+            steps=STEPS.value or (600 if is_boolean else 800),
+            starts=STARTS.value if is_boolean else 1,
+            stop_score=0.999 if is_boolean else float("inf"),
+            patience=300 if is_boolean else None,
+            callback=write,
+        )
+        architecture, params = learned.recipe.model.architecture, learned.result.params
+        boolean, starts = binarize(params), learned.starts
+        exact = certify(params, architecture).exact_float32
+        recovered = is_recovered(name, boolean, target)
     seconds = time.perf_counter() - started
-    architecture, params = learned.recipe.model.architecture, learned.result.params
-    boolean = binarize(params)
     x, y = sample(test_key, 256)
     run = jax.jit(partial(apply_layers, architecture))
     return {
         "operator": name,
         "footprint": footprint_name,
         "recipe": recipe_name,
-        "dice_float": None if is_boolean else float(dice(run(params, x) > 0.5, y)),
+        "dice_float": float(dice(run(params, x) > 0.5, y)) if recipe_name == "paper" else None,
         "dice_boolean": float(dice(run(boolean, x), y)),
-        "exact": certify(params, architecture).exact_float32,
-        "footprint_recovered": is_recovered(name, boolean, target),
-        "starts": learned.starts,
+        "exact": exact,
+        "footprint_recovered": recovered,
+        "starts": starts,
         "seconds": round(seconds, 1),
     }
 
@@ -137,7 +165,7 @@ def plot(rows: list[dict[str, Any]]) -> "Figure":
     names = [f"{row['operator']} {row['footprint']}" for row in rows]
     figure = new_figure(7, 0.8 + 0.2 * len(set(names)))
     axes = figure.subplots()
-    for recipe_name, mark in zip(RECIPES.value, ("ok", "xk"), strict=False):
+    for recipe_name, mark in zip(RECIPES.value, ("ok", "xk", "^k"), strict=False):
         points = [
             (row["dice_boolean"], name)
             for row, name in zip(rows, names, strict=True)

@@ -1,7 +1,6 @@
 """What the programs share: the results folder, the progress bar, events for TensorBoard."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,10 @@ from typing import Any
 from absl import flags, logging
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
+
+from bimonn_jax.files import write_text
+
+Callback = Callable[[dict[str, float]], None]
 
 OUT_DIR = flags.DEFINE_string("out_dir", "", "Folder for the results; made if needed.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether results in --out_dir may be replaced.")
@@ -46,19 +49,12 @@ def prepare(folder: str | Path, result: str, *, overwrite: bool) -> Path:
     return folder
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never a part."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON as `write_text` does."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Writes JSON; what was there is replaced at once, see `bimonn_jax.files.replacing`."""
+    write_text(path, json.dumps(value, indent=2) + "\n", overwrite=True)
 
 
-def progress(steps: int, title: str) -> Callable[[dict[str, float]], None]:
+def progress(steps: int, title: str) -> Callback:
     """A progress bar as a callback of `bimonn_jax.training.fit`."""
     bar = tqdm(total=steps, desc=title, unit="step")
 
@@ -73,7 +69,7 @@ def progress(steps: int, title: str) -> Callable[[dict[str, float]], None]:
     return show
 
 
-def events(folder: Path) -> Callable[[dict[str, float]], None]:
+def events(folder: Path) -> Callback:
     """TensorBoard event files in a folder as a callback: the numbers of a row, at its "step"."""
     writer = SummaryWriter(str(folder))
 
@@ -86,7 +82,7 @@ def events(folder: Path) -> Callable[[dict[str, float]], None]:
     return write
 
 
-def watch(folder: Path, steps: int, title: str) -> Callable[[dict[str, float]], None]:
+def watch(folder: Path, steps: int, title: str) -> Callback:
     """`progress` and `events`."""
     show, write = progress(steps, title), events(folder)
 

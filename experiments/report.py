@@ -15,7 +15,7 @@ import jax
 import jinja2
 from absl import flags
 
-from experiments.output import write_text
+from bimonn_jax.files import write_text
 from experiments.timing import device_name
 
 if TYPE_CHECKING:
@@ -105,4 +105,4 @@ def write_report(
         certificate="" if certificate is None else str(certificate),
         layers="" if layers is None else layers._repr_html_(),
     )
-    write_text(path, text)
+    write_text(path, text, overwrite=True)

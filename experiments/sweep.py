@@ -29,6 +29,7 @@ from bimonn_jax import apply_layers, binarize
 from bimonn_jax.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.evaluation import activated_share, live_neurons
+from bimonn_jax.files import write_text
 from bimonn_jax.params import named_neurons, weights_of
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.sweep import run_in_chunks, stack, train_trials
@@ -242,7 +243,7 @@ def summarise(rows: list[Row], title: str, folder: Path) -> None:
         },
     )
     text = "\n".join(lines) + "\n"
-    (folder / "table.txt").write_text(text)
+    write_text(folder / "table.txt", text, overwrite=True)
     print(text)
 
 

@@ -252,13 +252,15 @@ def test_regularizer_cost_prints_both_tables():
 def test_operators_writes_its_table(tmp_path):
     done = run(
         "operators", "--operators=erosion,white_tophat", "--footprints=cross", "--size=3",
-        "--steps=1", "--starts=1", f"--out_dir={tmp_path}",
+        "--steps=1", "--starts=1", f"--out_dir={tmp_path}", "--recipe=boolean", "--recipe=paper",
+        "--recipe=search",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "operators.json").read_text())
     assert [(r["operator"], r["recipe"]) for r in rows] == [
-        (o, r) for o in ("erosion", "white_tophat") for r in ("boolean", "paper")
+        (o, r) for o in ("erosion", "white_tophat") for r in ("boolean", "paper", "search")
     ]
+    assert [r["dice_boolean"] > 0.9 for r in rows if r["recipe"] == "search"] == [True, True]
     assert all(np.isfinite(r["dice_boolean"]) for r in rows)
     check_report(tmp_path)
     assert "white_tophat cross" in " ".join(done.stdout.split())

@@ -21,6 +21,7 @@ RUNTIME = [
     "binarization",
     "certificate",
     "consistency",
+    "files",
     "saving",
     "projection/__init__",
     "projection/activable",

@@ -3,7 +3,7 @@
 Needs Pillow and scikit-image (``pip install bimonn-jax[viz]``), imported when an image is read.
 """
 
-import os
+import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bimonn_jax.saving import free_path
+from bimonn_jax.files import write_bytes
 
 # Endings of the files that are taken from a folder.
 SUFFIXES = (".png", ".tif", ".tiff", ".pbm", ".pgm", ".bmp")
@@ -94,14 +94,14 @@ def write_image(path: str | Path, image: np.ndarray, *, overwrite: bool = False)
 
     if image.ndim != 2 or image.dtype != np.bool_:
         raise ValueError(f"image must be bool (H, W); got {image.dtype} {image.shape}")
-    path = free_path(path, overwrite=overwrite)
-    # The ending stays last: Pillow takes the format from it.
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        Image.fromarray(image).save(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    path = Path(path)
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format is None:
+        raise ValueError(f"{path}: unknown ending {path.suffix!r}; one of {SUFFIXES} was expected")
+    # Not saved to the file directly: on a full disk Pillow leaves half of a picture and no error.
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, format=file_format)
+    write_bytes(path, data.getvalue(), overwrite=overwrite)
 
 
 def _otsu(gray: np.ndarray) -> float:

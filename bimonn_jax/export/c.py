@@ -9,7 +9,8 @@ import numpy as np
 from bimonn_jax.circuit import Circuit, Gates, Linear, Votes, circuit_of
 from bimonn_jax.export import c_engine
 from bimonn_jax.export.describe import chain, picture, title
-from bimonn_jax.export.files import check_identifier, write_text
+from bimonn_jax.export.names import check_identifier
+from bimonn_jax.files import write_text
 from bimonn_jax.saving import BooleanNetwork
 
 Mode = Literal["batch", "image"]

@@ -9,7 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, circuit_of
-from bimonn_jax.saving import BooleanNetwork, free_path
+from bimonn_jax.files import free_path, write_bytes
+from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import PAD_MODES
 
 _OPSET = 19
@@ -121,7 +122,7 @@ def export_onnx(
       FileExistsError: if the file exists and ``overwrite`` is False.
       ValueError: if the network does not take this shape.
     """
-    path = free_path(path, overwrite=overwrite)
+    free_path(path, overwrite=overwrite)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     graph = _Graph()
     value = _first(graph, circuit)
@@ -141,5 +142,4 @@ def export_onnx(
         ir_version=9,
     )
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return write_bytes(path, model.SerializeToString(), overwrite=overwrite)

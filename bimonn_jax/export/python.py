@@ -8,7 +8,8 @@ import numpy as np
 from bimonn_jax.circuit import Circuit, Flatten, Gates, Shape, Thresholds, Votes, circuit_of
 from bimonn_jax.conventions import footprint_for
 from bimonn_jax.export.describe import title
-from bimonn_jax.export.files import check_identifier, write_text
+from bimonn_jax.export.names import check_identifier
+from bimonn_jax.files import write_text
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import PAD_MODES
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from bimonn_jax.saving import BooleanNetwork, free_path
+from bimonn_jax.files import free_path, write_bytes
+from bimonn_jax.saving import BooleanNetwork
 
 
 def export_stablehlo(
@@ -37,7 +38,7 @@ def export_stablehlo(
       FileExistsError: if the file exists and ``overwrite`` is False.
       ValueError: if the network does not take this shape or dtype.
     """
-    path = free_path(path, overwrite=overwrite)
+    free_path(path, overwrite=overwrite)
     if dtype is None:
         dtype = "uint8" if network.takes_numbers else "bool"
     if dtype != "bool" and not network.takes_numbers:
@@ -45,8 +46,7 @@ def export_stablehlo(
     shape = export.symbolic_shape(", ".join(["batch", *map(str, input_shape)]))
     entry = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
     exported = export.export(jax.jit(network.__call__), platforms=tuple(platforms))(entry)
-    path.write_bytes(exported.serialize())
-    return path
+    return write_bytes(path, bytes(exported.serialize()), overwrite=overwrite)
 
 
 def run_stablehlo(path: str | Path, x: jax.Array | np.ndarray) -> jax.Array:

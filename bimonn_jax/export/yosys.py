@@ -9,7 +9,7 @@ from pathlib import Path
 
 import flax.struct
 
-from bimonn_jax.export.files import check_identifier
+from bimonn_jax.export.names import check_identifier
 
 
 @flax.struct.dataclass

@@ -1,0 +1,56 @@
+"""Writing files: never half of one, and never over another by accident."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def free_path(path: str | Path, *, overwrite: bool) -> Path:
+    """The path, where a file may be written; raises FileExistsError if it would be replaced."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
+    return path
+
+
+@contextmanager
+def replacing(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Gives a path to write to, which takes the place of ``path`` when the block ends well.
+
+    Whoever looks at ``path`` sees the old file or the whole new one, also when the process is
+    killed or the disk is full; a block that fails leaves nothing behind.
+
+    Args:
+      path: of the file.
+      overwrite: whether an existing file may be replaced.
+
+    Yields:
+      A path in the same folder, with the same ending.
+
+    Raises:
+      FileExistsError: if the file exists and ``overwrite`` is False.
+    """
+    path = free_path(path, overwrite=overwrite)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str, *, overwrite: bool) -> Path:
+    """Writes a text file by `replacing`; returns its path."""
+    with replacing(path, overwrite=overwrite) as part:
+        part.write_text(text)
+    return Path(path)
+
+
+def write_bytes(path: str | Path, data: bytes, *, overwrite: bool) -> Path:
+    """Writes a file by `replacing`; returns its path."""
+    with replacing(path, overwrite=overwrite) as part:
+        part.write_bytes(data)
+    return Path(path)
