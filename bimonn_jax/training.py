@@ -12,10 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
+from jax.sharding import Mesh
 
 from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax.distributed import naming_lost_processes, replicated, split_batches
 from bimonn_jax.losses import Loss
 from bimonn_jax.params import BiSEParams, Neurons, map_neurons
 from bimonn_jax.regularization import Regularizer
@@ -204,6 +207,7 @@ def fit(
     stop_score: float = math.inf,
     checkpoints: Checkpoints | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> FitResult:
     """Trains, evaluates, and keeps the best.
 
@@ -227,6 +231,8 @@ def fit(
       stop_score: stop once the score has reached this.
       checkpoints: where to save after every evaluation, and from where to resume.
       callback: called with each row of the history (a progress bar, a log).
+      mesh: devices to split batches over, also of several processes, see `bimonn_jax.distributed`;
+        None for one device.
 
     Returns:
       A `FitResult`.
@@ -236,12 +242,15 @@ def fit(
         checkpoints belong to another network.
       FloatingPointError: if a loss is not finite, naming the step, the parameters that are not
         finite after it, and the last checkpoint.
+      RuntimeError: if another process of the training is lost.
     """
     counts = {"steps": steps, "steps_per_evaluation": steps_per_evaluation, "patience": patience}
     for name, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"{name} must be >= 1; got {count}")
     optimizer = optimizer or optimizer_for()
+    if mesh is not None:
+        sample = split_batches(sample, mesh)
     step = make_step(apply, optimizer, loss, regularizer)
 
     @jax.jit
@@ -279,6 +288,9 @@ def fit(
     if score not in names:
         raise ValueError(f"score must be one of the metrics {sorted(names)}; got {score!r}")
     state = init_state(params, optimizer)
+    if mesh is not None:
+        # Before a checkpoint is read, which comes back placed as the state it is read into.
+        state = replicated(state, mesh)
     history: list[dict[str, float]] = []
     if checkpoints is not None:
         state, history = checkpoints.restore(state)
@@ -290,8 +302,9 @@ def fit(
 
     while int(state.step) < steps and not is_done():
         end = min(int(state.step) + steps_per_evaluation, steps)
-        state, metrics = chunk(state, jnp.int32(end))
-        row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
+        with naming_lost_processes():
+            state, metrics = chunk(state, np.int32(end))
+            row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(_what_broke(state, checkpoints))
         history.append(row)

@@ -46,7 +46,12 @@ def check_report(out):
 
 @pytest.mark.parametrize(
     ("recipe", "data"),
-    [("boolean", "sticks"), ("paper", "sticks"), ("boolean", "page"), ("search", "text")],
+    [
+        ("boolean", "sticks"),
+        pytest.param("paper", "sticks", marks=pytest.mark.slow),
+        pytest.param("boolean", "page", marks=pytest.mark.slow),
+        ("search", "text"),
+    ],
 )
 def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     out = tmp_path / "out"
@@ -189,7 +194,7 @@ def postgresql(tmp_path):
             subprocess.run(stop, user=user, cwd=data, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("server", [sqlite, postgresql])
+@pytest.mark.parametrize("server", [pytest.param(sqlite, marks=pytest.mark.slow), postgresql])
 def test_two_processes_share_one_study(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
     with server(tmp_path) as url:
@@ -221,6 +226,7 @@ def check_two_processes(url, tmp_path):
     assert [row["trial"] for row in rows] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
     done = run(
         "projection_scaling", "--inputs=8,16", "--neurons=20", "--programs=3", "--exhaustive=4",
@@ -242,6 +248,7 @@ def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
     check_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_regularizer_cost_prints_both_tables():
     done = run("regularizer_cost", "--small", "--runs=1", "--steps=2")
     assert done.returncode == 0, done.stderr
@@ -296,6 +303,7 @@ def test_the_progress_bar_follows_and_starts_again(capsys):
     assert "loss=0.2500" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sweep_speed_prints_its_table(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
     done = run(

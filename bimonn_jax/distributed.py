@@ -1,0 +1,65 @@
+"""Several devices, also of several processes: batches are split, parameters are everywhere.
+
+With `jax.distributed.initialize` called in every process, the same program runs in all of them on a
+mesh of all their devices. `bimonn_jax.training.fit` takes such a mesh; neurons to be projected may
+be sharded over one, see `bimonn_jax.projection.activable.project`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+_AXIS = "batch"
+Sample = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def batch_mesh() -> Mesh:
+    """All devices of all processes in one row, whose axis is called "batch"."""
+    return Mesh(np.array(jax.devices()), (_AXIS,))
+
+
+def replicated(tree: Any, mesh: Mesh) -> Any:
+    """A copy of a tree on every device of a mesh; every process must give the same values."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+@contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Says what happened where a computation fails since another process has gone."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        raise RuntimeError(
+            f"process {jax.process_index()} of {jax.process_count()} cannot reach the others: one "
+            "of them has ended. Start all of them again; a training with checkpoints goes on from "
+            "the last one"
+        ) from error
+
+
+def split_batches(sample: Sample, mesh: Mesh) -> Sample:
+    """Splits what ``sample`` draws over the devices, by its first axis.
+
+    Args:
+      sample: key -> (x, y), called under `jax.jit`.
+      mesh: see `batch_mesh`.
+
+    Raises:
+      ValueError: when called, if a batch is no multiple of the devices.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(_AXIS))
+
+    def split(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, y = sample(key)
+        if x.shape[0] % mesh.size:
+            raise ValueError(
+                f"a batch of {x.shape[0]} cannot be split over {mesh.size} devices: take a multiple"
+            )
+        return jax.lax.with_sharding_constraint((x, y), sharding)
+
+    return split
