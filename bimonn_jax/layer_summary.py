@@ -127,7 +127,9 @@ class Summary:
         return [
             column
             for column in zip(_TITLES, *rows, strict=True)
+            # That no neuron is activated is worth saying.
             if any(cell not in ("", "0") for cell in column[1:])
+            or (column[0] == "activated" and any(column[1:]))
         ]
 
     def __str__(self) -> str:

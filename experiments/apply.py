@@ -10,7 +10,7 @@ replaced without ``--overwrite``; that is checked before anything runs.
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,18 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from bimonn_jax.circuit import circuit_of
-from bimonn_jax.data.image_files import SUFFIXES, Reading, image_files, read_gray, write_image
+from bimonn_jax.data.image_files import WRITTEN, Reading, image_files, read_gray, write_image
 from bimonn_jax.files import write_text
 from bimonn_jax.packed import PackedNetwork
 from bimonn_jax.saving import BooleanNetwork, load_network
-from experiments.image_flags import ON_ERROR, reading_of_flags
-from experiments.output import OVERWRITE
+from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
+from experiments.overwriting import OVERWRITE
 
 NETWORK = flags.DEFINE_string("network", None, "File of the network.", required=True)
 INPUT = flags.DEFINE_string("input", None, "Folder of images, or one image.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.", required=True)
 FORMAT = flags.DEFINE_enum(
-    "format", "png", [suffix[1:] for suffix in SUFFIXES], "Of the pictures that are written."
+    "format", "png", [suffix[1:] for suffix in WRITTEN], "Of the pictures that are written."
 )
 
 _CLASSES = "classes.csv"
@@ -49,22 +49,32 @@ def reading_of(network: BooleanNetwork) -> Reading:
     return reading_of_flags(reading)
 
 
-def is_classifier(network: BooleanNetwork, files: Iterable[Path]) -> bool:
-    """Whether the network gives classes, not pictures, judged by the first image it can read."""
+def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, ...]:
+    """The shape of what the network gives for the first image that it can be run on."""
+    error: ValueError | None = None
     for path in files:
         try:
             shape = (*read_gray(path).shape, 1)
-            return len(circuit_of(network.architecture, network.params, shape).output_shape) == 1
-        except ValueError:
-            continue
-    return False
+            return circuit_of(network.architecture, network.params, shape).output_shape
+        except ValueError as caught:
+            error = error or ValueError(f"{path.name}: {caught}")
+    assert error is not None
+    raise error
 
 
-def targets(folder: Path, stems: Iterable[str], classifies: bool) -> dict[str, Path]:
+def targets(folder: Path, stems: Iterable[str], shape: tuple[int, ...]) -> dict[str, list[Path]]:
     """The files to write by stem; raises UsageError where one exists and may not be replaced."""
-    names = {stem: _CLASSES if classifies else f"{stem}.{FORMAT.value}" for stem in stems}
-    found = {stem: folder / name for stem, name in names.items()}
-    existing = sorted({path for path in found.values() if path.exists()})
+    channels = shape[-1]
+    endings = [f"_{c}.{FORMAT.value}" for c in range(channels)]
+    if channels == 1:
+        endings = [f".{FORMAT.value}"]
+    found = {stem: [folder / f"{stem}{ending}" for ending in endings] for stem in stems}
+    if len(shape) == 1:
+        found = {stem: [folder / _CLASSES] for stem in found}
+    written = [path for paths in found.values() for path in paths]
+    if len(shape) == 3 and len(set(written)) < len(written):
+        raise app.UsageError("two images would be written to one file: rename one of them")
+    existing = sorted({path for path in written if path.exists()})
     if existing and not OVERWRITE.value:
         raise app.UsageError(
             f"{existing[0]} exists ({len(existing)} of the results do): pass --overwrite, or "
@@ -73,11 +83,31 @@ def targets(folder: Path, stems: Iterable[str], classifies: bool) -> dict[str, P
     return found
 
 
-def write_channels(path: Path, image: np.ndarray, reading: Reading) -> None:
-    """Writes a picture for each channel of bool (H, W, C), numbered where there are several."""
-    for channel in range(image.shape[-1]):
-        numbered = path.with_stem(f"{path.stem}_{channel}") if image.shape[-1] > 1 else path
-        write_image(numbered, reading.to_picture(image[..., channel]), overwrite=OVERWRITE.value)
+def results(
+    network: BooleanNetwork, reading: Reading, files: Mapping[str, Path]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """What the network gives for each image that can be read, by stem."""
+    networks: dict[tuple[int, ...], PackedNetwork] = {}
+    for stem, path in tqdm(files.items(), unit="image"):
+        try:
+            x = reading.to_input(read_gray(path))[None, ..., None]
+            # Compiled once for each size of image.
+            if x.shape not in networks:
+                networks[x.shape] = PackedNetwork(network, x.shape[1:])
+            result = np.asarray(networks[x.shape](x))[0]
+        except ValueError as error:
+            if ON_ERROR.value == "stop":
+                raise ValueError(f"{path.name}: {error}") from error
+            logging.warning("skipped %s: %s", path.name, error)
+            continue
+        yield stem, result
+
+
+def write_classes(path: Path, classes: list[tuple[str, int]]) -> None:
+    """Writes a table of files and their classes."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([("file", "class"), *classes])
+    write_text(path, table.getvalue(), overwrite=OVERWRITE.value)
 
 
 def main(argv: list[str]) -> None:
@@ -86,37 +116,31 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     network = load_network(NETWORK.value)
     reading = reading_of(network)
+    if reading.gray and THRESHOLD.value is not None:
+        raise app.UsageError("--threshold has no effect: this network reads gray levels")
     files = image_files(INPUT.value)
     folder = Path(OUTPUT.value)
     if folder.resolve() in {path.resolve().parent for path in files.values()}:
         raise app.UsageError(f"--output={folder} holds the input images: choose another folder")
-    classifies = is_classifier(network, files.values())
-    paths = targets(folder, files, classifies)
+    shape = output_shape(network, files.values())
+    paths = targets(folder, files, shape)
     folder.mkdir(parents=True, exist_ok=True)
-    networks: dict[tuple[int, int], PackedNetwork] = {}
-    classes, skipped = [], 0
-    for stem, path in tqdm(files.items(), unit="image"):
-        try:
-            gray = read_gray(path)
-            # Compiled once for each size of image.
-            if gray.shape not in networks:
-                networks[gray.shape] = PackedNetwork(network, (*gray.shape, 1))
-        except ValueError as error:
-            if ON_ERROR.value == "stop":
-                raise ValueError(f"{path.name}: {error}") from error
-            logging.warning("skipped %s: %s", path.name, error)
-            skipped += 1
-            continue
-        result = np.asarray(networks[gray.shape](reading.to_input(gray)[None, ..., None]))[0]
-        if classifies:
-            classes.append((path.name, int(result.argmax())))
-        else:
-            write_channels(paths[stem], result, reading)
-    if classifies:
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([("file", "class"), *classes])
-        write_text(folder / _CLASSES, table.getvalue(), overwrite=OVERWRITE.value)
-    print(f"{len(files) - skipped} images written to {folder}, {skipped} skipped")
+    classes: list[tuple[str, int]] = []
+    written = 0
+    try:
+        for stem, result in results(network, reading, files):
+            if result.ndim == 1:
+                classes.append((files[stem].name, int(result.argmax())))
+            else:
+                for channel, path in enumerate(paths[stem]):
+                    picture = reading.to_picture(result[..., channel])
+                    write_image(path, picture, overwrite=OVERWRITE.value)
+            written += 1
+    finally:
+        # Also what was found before an image that cannot be read.
+        if classes:
+            write_classes(folder / _CLASSES, classes)
+    print(f"{written} images written to {folder}, {len(files) - written} skipped")
 
 
 if __name__ == "__main__":

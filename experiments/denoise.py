@@ -33,6 +33,7 @@ from bimonn_jax.evaluation import activated_share
 from bimonn_jax.hit_or_miss_search import ROUNDS, search_hit_or_miss
 from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
+from bimonn_jax.packed import PackedNetwork
 from bimonn_jax.pruning import prune
 from bimonn_jax.recipes import Recipe, learn, relaxed
 from bimonn_jax.regularization import regularizer
@@ -68,6 +69,8 @@ CHANNELS = flags.DEFINE_integer("channels", 3, "Hidden channels, --recipe=paper.
 
 # Side of the part of an image that pictures show.
 _SHOWN = 120
+# What the search tells of its rounds beside a score.
+_PROGRESS = ("penalty", "transforms")
 
 
 def task_of_flags(key: jax.Array) -> Task:
@@ -86,6 +89,23 @@ def task_of_flags(key: jax.Array) -> Task:
         levels=LEVELS.value,
         on_error=cast(OnError, ON_ERROR.value),
     )
+
+
+def check_flags(recipe: str, folder: Path) -> None:
+    """Raises UsageError for flags that would be ignored, and for results among the images."""
+    of_images = ("threshold", "foreground", "level_sets", "on_error")
+    of_paper = ("regularizer", "coefficient", "relative", "channels")
+    unused = {} if INPUT.value else dict.fromkeys(of_images, "without --input")
+    if recipe != "paper":
+        unused |= dict.fromkeys(of_paper, f"with --recipe={recipe}")
+    if recipe == "search":
+        unused["steps"] = "with --recipe=search"
+    for name, why in unused.items():
+        if flags.FLAGS[name].present:
+            raise app.UsageError(f"--{name} has no effect {why}: leave it out")
+    for images in (INPUT.value, TARGET.value):
+        if images and folder.resolve() == Path(images).resolve():
+            raise app.UsageError(f"--out_dir={folder} holds the images: choose another folder")
 
 
 def paper_recipe() -> Recipe:
@@ -155,6 +175,8 @@ def train(folder: Path, task: Task, recipe: Recipe, steps: int) -> Trained:
     }
     if INPUT.value:
         settings |= {"images": [INPUT.value, TARGET.value], "level_sets": LEVELS.value}
+    if task.reading:
+        settings |= {"reading": task.reading.to_json(), **task.notes}
     architecture = recipe.model.architecture
     started = time.perf_counter()
     checkpoints = Checkpoints(folder / "checkpoint", architecture, run=settings)
@@ -209,9 +231,16 @@ def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome
     def score(images: Images) -> Callable[[Any], jax.Array]:
         return lambda tree: dice(apply_layers(architecture, tree, images[0]) > 0.5, images[1])
 
-    def test_score(tree: Any) -> float:
-        found = [apply_layers(architecture, tree, x) > 0.5 for x, _ in task.test]
-        return dice_of_all(found, [y for _, y in task.test])
+    def test_score(run: Callable[[jax.Array], jax.Array]) -> float:
+        return dice_of_all([run(x) for x, _ in task.test], [y for _, y in task.test])
+
+    def packed(tree: Any) -> Callable[[jax.Array], jax.Array]:
+        # Large scans would fill the memory with windows otherwise.
+        network = BooleanNetwork(architecture, tree)
+        return lambda x: PackedNetwork(network, x.shape[1:])(x)
+
+    def smooth(x: jax.Array) -> jax.Array:
+        return apply_layers(architecture, params, x) > 0.5
 
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None
@@ -224,9 +253,9 @@ def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome
         "recipe": recipe,
         "seed": SEED.value,
         "steps": int(trained.history[-1]["step"]),
-        "dice_float": None if trained.is_boolean else test_score(params),
-        "dice_boolean": test_score(pruned),
-        "dice_boolean_unpruned": test_score(unpruned),
+        "dice_float": None if trained.is_boolean else test_score(smooth),
+        "dice_boolean": test_score(packed(pruned)),
+        "dice_boolean_unpruned": None if pruning is None else test_score(packed(unpruned)),
         **task.references,
         # A network that was found as booleans is itself the boolean one.
         "exact": certificate is None or certificate.exact_float32,
@@ -273,9 +302,11 @@ def pictures(folder: Path, task: Task, trained: Trained, pruned: Any) -> "dict[s
         ),
         "network": plot_network(network, x.shape[1:], x=np.asarray(x)),
         "stages": plot_stages(network, np.asarray(x[0])),
-        "curves": plot_history(trained.history),
+        "curves": plot_history(
+            [{n: v for n, v in row.items() if n not in _PROGRESS} for row in trained.history]
+        ),
     }
-    if any(rows.values()):
+    if channels and len(rows) > (task.name == "sticks"):
         figures["footprints"] = plot_footprints(rows)
     return figures
 
@@ -285,7 +316,7 @@ _CAPTIONS = {
     "network": "The boolean network, simplified: its operators and what reads what.",
     "stages": "The same input on its way through the network.",
     "footprints": "Footprints of the channels that are left after pruning.",
-    "curves": "The training: loss, DICE on validation images, activated and live neurons.",
+    "curves": "The learning, step by step: loss, DICE, shares of activated and live neurons.",
 }
 
 
@@ -294,11 +325,13 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
-    if output.OVERWRITE.value:
-        for old in ("checkpoint", "events"):
-            shutil.rmtree(folder / old, ignore_errors=True)
     task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
     recipe = RECIPE.value or task.default_recipe
+    check_flags(recipe, folder)
+    if (folder / "metrics.json").exists():
+        # A run that ended; one that was interrupted goes on.
+        for old in ("checkpoint", "events"):
+            shutil.rmtree(folder / old, ignore_errors=True)
     if recipe == "search":
         trained = search(folder, task)
     elif recipe == "boolean":

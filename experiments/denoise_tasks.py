@@ -1,7 +1,7 @@
 """What `experiments.denoise` learns from: generated sticks, scanned pages, a user's own pairs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,8 @@ def pairs_task(
     validation = squares(split.validation)
     return Task(
         name="own images",
-        sample=pair_crops(split.training, 16, size),
+        # Stacked only where a recipe trains.
+        sample=lambda key: pair_crops(split.training, 16, size)(key),
         examples=training,
         validation=(validation[0][..., None], validation[1][..., None]),
         test=tuple(
@@ -190,7 +191,7 @@ def pairs_task(
         },
         notes={
             "best_handmade": handmade.name,
-            "pairs": [p.name for p in (*split.training, *split.validation, *split.test)],
+            "pairs": {f.name: [p.name for p in getattr(split, f.name)] for f in fields(split)},
         },
         reading=reading,
         thresholds=thresholds,

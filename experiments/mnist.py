@@ -40,6 +40,7 @@ from bimonn_jax.classifiers import (
     to_bits,
 )
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
+from bimonn_jax.data.image_files import Reading
 from bimonn_jax.evaluation import activated_share, activated_shares, live_neurons
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
@@ -266,6 +267,7 @@ def main(argv: list[str]) -> None:
             "validation_error": errors[method],
             "method": method,
             "exact": certificate.exact_float32,
+            "reading": Reading(foreground="light", gray=True).to_json(),
         },
         overwrite=OVERWRITE.value,
     )

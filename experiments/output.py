@@ -10,11 +10,22 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from bimonn_jax.files import write_text
+from experiments.overwriting import OVERWRITE
+
+__all__ = [
+    "OUT_DIR",
+    "OVERWRITE",
+    "Callback",
+    "events",
+    "prepare",
+    "progress",
+    "watch",
+    "write_json",
+]
 
 Callback = Callable[[dict[str, float]], None]
 
 OUT_DIR = flags.DEFINE_string("out_dir", "", "Folder for the results; made if needed.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether results in --out_dir may be replaced.")
 
 
 def prepare(folder: str | Path, result: str, *, overwrite: bool) -> Path:

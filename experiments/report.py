@@ -3,6 +3,7 @@
 import base64
 import io
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,11 +37,16 @@ def _flags() -> dict[str, str]:
     """The program's own flags with their values, defaults included."""
     own = flags.FLAGS.flags_by_module_dict()
     return {
-        flag.name: "" if flag.value is None else str(flag.value)
+        flag.name: "" if flag.value is None else _without_password(str(flag.value))
         for module, group in own.items()
         if module.startswith(("experiments.", "__main__", sys.argv[0]))
         for flag in group
     }
+
+
+def _without_password(text: str) -> str:
+    """The text with *** in place of the password of a URL, as of a database."""
+    return re.sub(r"(://[^:/@\s]+:)[^@\s]+@", r"\1***@", text)
 
 
 def _cell(value: Any) -> str:
@@ -94,7 +100,7 @@ def write_report(
         program = f"python -m experiments.{Path(program).stem}"
     text = environment.from_string(_TEMPLATE.read_text()).render(
         title=title,
-        command=" ".join([program, *map(shlex.quote, sys.argv[1:])]),
+        command=_without_password(" ".join([program, *map(shlex.quote, sys.argv[1:])])),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{device_name()}, {platform.platform()}, {jax.device_count()} device(s)",
         versions=_versions(),

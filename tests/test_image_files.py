@@ -29,6 +29,12 @@ def test_colours_depth_and_transparency(tmp_path):
     np.testing.assert_allclose(read_gray(path), GRAY, atol=1)
     Image.fromarray(GRAY.astype(np.uint16) * 257).save(path)
     np.testing.assert_allclose(read_gray(path), GRAY)
+    # 16 bits in a PGM too, big-endian.
+    deep = (GRAY.astype(">u2") * 257).tobytes()
+    (tmp_path / "a.pgm").write_bytes(b"P5 7 12 65535\n" + deep)
+    np.testing.assert_allclose(read_gray(tmp_path / "a.pgm"), GRAY)
+    Image.fromarray(GRAY).save(tmp_path / "a.jpg", quality=100)
+    np.testing.assert_allclose(read_gray(tmp_path / "a.jpg"), GRAY, atol=4)
     # Black, but transparent: the paper shows.
     Image.fromarray(np.zeros((3, 3, 4), np.uint8)).save(path)
     np.testing.assert_array_equal(read_gray(path), np.full((3, 3), 255))
@@ -83,6 +89,8 @@ def test_writing_replaces_nothing_silently_and_leaves_no_parts(tmp_path):
         write_image(tmp_path / "b.png", GRAY)
     with pytest.raises(ValueError, match="unknown ending"):
         write_image(tmp_path / "b.what", GRAY > 9)
+    with pytest.raises(ValueError, match="unknown ending"):
+        write_image(tmp_path / "b.jpg", GRAY > 9)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -106,7 +114,17 @@ def test_a_blank_page_has_no_ink():
     for level in (0, 255):
         blank = np.full((9, 9), float(level))
         assert Reading("otsu").to_bits(blank).all() == (level == 0)
-        assert not Reading("local").to_bits(blank).any()
+        assert Reading("local").to_bits(blank).all() == (level == 0)
+
+
+def test_bits_are_taken_as_they_are():
+    """A local threshold would see light inside of a large black area."""
+    black = np.zeros((200, 200), bool)
+    black[40:160, 40:160] = True
+    for low, high in ((0, 255), (30, 40), (0, 1)):
+        gray = np.where(black, float(low), float(high))
+        for threshold in ("local", "otsu"):
+            np.testing.assert_array_equal(Reading(threshold).to_bits(gray), black)
 
 
 def test_pictures_are_the_inverse_of_bits():
@@ -133,8 +151,9 @@ def test_a_reading_can_be_saved_and_nonsense_is_refused():
             Reading.from_json(good | change)
     with pytest.raises(ValueError, match="were expected"):
         Reading.from_json([1])
-    with pytest.raises(ValueError, match="threshold must be a number or one of"):
-        Reading(True)
+    for wrong in (True, -1, 256.0, float("nan"), "mean"):
+        with pytest.raises(ValueError, match="threshold must be a gray level of 0 to 255 or one"):
+            Reading(wrong)
 
 
 def test_images_are_found_by_stem(tmp_path):

@@ -85,7 +85,9 @@ def test_what_does_not_fit_is_named_and_refused_or_skipped(kind, message, folder
 def test_targets_without_an_input_are_named(folders, caplog):
     root, _ = folders
     (root / "in" / "b.png").unlink()
-    assert len(load_pairs(root / "in", root / "out", Reading())) == 1
+    with pytest.raises(ValueError, match=r"out/b\.png has no input of the same name"):
+        load_pairs(root / "in", root / "out", Reading())
+    assert len(load_pairs(root / "in", root / "out", Reading(), on_error="skip")) == 1
     assert "out/b.png has no input" in caplog.text
 
 

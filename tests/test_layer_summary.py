@@ -73,6 +73,14 @@ def test_heads_have_bits_but_no_neurons():
     assert [layer.bits for layer in summary(real).layers if not layer.neurons] == [96, 480]
 
 
+def test_that_no_neuron_is_activated_is_said():
+    majority = BiSEParams(jnp.ones((3, 1)), jnp.array([1.5]), jnp.array([1.0]))
+    lines = str(summary({"a": majority})).splitlines()
+    # Columns are aligned to the right.
+    end = lines[0].index("activated") + len("activated")
+    assert lines[1][:end].split()[-1] == "0"
+
+
 def test_text_and_html_show_the_same_cells():
     found = summary({"<a>": neurons(), "b": neurons()})
     text, page = str(found), found._repr_html_()

@@ -46,7 +46,7 @@ def test_own_images_in_and_cleaned_images_out(tmp_path):
     metrics = json.loads((learned / "metrics.json").read_text())
     assert metrics["recipe"] == "search"
     assert metrics["dice_boolean"] > metrics["dice_best_handmade"] > metrics["dice_noisy"]
-    assert metrics["pairs"] == ["0", "1"] * 3
+    assert metrics["pairs"] == {part: ["0", "1"] for part in ("training", "validation", "test")}
 
     network = f"--network={learned / 'network.npz'}"
     done = run("apply", network, folders[0], f"--output={cleaned}", "--format=tif")
@@ -158,9 +158,13 @@ def test_a_classifier_writes_its_classes(tmp_path):
     done = run(*command)
     assert done.returncode != 0
     assert "large.png: " in done.stderr
-    done = run(*command, "--on_error=skip")
+    # What was found before is kept.
+    classes = "file,class\na.png,0\nb.png,1\n"
+    assert (tmp_path / "out" / "classes.csv").read_text() == classes
+    done = run(*command, "--on_error=skip", "--overwrite")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "classes.csv").read_text() == "file,class\na.png,0\nb.png,1\n"
+    assert "2 images written" in done.stdout
+    assert (tmp_path / "out" / "classes.csv").read_text() == classes
 
 
 def test_a_network_of_several_channels_is_refused(tmp_path):
@@ -187,3 +191,48 @@ def test_a_file_that_lies_about_its_reading_is_refused(reading, tmp_path):
     )
     assert done.returncode != 0
     assert "does not say properly how images are read" in done.stderr
+
+
+def test_several_output_channels_become_several_pictures(tmp_path):
+    """A network that gives its input and the complement of it."""
+    neurons = BooleanBiSE(*np.ones((2, 1, 2), bool)[:1], np.ones(2, bool), np.arange(2) == 1)
+    path = tmp_path / "network.npz"
+    save_network(path, (Layer("lui", "a"),), {"a": {"lui": neurons}})
+    shown = np.eye(6, dtype=bool)
+    write_image(tmp_path / "a.png", shown)
+    command = (
+        "apply", f"--network={path}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'o'}",
+    )  # fmt: skip
+    (tmp_path / "o").mkdir()
+    write_image(tmp_path / "o" / "a_1.png", shown)
+    done = run(*command)
+    assert done.returncode != 0
+    assert "a_1.png exists" in done.stdout + done.stderr
+    assert len(list((tmp_path / "o").iterdir())) == 1
+    done = run(*command, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    for channel, expected in enumerate((shown, ~shown)):
+        found = read_gray(tmp_path / "o" / f"a_{channel}.png") > 0
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--level_sets=2"], "--level_sets has no effect without --input"),
+        (["--data=page", "--steps=3"], "--steps has no effect with --recipe=search"),
+        (["--regularizer=exact"], "--regularizer has no effect with --recipe=boolean"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(arguments, message, tmp_path):
+    done = run("denoise", *arguments, f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+
+
+def test_results_do_not_go_among_the_images(tmp_path):
+    write_pairs(tmp_path, 1)
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    done = run("denoise", *folders, f"--out_dir={tmp_path / 'bad'}")
+    assert done.returncode != 0
+    assert "holds the images: choose another folder" in done.stdout + done.stderr

@@ -42,6 +42,13 @@ def test_a_report_says_what_was_run_and_found(tmp_path):
         assert f'<th scope="row">{package}</th>' in text
 
 
+def test_passwords_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sweep.py", "--storage=postgresql://me:secret@host/db"])
+    text = report(tmp_path / "r.html")
+    assert "postgresql://me:***@host/db" in text
+    assert "secret" not in text
+
+
 def test_rows_become_a_table_with_a_column_for_every_name(tmp_path):
     text = report(tmp_path / "r.html", table=[{"n": 1, "s": 0.5}, {"n": 2000, "error": [1, None]}])
     assert text.count('<th scope="col">') == 3

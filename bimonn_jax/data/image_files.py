@@ -14,8 +14,9 @@ import numpy as np
 
 from bimonn_jax.files import write_bytes
 
-# Endings of the files that are taken from a folder.
-SUFFIXES = (".png", ".tif", ".tiff", ".pbm", ".pgm", ".bmp")
+# Endings of the files that are written, without loss, and of those that are taken from a folder.
+WRITTEN = (".png", ".tif", ".tiff", ".pbm", ".pgm", ".bmp")
+SUFFIXES = (*WRITTEN, ".jpg", ".jpeg")
 _INSTALL = "image files need Pillow and scikit-image: pip install 'bimonn-jax[viz]'"
 _LOCAL_WINDOW, _LOCAL_OFFSET = 51, 10
 
@@ -61,7 +62,8 @@ def read_gray(path: str | Path) -> np.ndarray:
 
 
 def _gray_levels(image: Any) -> np.ndarray:
-    if image.mode.startswith("I;16"):
+    # Pillow scales PGM of more than 8 bits to 65535, and calls it "I".
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return np.asarray(image, np.float32) / 257
     if image.mode in ("I", "F"):
         values = np.asarray(image, np.float32)
@@ -88,7 +90,7 @@ def write_image(path: str | Path, image: np.ndarray, *, overwrite: bool = False)
 
     Raises:
       FileExistsError: if the file exists and ``overwrite`` is False.
-      ValueError: for an ending that Pillow does not know, or an image of another shape or dtype.
+      ValueError: for another ending than those of `WRITTEN`, or another shape or dtype.
     """
     from PIL import Image
 
@@ -96,8 +98,8 @@ def write_image(path: str | Path, image: np.ndarray, *, overwrite: bool = False)
         raise ValueError(f"image must be bool (H, W); got {image.dtype} {image.shape}")
     path = Path(path)
     file_format = Image.registered_extensions().get(path.suffix.lower())
-    if file_format is None:
-        raise ValueError(f"{path}: unknown ending {path.suffix!r}; one of {SUFFIXES} was expected")
+    if file_format is None or path.suffix.lower() not in WRITTEN:
+        raise ValueError(f"{path}: unknown ending {path.suffix!r}; one of {WRITTEN} was expected")
     # Not saved to the file directly: on a full disk Pillow leaves half of a picture and no error.
     data = io.BytesIO()
     Image.fromarray(image).save(data, format=file_format)
@@ -107,8 +109,7 @@ def write_image(path: str | Path, image: np.ndarray, *, overwrite: bool = False)
 def _otsu(gray: np.ndarray) -> float:
     from skimage.filters import threshold_otsu
 
-    # A blank page has no two classes: it is all dark or all light.
-    return 127.5 if gray.min() == gray.max() else float(threshold_otsu(gray))
+    return float(threshold_otsu(gray))
 
 
 def _local(gray: np.ndarray) -> np.ndarray:
@@ -130,7 +131,7 @@ class Reading:
 
     Attributes:
       threshold: a gray level, "otsu" (of each image) or "local" (mean of 51 x 51 pixels less 10);
-        light is what lies above it.
+        light is what lies above it. Images of one or two gray levels are taken as they are.
       foreground: which pixels are True: the "dark" ones, as ink on paper, or the "light" ones.
       gray: whether the network takes gray levels, for level sets, rather than bits. With a dark
         foreground they are subtracted from 255, so that True is the foreground there too.
@@ -145,10 +146,12 @@ class Reading:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
-        known = isinstance(self.threshold, int | float) or self.threshold in THRESHOLDS
-        if not known or isinstance(self.threshold, bool):
+        value = self.threshold
+        is_level = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (0 <= value <= 255 if is_level else value in THRESHOLDS):  # type: ignore[operator]
             raise ValueError(
-                f"threshold must be a number or one of {sorted(THRESHOLDS)}; got {self.threshold!r}"
+                f"threshold must be a gray level of 0 to 255 or one of {sorted(THRESHOLDS)}; got "
+                f"{value!r}"
             )
         if self.foreground not in ("dark", "light"):
             raise ValueError(f"foreground must be 'dark' or 'light'; got {self.foreground!r}")
@@ -161,6 +164,9 @@ class Reading:
           array([[ True,  True, False]])
         """
         chosen = self.threshold
+        if isinstance(chosen, str) and len(np.unique(gray)) <= 2:
+            # Bits already: a local threshold would hollow out large black areas.
+            chosen = float(np.unique(gray).mean()) if gray.min() < gray.max() else 127.5
         threshold = THRESHOLDS[chosen](gray) if isinstance(chosen, str) else chosen
         return np.asarray(gray > threshold) ^ (self.foreground == "dark")
 

@@ -74,8 +74,11 @@ def load_pairs(
     sources, clean = image_files(inputs), image_files(targets)
     if Path(inputs).is_file() and Path(targets).is_file():
         clean = dict(zip(sources, clean.values(), strict=True))
-    for stem in clean.keys() - sources.keys():
-        _LOG.warning("%s has no input of the same name: it is left out", clean[stem])
+    for stem in sorted(clean.keys() - sources.keys()):
+        message = f"{clean[stem]} has no input of the same name"
+        if on_error == "stop":
+            raise ValueError(message)
+        _LOG.warning("skipped: %s", message)
     pairs = []
     for stem, source in sources.items():
         try:
@@ -166,9 +169,9 @@ def pair_crops(
         )
 
     xs, ys = stacked([pair.x for pair in pairs]), stacked([pair.y for pair in pairs])
-    rows = jnp.array([pair.x.shape[0] - size + 1 for pair in pairs])
-    columns = jnp.array([pair.x.shape[1] - size + 1 for pair in pairs])
-    shares = rows * columns / jnp.sum(rows * columns)
+    places = np.array([pair.x.shape for pair in pairs], float) - size + 1
+    shares = jnp.asarray(places.prod(axis=1) / places.prod(axis=1).sum())
+    rows, columns = jnp.asarray(places.T, jnp.int32)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         which_key, row_key, column_key = jax.random.split(key, 3)

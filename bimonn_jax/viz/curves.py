@@ -25,8 +25,7 @@ def _plot_lines(axis: "Axes", rows: Sequence[Mapping[str, float]], names: Sequen
         axis.plot(*zip(*points, strict=True), linestyle=line, color=color, label=name)
     axis.set_xlabel("step")
     axis.grid(color="0.9")
-    if names:
-        axis.legend(fontsize=7)
+    axis.legend(fontsize=7)
 
 
 def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Figure":
@@ -39,25 +38,29 @@ def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Fi
       title: over the figure.
 
     Returns:
-      The figure, with three axes.
+      The figure, with an axis for each of the three that has something to show.
 
     Raises:
-      ValueError: if there are no rows.
+      ValueError: if there is nothing to draw.
     """
-    if not rows:
-        raise ValueError("rows must hold at least one row of a history")
     names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
+    if not names:
+        raise ValueError("rows must hold at least one row of a history, with a value beside step")
     shares = [name for name in names if "share" in name]
     metrics = [name for name in names if name != "loss" and name not in shares]
-    figure = new_figure(11, 3.6)
-    loss, scores, neurons = figure.subplots(1, 3)
-    _plot_lines(loss, rows, ["loss"] if "loss" in names else [])
-    _plot_lines(scores, rows, metrics)
-    _plot_lines(neurons, rows, shares)
-    values = [row["loss"] for row in rows if "loss" in row]
-    loss.set(ylabel="loss", yscale="log" if values and min(values) > 0 else "linear")
-    scores.set(ylabel="metric")
-    neurons.set(ylabel="share of neurons", ylim=(-0.02, 1.02))
+    losses = [row["loss"] for row in rows if "loss" in row]
+    scale = "log" if losses and min(losses) > 0 else "linear"
+    panels: list[tuple[str, list[str], dict[str, Any]]] = [
+        ("loss", ["loss"] if losses else [], {"yscale": scale}),
+        ("metric", metrics, {}),
+        ("share of neurons", shares, {"ylim": (-0.02, 1.02)}),
+    ]
+    panels = [panel for panel in panels if panel[1]]
+    figure = new_figure(3.7 * len(panels), 3.6)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (label, drawn, options) in zip(axes, panels, strict=True):
+        _plot_lines(axis, rows, drawn)
+        axis.set(ylabel=label, **options)
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LEGEND = (
     "⊕ dilation   ⊖ erosion   ⊛ hit-or-miss   ∪ union   ∩ intersection   = copy   ¬ complement\n"
-    "dashed: the complement is read; dash-dotted: both"
+    "dashed: the complement is read, or a vote against a class; dash-dotted: both"
 )
 _BY_READING = "thicker: more of a neuron's inputs"
 _BY_DECIDING = "thicker: decides its reader more often on the example"
@@ -75,6 +75,15 @@ def _picture(gates: Gates, gate: int, flattened: Shape | None) -> np.ndarray | N
     return np.concatenate(tiles[:-1], axis=1)
 
 
+def _label(gates: Gates, gate: int) -> str:
+    """Sign and number, and how many channels are read where not all are drawn."""
+    literals, _ = gates.literals_of(gate)
+    channels = len(np.unique(literals[:, 2]))
+    more = f", {_MOST_CHANNELS} of {channels} channels"
+    is_cut = gates.window != (1, 1) and channels > _MOST_CHANNELS
+    return f"{symbol(title(gates, gate))} {gate}{more if is_cut else ''}"
+
+
 def _reads(gates: Gates, sources: int) -> np.ndarray:
     counts = np.zeros((len(gates), sources, 2), int)
     gate = np.repeat(np.arange(len(gates)), np.diff(gates.starts))
@@ -95,7 +104,7 @@ def _gates_column(
         weights = np.max(np.where(reads > 0, deciding, 0.0), axis=2)
     return _Column(
         gates.name,
-        [f"{symbol(title(gates, g))} {g}" for g in range(len(gates))],
+        [_label(gates, g) for g in range(len(gates))],
         [_picture(gates, g, flattened) for g in range(len(gates))],
         reads,
         weights,
@@ -106,15 +115,17 @@ def _head_column(stage: Votes | Linear, sources: int) -> _Column:
     signed = (
         np.stack([stage.positive, stage.negative], axis=-1)
         if isinstance(stage, Votes)
-        else np.repeat(stage.kernel[..., None] != 0, 2, axis=-1)
+        else np.stack([stage.kernel > 0, stage.kernel < 0], axis=-1)
     )
     classes = signed.shape[1]
-    counts = np.zeros((classes, sources, 2), int)
+    counts, weights = np.zeros((classes, sources, 2), int), np.zeros((classes, sources))
+    size = signed.sum(axis=-1) if isinstance(stage, Votes) else np.abs(stage.kernel)
     for feature, votes in enumerate(signed.astype(int)):
         counts[:, feature % sources] += votes
+        weights[:, feature % sources] += size[feature]
     labels = [f"class {c}" for c in range(classes)]
     name = "votes" if isinstance(stage, Votes) else "real head"
-    return _Column(name, labels, [None] * classes, counts, counts.sum(axis=2).astype(float))
+    return _Column(name, labels, [None] * classes, counts, weights)
 
 
 def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[_Column]:
@@ -217,6 +228,7 @@ def plot_network(
 
     A neuron over a window is drawn as its footprint (dark must be set; where there are complements,
     light must be clear and gray is not read), one over the channels of a pixel as its sign: ∪ or ∩.
+    Of the channels of a window the first three are drawn, side by side.
     Lines lead to what reads it; dashed ones where the complement is read. Neurons that nothing
     reads are left out. Of stages with more than ``most`` neurons those are drawn that the next
     stage reads most, and their number is said.

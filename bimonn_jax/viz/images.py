@@ -56,18 +56,22 @@ def plot_stages(
       The figure.
 
     Raises:
-      ValueError: if the network does not take the input.
+      ValueError: if the network does not take the input, or has neither images nor scores.
     """
     x = np.asarray(x)
     circuit = circuit_of(network.architecture, network.params, x.shape)
     passed = stage_outputs(network.architecture, network.params, x[None])
-    drawn: list[tuple[str, Gates | None, np.ndarray]] = [("input", None, x)]
+    drawn: list[tuple[str, Gates | None, np.ndarray]] = []
+    if x.ndim == 3:
+        drawn.append(("input", None, x))
     for stage, (name, batch) in zip(circuit.stages, passed, strict=True):
         gates = stage if isinstance(stage, Gates) else None
         image = np.asarray(batch[0])
         # Flat features have no picture; scores do.
         if image.ndim == 3 or image.dtype != np.bool_:
             drawn.append((name, gates, image))
+    if not drawn:
+        raise ValueError("this network has neither images nor scores: there is nothing to draw")
     columns = max(min(most, i.shape[-1]) if i.ndim == 3 else 1 for _, _, i in drawn)
     figure = new_figure(cell * columns, (cell + 0.25) * len(drawn))
     axes = figure.subplots(len(drawn), columns, squeeze=False)
