@@ -31,8 +31,13 @@ PARAMS = MODEL.init(jax.random.key(1), X)["params"]
 
 
 def start(*command):
+    """A program that heeds Ctrl-C, also where the tests themselves run in the background."""
     return subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
