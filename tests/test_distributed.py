@@ -38,7 +38,7 @@ def run(processes, folder, *, die_at=None):
         )
         for process in range(processes)
     ]  # fmt: skip
-    errors = [process.communicate(timeout=300)[1] for process in started]
+    errors = [process.communicate(timeout=1200)[1] for process in started]
     return [(p.returncode, error) for p, error in zip(started, errors, strict=True)]
 
 

@@ -33,7 +33,7 @@ METRICS = {
 
 def run(program, *arguments):
     command = [sys.executable, "-m", f"experiments.{program}", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
 
 
 def check_report(out):
@@ -220,7 +220,7 @@ def check_two_processes(url, tmp_path):
     ]  # fmt: skip
     command = [sys.executable, "-m", "experiments.sweep", *arguments]
     both = [subprocess.Popen([*command, f"--out_dir={tmp_path / name}"], cwd=ROOT) for name in "ab"]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    assert [process.wait(timeout=1200) for process in both] == [0, 0]
     # Each took trials of its own; at the end both had some in hand, so there may be more than 4.
     (trials,) = count_trials()
     assert 4 <= trials <= 4 + 2

@@ -16,7 +16,7 @@ def test_a_notebook_runs(name):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     resources = {"metadata": {"path": str(FOLDER.parent.parent)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=1200, kernel_name="python3", resources=resources).execute()
     pictures = [o for cell in code for o in cell.outputs if "image/png" in o.get("data", {})]
     assert len(pictures) >= 4
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 def run(program, *arguments):
     command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
 
 
 def write_pairs(folder, count):

@@ -51,7 +51,7 @@ def test_the_pictures_and_commands_exist():
 
 def test_the_pages_build_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "reference" / "binarization" / "index.html").read_text()
     assert "squared_distance" in page

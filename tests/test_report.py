@@ -64,7 +64,7 @@ def test_a_browser_shows_the_pictures_and_asks_for_nothing_else(tmp_path):
         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,1400", "--hide-scrollbars",
         f"--screenshot={tmp_path / 'r.png'}", (tmp_path / "r.html").as_uri(),
     ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     shown = np.asarray(Image.open(tmp_path / "r.png").convert("L"))
     assert shown.shape == (1400, 900)
     # Text is scattered; a picture that is half black has black rows of many pixels.
