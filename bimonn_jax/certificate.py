@@ -91,14 +91,21 @@ class LayerCertificate:
             "not activated": int((~exact).sum()),
         }
 
+    def worst_zone(self) -> tuple[float, float] | None:
+        """(v1, v2), in real arithmetic, that hold for all exact neurons; None if there are none."""
+        exact, zone = self.is_exact["real"], self.zones["real"]
+        if not exact.any():
+            return None
+        return float(zone.v1[exact].max()), float(zone.v2[exact].min())
+
     def __str__(self) -> str:
         """One line: counts by operator and the worst dead zone of the exact neurons."""
         counts = ", ".join(f"{count} {name}" for name, count in self.counts().items() if count)
-        exact = self.is_exact["real"]
-        if not exact.any():
+        worst = self.worst_zone()
+        if worst is None:
             return f"{self.path}: {counts}"
-        zone = self.zones["real"]
-        low, high = zone.v1[exact].max(), zone.v2[exact].min()
+        low, high = worst
+        exact = self.is_exact["real"]
         rounding = int((exact & ~self.is_exact["float32"]).sum())
         note = f"; {rounding} exact in real arithmetic only" if rounding else ""
         return f"{self.path}: {counts}; dead zone ({low:.3g}, {high:.3g}){note}"

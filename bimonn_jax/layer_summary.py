@@ -163,13 +163,6 @@ def _of_neurons(
 ) -> LayerSummary:
     is_erosion = np.asarray(boolean.is_erosion)
     size = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion)).sum(axis=0)
-    dead_zone = activated = None
-    if proof is not None:
-        exact = proof.is_exact["real"]
-        activated = int(exact.sum())
-        if activated:
-            zone = proof.zones["real"]
-            dead_zone = float(zone.v1[exact].max()), float(zone.v2[exact].min())
     return LayerSummary(
         path=path,
         shape=shape,
@@ -179,11 +172,11 @@ def _of_neurons(
         copies=int((size == 1).sum()),
         constant=int((size == 0).sum()),
         complements=int(np.asarray(boolean.complement).sum()),
-        activated=activated,
+        activated=None if proof is None else int(proof.is_exact["real"].sum()),
         mean_footprint=float(size.mean()) if size.size else None,
         # Operator and complement are a bit each.
         bits=boolean.footprint.size + 2 * is_erosion.size,
-        dead_zone=dead_zone,
+        dead_zone=None if proof is None else proof.worst_zone(),
     )
 
 

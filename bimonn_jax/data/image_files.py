@@ -164,9 +164,9 @@ class Reading:
           array([[ True,  True, False]])
         """
         chosen = self.threshold
-        if isinstance(chosen, str) and len(np.unique(gray)) <= 2:
+        if isinstance(chosen, str) and len(levels := np.unique(gray)) <= 2:
             # Bits already: a local threshold would hollow out large black areas.
-            chosen = float(np.unique(gray).mean()) if gray.min() < gray.max() else 127.5
+            chosen = float(levels.mean()) if len(levels) == 2 else 127.5
         threshold = THRESHOLDS[chosen](gray) if isinstance(chosen, str) else chosen
         return np.asarray(gray > threshold) ^ (self.foreground == "dark")
 

@@ -8,6 +8,18 @@ def chain(circuit: Circuit) -> str:
     return " -> ".join("x".join(map(str, shape)) for shape in circuit.shapes)
 
 
+def operator_name(name: str, size: int, *, is_erosion: bool, complement: bool) -> str:
+    """What an operator called ``name`` does with a footprint of so many bits, complemented or not.
+
+    Of no bits it is "all set" or "all clear", of one a "copy" or a "complement".
+    """
+    if size == 0:
+        return "all set" if is_erosion ^ complement else "all clear"
+    if size == 1:
+        return "complement" if complement else "copy"
+    return f"complement of the {name}" if complement else name
+
+
 def title(gates: Gates, gate: int) -> str:
     """What a gate computes: "erosion", "complement of the dilation", "hit-or-miss transform".
 
@@ -15,17 +27,15 @@ def title(gates: Gates, gate: int) -> str:
     """
     _, inverted = gates.literals_of(gate)
     is_erosion = bool(gates.is_erosion[gate])
-    if not len(inverted):
-        return "all set" if is_erosion ^ bool(gates.complement[gate]) else "all clear"
-    if len(inverted) == 1:
-        return "complement" if inverted[0] ^ gates.complement[gate] else "copy"
     if gates.window == (1, 1):
         name = "intersection" if is_erosion else "union"
     elif is_erosion and inverted.any():
         name = "hit-or-miss transform"
     else:
         name = "erosion" if is_erosion else "dilation"
-    return f"complement of the {name}" if gates.complement[gate] else name
+    # The complement of one inverted bit is a copy.
+    complement = bool(gates.complement[gate]) ^ (len(inverted) == 1 and bool(inverted[0]))
+    return operator_name(name, len(inverted), is_erosion=is_erosion, complement=complement)
 
 
 def picture(gates: Gates, gate: int) -> list[str]:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from bimonn_jax.binarization import binarize_with_report
+from bimonn_jax.export.describe import operator_name
 from bimonn_jax.params import (
     BiSEParams,
     BooleanBiSE,
@@ -83,15 +84,6 @@ def _draw_signed(axis: "Axes", image: np.ndarray, extreme: float) -> None:
     draw_pixels(axis, image, vmin=-extreme if image.min() < 0 else 0.0, vmax=1.2 * extreme)
 
 
-def _operator_name(size: int, is_erosion: bool, complement: bool) -> str:
-    """As `bimonn_jax.export.describe.title` has it, of a footprint of so many pixels."""
-    if size == 0:
-        return "all set" if is_erosion ^ complement else "all clear"
-    if size == 1:
-        return "complement" if complement else "copy"
-    return ("complement of the " if complement else "") + ("erosion" if is_erosion else "dilation")
-
-
 def plot_layer(
     neurons: Neurons,
     *,
@@ -151,8 +143,11 @@ def plot_layer(
         _draw_signed(axis, footprint, 1.0)
         # A single bit may be one of the complements.
         flips = sizes[index] == 1 and footprint.min() < 0
-        name = _operator_name(
-            int(sizes[index]), bool(is_erosion[index]), bool(complement[index] ^ flips)
+        name = operator_name(
+            "erosion" if is_erosion[index] else "dilation",
+            int(sizes[index]),
+            is_erosion=bool(is_erosion[index]),
+            complement=bool(complement[index] ^ flips),
         )
         axis.set_title(f"{index}: {symbol(name)}", fontsize=9)
         is_exact = exact is None or exact[index]
