@@ -33,8 +33,12 @@ def _check_part(layer: Layer, part: str, node: Any) -> None:
             raise ValueError(f"its dtype is {array.dtype}; {expected.__name__} was expected")
 
 
-def _own_channels(layer: Layer, own: Mapping) -> tuple[int, int]:
-    """Channels, or flat features, that a layer with parameters reads and writes."""
+def channels_of(layer: Layer, own: Mapping) -> tuple[int, int]:
+    """Channels, or flat features, that a layer reads and writes, by its own boolean parameters.
+
+    Raises:
+      ValueError: if the parameters do not fit together.
+    """
     if layer.kind in ("bise", "bisel"):
         reads, outputs = own["bise"].footprint.shape[2:]
         if layer.kind == "bise":
@@ -66,7 +70,7 @@ def _own_channels(layer: Layer, own: Mapping) -> tuple[int, int]:
 def _channels_after(layer: Layer, own: Mapping, before: int | None) -> int | None:
     """Channels after a layer, None where unknown; raises ValueError if ``before`` does not fit."""
     if layer.kind in PARTS:
-        reads, outputs = _own_channels(layer, own)
+        reads, outputs = channels_of(layer, own)
         if before not in (None, reads):
             raise ValueError(f"it reads {reads} channels, but the layer before it gives {before}")
         return outputs

@@ -162,11 +162,6 @@ class Neurons:
         rows, count = footprint.shape[-2:]
         return footprint.reshape(-1, halves, rows // halves, count)
 
-    @property
-    def channels(self) -> int:
-        """Of the input."""
-        return self._halves(np.asarray(self.params["lui"].footprint)).shape[2]
-
     def learn(self, facts: Facts) -> tuple["Neurons", Facts]:
         """See `Rule`."""
         bits = self._bits()
@@ -401,11 +396,6 @@ class Ternary:
 
     layer: Layer
     params: Mapping[str, Any]
-
-    @property
-    def channels(self) -> int:
-        """Features."""
-        return int(self.params["head"].positive.shape[0])
 
     def _with(self, votes: np.ndarray) -> "Ternary":
         head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from bimonn_jax.architecture import PARTS, Architecture, Layer
+from bimonn_jax.consistency import channels_of
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.simplification_rules import (
     BiSE,
@@ -26,7 +27,7 @@ from bimonn_jax.simplification_rules import (
     popcount_as_ternary,
 )
 
-_WITH_CHANNELS: dict[str, Callable[[Layer, Mapping], Neurons | BiSE | BiSEL | Ternary]] = {
+_FROM_PARAMS: dict[str, Callable[[Layer, Mapping], Neurons | BiSE | BiSEL | Ternary]] = {
     "bise": BiSE,
     "bisel": BiSEL,
     "lui": Neurons,
@@ -43,10 +44,8 @@ def _channels_before(architecture: Architecture, params: Mapping) -> list[int | 
     following: int | None = None
     for layer in reversed(architecture):
         own = layer.params_of(params)
-        if layer.kind in _WITH_CHANNELS:
-            following = _WITH_CHANNELS[layer.kind](layer, own).channels
-        elif layer.kind == "dense":
-            following = int(own["kernel"].shape[0])
+        if layer.kind in PARTS:
+            following, _ = channels_of(layer, own)
         elif layer.kind == "complement" and following is not None:
             following //= 2
         elif layer.kind == "level_sets" and following is not None:
@@ -60,8 +59,8 @@ def _channels_before(architecture: Architecture, params: Mapping) -> list[int | 
 def _rule(layer: Layer, params: Mapping, before: int | None, after: int | None) -> Rule | None:
     """The rule of a layer between so many channels; None where nothing can be said of it."""
     own = layer.params_of(params)
-    if layer.kind in _WITH_CHANNELS:
-        return _WITH_CHANNELS[layer.kind](layer, own)
+    if layer.kind in _FROM_PARAMS:
+        return _FROM_PARAMS[layer.kind](layer, own)
     if layer.kind == "complement" and before is not None:
         return Complement(layer, own)
     if layer.kind == "level_sets" and after is not None:
@@ -128,7 +127,7 @@ def _with_ternary_head(network: BooleanNetwork) -> BooleanNetwork:
     *body, last = network.architecture or (Layer("complement"),)
     if last.kind != "popcount" or not body or body[-1].kind not in ("dense_lui", "hit_or_miss"):
         return network
-    features = body[-1].params_of(network.params)["lui"].is_erosion.shape[0]
+    _, features = channels_of(body[-1], body[-1].params_of(network.params))
     name = "head"
     while name in network.params:
         name += "_"
