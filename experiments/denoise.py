@@ -341,13 +341,11 @@ def main(argv: list[str]) -> None:
     outcome = evaluate(folder, task, recipe, trained)
     print(outcome.certificate)
     figures = pictures(folder, task, trained, outcome.pruned)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
     write_report(
-        folder / "report.html",
+        folder,
         f"Denoising: {task.name}, {recipe}, seed {SEED.value}",
         table=[outcome.metrics],
-        figures={_CAPTIONS[name]: figure for name, figure in figures.items()},
+        figures={name: (_CAPTIONS[name], figure) for name, figure in figures.items()},
         certificate=outcome.certificate,
         layers=outcome.layers,
     )

@@ -276,13 +276,12 @@ def main(argv: list[str]) -> None:
     for side in map(int, SIZES.value):
         rows += operator_rows(side) + chain_rows(side)
     write_json(folder / "inference.json", rows)
-    figure = plot(rows)
-    figure.savefig(folder / "inference.png", dpi=120)
+    caption = "Per second; the ratio is to the first runtime of each task."
     write_report(
-        folder / "report.html",
+        folder,
         f"Runtimes of {NETWORK.value}, {os.cpu_count()} cores",
         table=rows,
-        figures={"Per second; the ratio is to the first runtime of each task.": figure},
+        figures={"inference": (caption, plot(rows))},
     )
     print(f"{device_name()}, {os.cpu_count()} cores")
     for row in rows:

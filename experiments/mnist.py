@@ -7,8 +7,8 @@ relaxed network with a real head, binarised by every projection. Both are compar
 network of the same size, trained in the same run. Validation chooses the parameters; the test set
 is looked at once, by the boolean network that was read back from its file.
 
-Writes ``metrics.json``, ``history.json``, ``network.npz``, ``curves.png``, ``report.html`` and
-TensorBoard events. Without --data_dir,
+Writes ``metrics.json``, ``history.json``, ``network.npz``, ``report.html`` with its pictures
+``curves.png``, ``network.png`` and ``stages.png``, and TensorBoard events. Without --data_dir,
 TFDS_DATA_DIR or a set in ~/tensorflow_datasets, and without TensorFlow to prepare one, it takes the
 8 x 8 digits of scikit-learn, and every output says so.
 """
@@ -295,19 +295,22 @@ def main(argv: list[str]) -> None:
     }
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "history.json", result.history)
-    curves = plot_history(result.history, title=data.name)
-    curves.savefig(folder / "curves.png", dpi=120)
     example = np.asarray(test[0][0])
+    diagram = plot_network(network, example.shape, x=np.asarray(test[0][:100]), most=6)
     write_report(
-        folder / "report.html",
+        folder,
         f"{data.name}, {RECIPE.value}, {metrics['head']} head, seed {SEED.value}",
         table=[metrics],
         figures={
-            "The training, on validation images.": curves,
-            "The boolean network, the neurons that are read most.": plot_network(
-                network, example.shape, x=np.asarray(test[0][:100]), most=6
+            "curves": (
+                "The training, on validation images.",
+                plot_history(result.history, title=data.name),
             ),
-            "A test image on its way through the network.": plot_stages(network, example),
+            "network": ("The boolean network, the neurons that are read most.", diagram),
+            "stages": (
+                "A test image on its way through the network.",
+                plot_stages(network, example),
+            ),
         },
         certificate=certificate,
         layers=summary(result.params),

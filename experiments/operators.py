@@ -5,7 +5,7 @@
 
 The number of layers and their operators follow from the operator's name, except that a dilation and
 an erosion are not told apart; footprints are learned. Writes operators.json, a list of rows,
-report.html and TensorBoard events.
+operators.png, report.html and TensorBoard events.
 """
 
 import time
@@ -199,10 +199,10 @@ def main(argv: list[str]) -> None:
                 print(table_line(rows[-1]), flush=True)
                 output.write_json(folder / "operators.json", rows)
     write_report(
-        folder / "report.html",
+        folder,
         f"Operators of the zoo, size {SIZE.value}, seed {SEED.value}",
         table=rows,
-        figures={"DICE of the boolean network on unseen images.": plot(rows)},
+        figures={"operators": ("DICE of the boolean network on unseen images.", plot(rows))},
     )
 
 

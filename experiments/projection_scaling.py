@@ -207,13 +207,11 @@ def main(argv: list[str]) -> None:
     for row in agreement:
         print(", ".join(f"{name} {value}" for name, value in row.items()))
     write_json(folder / "projection.json", {"rows": rows, "agreement": agreement})
-    figure = plot(rows)
-    figure.savefig(folder / "projection.png", dpi=120)
     write_report(
-        folder / "report.html",
+        folder,
         f"Exact projection of {NEURONS.value} neurons",
         table=rows,
-        figures={"Seconds against the inputs of a neuron.": figure},
+        figures={"projection": ("Seconds against the inputs of a neuron.", plot(rows))},
     )
 
 

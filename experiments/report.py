@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing beside it."""
+"""The report of a run: one HTML file that needs nothing beside it, and its pictures as files."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ import jax
 import jinja2
 from absl import flags
 
-from bimonn_jax.files import write_text
+from bimonn_jax.files import write_bytes, write_text
 from experiments.timing import device_name
 
 if TYPE_CHECKING:
@@ -63,30 +63,31 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _picture(figure: "Figure") -> str:
-    """A figure as a data URL."""
+def _write_picture(path: Path, figure: "Figure") -> str:
+    """Draws a figure once, for its file and as the data URL that is returned."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
+    figure.savefig(data, format="png", dpi=150)
+    write_bytes(path, data.getvalue(), overwrite=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
 
 def write_report(
-    path: Path,
+    folder: Path,
     title: str,
     *,
     table: Table,
-    figures: Mapping[str, "Figure"],
+    figures: Mapping[str, tuple[str, "Figure"]],
     certificate: object | None = None,
     layers: Any = None,
 ) -> None:
-    """Writes the report of a run.
+    """Writes report.html, and each of its figures as NAME.png, into the folder of a run.
 
     Args:
-      path: of the file, replaced if it is there: the results beside it guard against that.
+      folder: of the results; what is there is replaced: the results themselves guard against that.
       title: what was run.
       table: rows of results with the same columns; one row is shown as names and values, without
         those that are None.
-      figures: by caption.
+      figures: captions and figures by the names of their files.
       certificate: what was proven, printed as text.
       layers: a `bimonn_jax.layer_summary.Summary`.
     """
@@ -107,8 +108,11 @@ def write_report(
         flags=_flags(),
         columns=columns,
         rows=[[_cell(row.get(name)) for name in columns] for row in table],
-        figures={caption: _picture(figure) for caption, figure in figures.items()},
+        figures={
+            caption: _write_picture(folder / f"{name}.png", figure)
+            for name, (caption, figure) in figures.items()
+        },
         certificate="" if certificate is None else str(certificate),
         layers="" if layers is None else layers._repr_html_(),
     )
-    write_text(path, text, overwrite=True)
+    write_text(folder / "report.html", text, overwrite=True)

@@ -224,7 +224,6 @@ def summarise(rows: list[Row], title: str, folder: Path) -> None:
     axes.set_xticks(range(len(REGULARIZERS.value)), REGULARIZERS.value)
     axes.set(ylabel="test error after binarisation, %", title=title)
     axes.legend(title="weights")
-    figure.savefig(folder / "sweep.png", dpi=120)
     varied = [n for n in ("learning_rate", "coefficient", "delay") if any(n in r for r in rows)]
     trials = plot_sweep(
         [row | {"test error, %": row["test_error_boolean"]} for row in rows],
@@ -232,14 +231,13 @@ def summarise(rows: list[Row], title: str, folder: Path) -> None:
         "test error, %",
         group="regularizer",
     )
-    trials.savefig(folder / "trials.png", dpi=120)
     write_report(
-        folder / "report.html",
+        folder,
         f"Sweep: {title}",
         table=rows,
         figures={
-            "The trial that validation chooses, with its bootstrap interval.": figure,
-            "All trials, against what was varied.": trials,
+            "sweep": ("The trial that validation chooses, with its bootstrap interval.", figure),
+            "trials": ("All trials, against what was varied.", trials),
         },
     )
     text = "\n".join(lines) + "\n"

@@ -1,5 +1,6 @@
 """The report of a run, also as a browser shows it."""
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -20,16 +21,17 @@ def command_line(monkeypatch):
         flags.FLAGS(["tests"])
 
 
-def report(path, **options):
+def report(folder, **options):
     half = np.zeros((40, 40), bool)
     half[:, 20:] = True
     options = {"table": [{"dice": 0.98765, "exact": True, "nothing": None}]} | options
-    write_report(path, "A <title>", figures={"Half & half": plot_images({"a": half})}, **options)
-    return path.read_text()
+    figures = {"half": ("Half & half", plot_images({"a": half}))}
+    write_report(folder, "A <title>", figures=figures, **options)
+    return (folder / "report.html").read_text()
 
 
 def test_a_report_says_what_was_run_and_found(tmp_path):
-    text = report(tmp_path / "r.html", certificate="exact, <all> of it")
+    text = report(tmp_path, certificate="exact, <all> of it")
     assert "A &lt;title&gt;" in text
     assert "python -m experiments.denoise &#39;--data=page &amp; more&#39;" in text
     assert '<th scope="row">dice</th><td>0.9877</td>' in text
@@ -38,31 +40,33 @@ def test_a_report_says_what_was_run_and_found(tmp_path):
     assert "exact, &lt;all&gt; of it" in text
     assert 'alt="Half &amp; half"' in text
     assert text.count("data:image/png;base64,") == 1
+    # The picture in the page is the one beside it.
+    assert base64.b64encode((tmp_path / "half.png").read_bytes()).decode() in text
     for package in ("bimonn-jax", "jax", "flax", "numpy", "Python"):
         assert f'<th scope="row">{package}</th>' in text
 
 
 def test_passwords_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep.py", "--storage=postgresql://me:secret@host/db"])
-    text = report(tmp_path / "r.html")
+    text = report(tmp_path)
     assert "postgresql://me:***@host/db" in text
     assert "secret" not in text
 
 
 def test_rows_become_a_table_with_a_column_for_every_name(tmp_path):
-    text = report(tmp_path / "r.html", table=[{"n": 1, "s": 0.5}, {"n": 2000, "error": [1, None]}])
+    text = report(tmp_path, table=[{"n": 1, "s": 0.5}, {"n": 2000, "error": [1, None]}])
     assert text.count('<th scope="col">') == 3
     assert "<td>2000</td><td></td><td>1, </td>" in text
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="apt-get install chromium")
 def test_a_browser_shows_the_pictures_and_asks_for_nothing_else(tmp_path):
-    report(tmp_path / "r.html")
+    report(tmp_path)
     command = [
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,1400", "--hide-scrollbars",
-        f"--screenshot={tmp_path / 'r.png'}", (tmp_path / "r.html").as_uri(),
+        f"--screenshot={tmp_path / 'r.png'}", (tmp_path / "report.html").as_uri(),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     shown = np.asarray(Image.open(tmp_path / "r.png").convert("L"))
