@@ -82,6 +82,7 @@ def test_relaxed_and_boolean_evaluations_stand_side_by_side():
     _, relaxed = train(False, steps=20)
     _, boolean = train(True, steps=20)
     names = {"step", "loss", "dice_float", "dice_boolean", "activated_share", "live_share"}
+    names |= {"activated_share/layers_0/bise", "activated_share/layers_0/lui"}
     assert all(set(row) == names for row in relaxed.history + boolean.history)
     assert all(row["dice_float"] == row["dice_boolean"] for row in boolean.history)
     assert all(row["activated_share"] == 1 for row in boolean.history)
