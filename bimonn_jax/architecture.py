@@ -173,6 +173,10 @@ class Layer:
             )
         _check_options(self.options)
 
+    def __hash__(self) -> int:
+        """Of what can be hashed, so that an architecture can be a static argument under jit."""
+        return hash((self.kind, self.name, tuple(sorted(self.options))))
+
     def params_of(self, params: Mapping) -> Mapping:
         """This layer's part of the network's parameter tree."""
         return params.get(self.name, {}) if self.name else params

@@ -38,6 +38,8 @@ _NODES: dict[tuple[str, ...], type] = {
     ("negative", "positive"): TernaryWeights,
 }
 
+_run = jax.jit(apply_layers, static_argnums=0)
+
 
 @dataclass(frozen=True)
 class BooleanNetwork:
@@ -59,7 +61,7 @@ class BooleanNetwork:
         return bool(self.architecture) and self.architecture[0].kind == "level_sets"
 
     def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
-        """Runs the network.
+        """Runs the network, compiled once for each shape of ``x``.
 
         Args:
           x: bool, or numbers that are all 0 or 1; numbers of any value if the first layer takes
@@ -80,7 +82,7 @@ class BooleanNetwork:
                     f"first {other[0]}: threshold it first, for example x > 0.5"
                 )
             x = x.astype(jnp.bool_)
-        return apply_layers(self.architecture, self.params, x)
+        return _run(self.architecture, self.params, x)
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Boolean networks with random footprints, together of every kind of layer and option."""
 
+import functools
 import math
 
 import jax
@@ -59,7 +60,9 @@ NAMES = list(MODULES)
 def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
     modules, shape = MODULES[name]
     model = Sequential(modules)
-    params = model.init(jax.random.key(0), np.zeros((1, *shape), np.float32))["params"]
+    # Shapes only: nothing runs, nothing is compiled.
+    x = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
 
     def neurons(old):
         bits, count = old.weight.shape, old.bias.shape
@@ -75,9 +78,18 @@ def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
         if "head" in own:
             votes = rng.integers(-1, 2, own["head"].latent.shape)
             own["head"] = TernaryWeights(votes > 0, votes < 0)
-    return BooleanNetwork(model.architecture, boolean)
+    drawn = jax.tree.map(
+        lambda leaf: (
+            rng.normal(0, 0.3, leaf.shape).astype(np.float32)
+            if isinstance(leaf, jax.ShapeDtypeStruct)
+            else leaf
+        ),
+        boolean,
+    )
+    return BooleanNetwork(model.architecture, drawn)
 
 
+@functools.cache
 def network(name: str, seed: int = 0) -> tuple[BooleanNetwork, tuple[int, ...]]:
     """(The network of that name with random bits, the shape of its input).
 
