@@ -32,52 +32,59 @@ def complement_channels(x: jax.Array) -> jax.Array:
     return jnp.concatenate([x, ~x if x.dtype == jnp.bool_ else 1 - x], axis=-1)
 
 
-def _bise(params: Mapping, x: jax.Array, *, padding: Padding, border: Border) -> jax.Array:
+def _bise(
+    params: Mapping[str, Any], x: jax.Array, *, padding: Padding, border: Border
+) -> jax.Array:
     maps = apply_conv(params["bise"], x, padding=padding, border=border)
     return maps.reshape(*maps.shape[:-2], math.prod(maps.shape[-2:]))
 
 
-def _bisel(params: Mapping, x: jax.Array, *, padding: Padding, border: Border) -> jax.Array:
+def _bisel(
+    params: Mapping[str, Any], x: jax.Array, *, padding: Padding, border: Border
+) -> jax.Array:
     maps = apply_conv(params["bise"], x, padding=padding, border=border)
     return apply_aligned(params["lui"], maps)
 
 
-def _lui(params: Mapping, x: jax.Array) -> jax.Array:
+def _lui(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     return apply_dense(params["lui"], x)
 
 
-def _hit_or_miss(params: Mapping, x: jax.Array) -> jax.Array:
+def _hit_or_miss(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     return apply_hit_or_miss(params["lui"], x)
 
 
 def _hit_or_miss_conv(
-    params: Mapping, x: jax.Array, *, padding: Padding, border: Border, pool: int
+    params: Mapping[str, Any], x: jax.Array, *, padding: Padding, border: Border, pool: int
 ) -> jax.Array:
     return apply_hit_or_miss_conv(params["lui"], x, padding=padding, border=border, pool=pool)
 
 
-def _ternary(params: Mapping, x: jax.Array) -> jax.Array:
+def _ternary(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     return ternary_scores(params["head"], x)
 
 
-def _popcount(params: Mapping, x: jax.Array, *, classes: int) -> jax.Array:
+def _popcount(params: Mapping[str, Any], x: jax.Array, *, classes: int) -> jax.Array:
     return popcount_scores(x, classes)
 
 
-def _dense(params: Mapping, x: jax.Array) -> jax.Array:
+def _dense(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     features = x.astype(params["kernel"].dtype)
-    return features @ params["kernel"] + params["bias"]
+    scores: jax.Array = features @ params["kernel"] + params["bias"]
+    return scores
 
 
-def _level_sets(params: Mapping, x: jax.Array, *, thresholds: Sequence) -> jax.Array:
+def _level_sets(
+    params: Mapping[str, Any], x: jax.Array, *, thresholds: Sequence[float]
+) -> jax.Array:
     return level_sets(x, thresholds)
 
 
-def _complement(params: Mapping, x: jax.Array) -> jax.Array:
+def _complement(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     return complement_channels(x)
 
 
-def _flatten(params: Mapping, x: jax.Array, *, rank: int) -> jax.Array:
+def _flatten(params: Mapping[str, Any], x: jax.Array, *, rank: int) -> jax.Array:
     if x.ndim < rank:
         raise ValueError(f"x has shape {x.shape}; at least {rank} axes were expected")
     leading = x.shape[: x.ndim - rank]
@@ -177,18 +184,18 @@ class Layer:
         """Of what can be hashed, so that an architecture can be a static argument under jit."""
         return hash((self.kind, self.name, tuple(sorted(self.options))))
 
-    def params_of(self, params: Mapping) -> Mapping:
+    def params_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """This layer's part of the network's parameter tree."""
         return params.get(self.name, {}) if self.name else params
 
-    def boolean_params_of(self, params: Mapping) -> Mapping:
+    def boolean_params_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Like `params_of`; raises TypeError where neurons are real-valued."""
         own = self.params_of(params)
         if any(isinstance(node, BiSEParams) for node in own.values()):
             raise TypeError(f"params[{self.name!r}] is real-valued: binarize the parameters first")
         return own
 
-    def __call__(self, params: Mapping, x: jax.Array) -> jax.Array:
+    def __call__(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
         """Applies the layer, given the network's whole parameter tree."""
         own = self.params_of(params)
         missing = [part for part in PARTS.get(self.kind, ()) if part not in own]
@@ -203,7 +210,7 @@ class Layer:
 Architecture = tuple[Layer, ...]
 
 
-def apply_layers(architecture: Architecture, params: Mapping, x: jax.Array) -> jax.Array:
+def apply_layers(architecture: Architecture, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     """Runs a network: the output of its last layer on ``x``.
 
     Args:
@@ -216,7 +223,9 @@ def apply_layers(architecture: Architecture, params: Mapping, x: jax.Array) -> j
     return x
 
 
-def layer_outputs(architecture: Architecture, params: Mapping, x: jax.Array) -> list[jax.Array]:
+def layer_outputs(
+    architecture: Architecture, params: Mapping[str, Any], x: jax.Array
+) -> list[jax.Array]:
     """Like `apply_layers`, and returns the output of every layer, in order."""
     outputs = []
     for layer in architecture:
@@ -226,7 +235,7 @@ def layer_outputs(architecture: Architecture, params: Mapping, x: jax.Array) -> 
 
 
 def stage_outputs(
-    architecture: Architecture, params: Mapping, x: jax.Array | np.ndarray
+    architecture: Architecture, params: Mapping[str, Any], x: jax.Array | np.ndarray
 ) -> list[tuple[str, jax.Array]]:
     """Like `layer_outputs`, by name, and with the maps inside of a BiSEL before its unions.
 

@@ -65,7 +65,8 @@ class Checkpoints:
 
     def newest_step(self) -> int | None:
         """The step of the newest checkpoint; None if there is none."""
-        return self._manager.latest_step()
+        step: int | None = self._manager.latest_step()
+        return step
 
     def restore(self, state: State) -> tuple[State, list[dict[str, float]]]:
         """The newest saved state and its history; ``state`` itself and [] if there is none.

@@ -269,7 +269,7 @@ def _sliding(layer: Layer, footprint: np.ndarray) -> dict[str, Any]:
     return {"window": window, "padding": padding, "border": layer.options["border"]}
 
 
-def _bise(layer: Layer, params: Mapping) -> list[Stage]:
+def _bise(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     neurons = params["bise"]
     footprint = np.asarray(neurons.footprint)
     channels, count = footprint.shape[2:]
@@ -281,7 +281,7 @@ def _bise(layer: Layer, params: Mapping) -> list[Stage]:
     return [_gates(name, _operators(neurons), gate, (row, column, channel), channels, **options)]
 
 
-def _bisel(layer: Layer, params: Mapping) -> list[Stage]:
+def _bisel(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     neurons = params["lui"]
     footprint = np.asarray(neurons.footprint)
     count = footprint.shape[1]
@@ -299,15 +299,15 @@ def _flat(layer: Layer, neurons: BooleanBiSE, channels: int) -> list[Stage]:
     return [_gates(f"{layer.name}/lui", _operators(neurons), gate, (zero, zero, channel), channels)]
 
 
-def _lui(layer: Layer, params: Mapping) -> list[Stage]:
+def _lui(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     return _flat(layer, params["lui"], params["lui"].footprint.shape[0])
 
 
-def _hit_or_miss(layer: Layer, params: Mapping) -> list[Stage]:
+def _hit_or_miss(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     return _flat(layer, params["lui"], params["lui"].footprint.shape[0] // 2)
 
 
-def _hit_or_miss_conv(layer: Layer, params: Mapping) -> list[Stage]:
+def _hit_or_miss_conv(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     neurons = params["lui"]
     footprint = np.asarray(neurons.footprint)
     row, column, channel, gate = np.nonzero(footprint)
@@ -317,7 +317,7 @@ def _hit_or_miss_conv(layer: Layer, params: Mapping) -> list[Stage]:
     return [_gates(f"{layer.name}/lui", _operators(neurons), gate, literals, half, **options)]
 
 
-def _complement(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
+def _complement(layer: Layer, params: Mapping[str, Any], channels: int) -> list[Stage]:
     gate = np.arange(2 * channels)
     zero = np.zeros_like(gate)
     # Each gate is the intersection of one literal.
@@ -326,22 +326,22 @@ def _complement(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
     return [_gates(name, operators, gate, (zero, zero, gate), channels)]
 
 
-def _ternary(layer: Layer, params: Mapping) -> list[Stage]:
+def _ternary(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     head = params["head"]
     return [Votes(np.asarray(head.positive), np.asarray(head.negative))]
 
 
-def _popcount(layer: Layer, params: Mapping, channels: int) -> list[Stage]:
+def _popcount(layer: Layer, params: Mapping[str, Any], channels: int) -> list[Stage]:
     signs = np.asarray(popcount_signs(channels, layer.options["classes"]))
     return [Votes(signs > 0, signs < 0)]
 
 
-def _dense(layer: Layer, params: Mapping) -> list[Stage]:
+def _dense(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     return [Linear(np.asarray(params["kernel"]), np.asarray(params["bias"]))]
 
 
 # By kind: (layer, its parameters) -> stages; those that depend on the channels take them too.
-_FROM_PARAMS: dict[str, Callable[[Layer, Mapping], list[Stage]]] = {
+_FROM_PARAMS: dict[str, Callable[[Layer, Mapping[str, Any]], list[Stage]]] = {
     "bise": _bise,
     "bisel": _bisel,
     "lui": _lui,
@@ -351,13 +351,13 @@ _FROM_PARAMS: dict[str, Callable[[Layer, Mapping], list[Stage]]] = {
     "ternary": _ternary,
     "dense": _dense,
 }
-_FROM_CHANNELS: dict[str, Callable[[Layer, Mapping, int], list[Stage]]] = {
+_FROM_CHANNELS: dict[str, Callable[[Layer, Mapping[str, Any], int], list[Stage]]] = {
     "complement": _complement,
     "popcount": _popcount,
 }
 
 
-def _stages(layer: Layer, params: Mapping, shape: Shape) -> list[Stage]:
+def _stages(layer: Layer, params: Mapping[str, Any], shape: Shape) -> list[Stage]:
     own = layer.boolean_params_of(params)
     if layer.kind in _FROM_PARAMS:
         return _FROM_PARAMS[layer.kind](layer, own)
@@ -374,7 +374,7 @@ def _stages(layer: Layer, params: Mapping, shape: Shape) -> list[Stage]:
 
 
 def circuit_of(
-    architecture: Architecture, boolean: Mapping, input_shape: tuple[int, ...]
+    architecture: Architecture, boolean: Mapping[str, Any], input_shape: tuple[int, ...]
 ) -> Circuit:
     """Turns a boolean network into gates.
 

@@ -187,4 +187,5 @@ def _images_for(key: jax.Array, head: Layer, labels: jax.Array, count: int) -> j
         number = jnp.floor(draw * jnp.sum(suits))
         return order[jnp.searchsorted(jnp.cumsum(suits), number + 1)]
 
-    return jax.lax.map(lambda of: one(*of), (group, is_for, draws))
+    latents: jax.Array = jax.lax.map(lambda of: one(*of), (group, is_for, draws))
+    return latents

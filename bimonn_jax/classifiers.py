@@ -26,6 +26,7 @@ from bimonn_jax.layers import (
 )
 from bimonn_jax.losses import Loss
 from bimonn_jax.models import Sequential
+from bimonn_jax.morphology import LevelThresholds
 from bimonn_jax.training import Sample, fit
 
 Head = Literal["real", "ternary", "popcount"]
@@ -48,7 +49,7 @@ class Convolution:
 
 
 def boolean_classifier(
-    thresholds: tuple,
+    thresholds: LevelThresholds,
     features: int,
     classes: int,
     *,
@@ -84,13 +85,13 @@ def boolean_classifier(
     )
 
 
-def to_bits(thresholds: tuple) -> Architecture:
+def to_bits(thresholds: LevelThresholds) -> Architecture:
     """The layers that turn images into the flat bits that both classifiers read."""
     return Sequential((LevelSets(thresholds), Flatten())).architecture
 
 
 def relaxed_classifier(
-    thresholds: tuple, features: int, classes: int, config: NeuronConfig
+    thresholds: LevelThresholds, features: int, classes: int, config: NeuronConfig
 ) -> Sequential:
     """The paper's network (section 7): level sets, a dense LUI layer, a real head."""
     return Sequential(

@@ -33,14 +33,14 @@ def _check_part(layer: Layer, part: str, node: Any) -> None:
             raise ValueError(f"its dtype is {array.dtype}; {expected.__name__} was expected")
 
 
-def channels_of(layer: Layer, own: Mapping) -> tuple[int, int]:
+def channels_of(layer: Layer, own: Mapping[str, Any]) -> tuple[int, int]:
     """Channels, or flat features, that a layer reads and writes, by its own boolean parameters.
 
     Raises:
       ValueError: if the parameters do not fit together.
     """
     if layer.kind in ("bise", "bisel"):
-        reads, outputs = own["bise"].footprint.shape[2:]
+        reads, outputs = map(int, own["bise"].footprint.shape[2:])
         if layer.kind == "bise":
             return reads, reads * outputs
         if own["lui"].footprint.shape != (reads, outputs):
@@ -53,12 +53,14 @@ def channels_of(layer: Layer, own: Mapping) -> tuple[int, int]:
         positive, negative = own["head"].positive.shape, own["head"].negative.shape
         if positive != negative:
             raise ValueError(f"its votes for and against differ in shape: {positive}, {negative}")
-        return positive
+        reads, outputs = map(int, positive)
+        return reads, outputs
     if layer.kind == "dense":
         kernel, bias = own["kernel"].shape, own["bias"].shape
         if kernel[1:] != bias:
             raise ValueError(f"its kernel is {kernel}, its bias {bias}")
-        return kernel
+        reads, outputs = map(int, kernel)
+        return reads, outputs
     reads, outputs = own["lui"].footprint.shape[-2:]
     if layer.kind.startswith("hit_or_miss"):
         if reads % 2:
@@ -67,7 +69,7 @@ def channels_of(layer: Layer, own: Mapping) -> tuple[int, int]:
     return reads, outputs
 
 
-def _channels_after(layer: Layer, own: Mapping, before: int | None) -> int | None:
+def _channels_after(layer: Layer, own: Mapping[str, Any], before: int | None) -> int | None:
     """Channels after a layer, None where unknown; raises ValueError if ``before`` does not fit."""
     if layer.kind in PARTS:
         reads, outputs = channels_of(layer, own)

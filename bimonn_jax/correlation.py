@@ -62,7 +62,8 @@ def _image_gradient(kernels: jax.Array, cotangent: jax.Array) -> jax.Array:
         ]
         return reduce(jnp.add, terms)
 
-    return lax.map(one_channel, (padded, flipped.transpose(2, 0, 1, 3)))
+    maps: jax.Array = lax.map(one_channel, (padded, flipped.transpose(2, 0, 1, 3)))
+    return maps
 
 
 def _kernel_gradient(images: jax.Array, cotangent: jax.Array) -> jax.Array:
@@ -72,7 +73,7 @@ def _kernel_gradient(images: jax.Array, cotangent: jax.Array) -> jax.Array:
             image[None], outputs, (1, 1), "VALID", precision=lax.Precision.HIGHEST
         )[0]
 
-    gradients = lax.map(one_channel, (images, cotangent))  # (C, M, kh, kw)
+    gradients: jax.Array = lax.map(one_channel, (images, cotangent))  # (C, M, kh, kw)
     return gradients.transpose(2, 3, 0, 1)
 
 

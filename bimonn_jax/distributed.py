@@ -60,6 +60,7 @@ def split_batches(sample: Sample, mesh: Mesh) -> Sample:
             raise ValueError(
                 f"a batch of {x.shape[0]} cannot be split over {mesh.size} devices: take a multiple"
             )
-        return jax.lax.with_sharding_constraint((x, y), sharding)
+        batch: tuple[jax.Array, jax.Array] = jax.lax.with_sharding_constraint((x, y), sharding)
+        return batch
 
     return split

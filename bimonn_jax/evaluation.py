@@ -21,7 +21,7 @@ def in_chunks(
     chunk = min(chunk, count)
     missing = -count % chunk
     padded = jnp.concatenate([images, images[:missing]])
-    parts = jax.lax.map(fn, padded.reshape(-1, chunk, *images.shape[1:]))
+    parts: jax.Array = jax.lax.map(fn, padded.reshape(-1, chunk, *images.shape[1:]))
     return parts.reshape(-1, *parts.shape[2:])[:count]
 
 

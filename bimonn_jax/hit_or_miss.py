@@ -135,7 +135,8 @@ def _maxima_of_images(
     at_once = max(1, limit // (4 * height * width * count))
     # The number of images is not known where the network is exported for batches of any size.
     is_known = isinstance(images.shape[0], int)
-    return jax.lax.map(one, images, batch_size=at_once if is_known else None)
+    maps: jax.Array = jax.lax.map(one, images, batch_size=at_once if is_known else None)
+    return maps
 
 
 def windows_of(image: jax.Array, kernel_size: tuple[int, int]) -> jax.Array:

@@ -63,7 +63,8 @@ class _Examples:
 
     def unmet(self, chosen: np.ndarray) -> np.ndarray:
         """How many of the chosen literals, bool (B,), are 0 in each window: (P,)."""
-        return self.is_false[:, chosen].sum(axis=1)
+        counts: np.ndarray = self.is_false[:, chosen].sum(axis=1)
+        return counts
 
 
 def _improve(

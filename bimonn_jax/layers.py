@@ -15,6 +15,7 @@ import numpy as np
 from bimonn_jax.architecture import LAYERS, Layer
 from bimonn_jax.heads import TernaryLatents
 from bimonn_jax.initializers import NeuronConfig, init_neurons
+from bimonn_jax.morphology import LevelThresholds
 from bimonn_jax.params import Neurons
 from bimonn_jax.windows import Border, Padding
 
@@ -251,7 +252,7 @@ class LevelSets(nn.Module):
       thresholds: q increasing values for all channels, or one row of q per channel.
     """
 
-    thresholds: tuple
+    thresholds: LevelThresholds
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""

@@ -8,6 +8,7 @@ import jax
 from bimonn_jax.architecture import Architecture
 from bimonn_jax.initializers import NeuronConfig
 from bimonn_jax.layers import BiSEL, Complement, DenseLUI, Flatten, LevelSets, RealHead
+from bimonn_jax.morphology import LevelThresholds
 from bimonn_jax.windows import Border, Padding
 
 
@@ -49,7 +50,7 @@ class Sequential(_Chain):
         return tuple(module.clone(parent=None, name=None) for module in self.modules)
 
 
-def _leading_layers(level_sets: tuple | None, complement: bool) -> tuple[nn.Module, ...]:
+def _leading_layers(level_sets: LevelThresholds | None, complement: bool) -> tuple[nn.Module, ...]:
     first = () if level_sets is None else (LevelSets(level_sets, parent=None),)
     return (*first, Complement(parent=None)) if complement else first
 
@@ -83,7 +84,7 @@ class BiMoNN(_Chain):
     kernel_size: tuple[int, int] = (5, 5)
     config: NeuronConfig | tuple[NeuronConfig, ...] = NeuronConfig()
     lui_config: NeuronConfig | None = None
-    level_sets: tuple | None = None
+    level_sets: LevelThresholds | None = None
     complement: bool = False
     padding: Padding = "SAME"
     border: Border = "zero"
@@ -125,7 +126,7 @@ class DenseBiMoNN(_Chain):
     classes: int
     binary_head: bool = False
     config: NeuronConfig | tuple[NeuronConfig, ...] = NeuronConfig()
-    level_sets: tuple | None = None
+    level_sets: LevelThresholds | None = None
     complement: bool = False
 
     def make_layers(self) -> tuple[nn.Module, ...]:

@@ -17,6 +17,8 @@ import numpy as np
 from bimonn_jax.windows import Border, Padding, pad_image, shifted_views
 
 Image = jax.Array
+# Of level sets, for a network: for every channel, or one row a channel.
+LevelThresholds = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 def _check(name: str, value: jax.Array | np.ndarray, min_rank: int, max_rank: int | None) -> None:

@@ -324,8 +324,10 @@ class PackedNetwork:
         if x.shape[0] < WORD_BITS and self._can_use_strips():
             height = x.shape[1]
             words = self._run_strips(self._pack_strips(x), height=height)
-            return self._unpack_strips(words, height=height)
-        return self._unpack(self._run(self._pack(x)), samples=x.shape[0])
+            y: jax.Array = self._unpack_strips(words, height=height)
+            return y
+        y = self._unpack(self._run(self._pack(x)), samples=x.shape[0])
+        return y
 
     def run_words(self, words: jax.Array) -> jax.Array:
         """Runs the network on samples that are packed already, for use under `jax.jit`.
@@ -342,7 +344,7 @@ class PackedNetwork:
             return self._on_block(words)
         padded = jnp.pad(words, [(0, -length % at_once)] + [(0, 0)] * 3)
         blocks = padded.reshape(-1, at_once, *words.shape[1:])
-        found = jax.lax.map(self._on_block, blocks)
+        found: jax.Array = jax.lax.map(self._on_block, blocks)
         return found.reshape(-1, *found.shape[2:])[:length]
 
     def _words_at_once(self) -> int:

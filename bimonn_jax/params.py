@@ -9,7 +9,7 @@ here takes either kind and computes y = xi(p (W x - B)) or its boolean counterpa
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from bimonn_jax.morphology import dilation
 from bimonn_jax.reparam import BIASES, WEIGHTS, check_names, dual_total
 from bimonn_jax.thresholds import THRESHOLDS, step
 from bimonn_jax.windows import Border, Padding, pad_image
+
+Result = TypeVar("Result")
 
 
 @struct.dataclass
@@ -144,7 +146,7 @@ def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
                 raise ValueError(f"{name} of boolean neurons must be bool, got {field.dtype}")
 
 
-def per_neuron(fn: Callable, neuron_rank: int) -> Callable:
+def per_neuron(fn: Callable[..., Result], neuron_rank: int) -> Callable[..., Result]:
     """Vmaps a function of one neuron over the trailing ``neuron_rank`` axes of all arguments."""
     for _ in range(neuron_rank):
         fn = jax.vmap(fn, in_axes=-1, out_axes=-1)

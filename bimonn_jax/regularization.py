@@ -88,7 +88,7 @@ def regularizer(
             if unknown:
                 raise ValueError(f"layers {sorted(unknown)} are not among {sorted(chosen)}")
             chosen = {path: chosen[path] for path in layers}
-        total = jnp.float32(0.0)
+        total: jax.Array = jnp.float32(0.0)
         for neurons in chosen.values():
             if isinstance(neurons, BiSEParams) and neurons.weight_reparam != "boolean":
                 mine, share, counts = _whose_turn(neurons, step, turns(neurons.bias.size))

@@ -4,7 +4,7 @@ Functions of one neuron: ``omega`` and ``W`` are (n,), ``beta`` and ``B`` scalar
 tables `WEIGHTS` and `BIASES` hold them by name; `check_names` says which go together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -96,7 +96,7 @@ def dual_total(threshold: str) -> jax.Array:
     return 2.0 * THRESHOLDS[threshold].inverse(jnp.float32(0.95))
 
 
-def _known(kind: str, name: str, table: dict) -> None:
+def _known(kind: str, name: str, table: Mapping[str, object]) -> None:
     if name not in table:
         raise ValueError(f"{kind} must be one of {sorted(table)}; got {name!r}")
 

@@ -82,7 +82,8 @@ class BooleanNetwork:
                     f"first {other[0]}: threshold it first, for example x > 0.5"
                 )
             x = x.astype(jnp.bool_)
-        return _run(self.architecture, self.params, x)
+        y: jax.Array = _run(self.architecture, self.params, x)
+        return y
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

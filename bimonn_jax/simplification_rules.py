@@ -105,7 +105,9 @@ class _Bits:
 
     def size(self) -> np.ndarray:
         """Of the footprints, int (neurons...)."""
-        return self.footprint.sum(axis=tuple(range(self.footprint.ndim - self.is_erosion.ndim)))
+        axes = tuple(range(self.footprint.ndim - self.is_erosion.ndim))
+        sizes: np.ndarray = self.footprint.sum(axis=axes)
+        return sizes
 
     def with_constants(self, is_constant: np.ndarray, value: np.ndarray) -> "_Bits":
         """Some neurons as empty dilations, always 0, or empty erosions, always 1."""
@@ -403,7 +405,8 @@ class Ternary:
 
     def _votes(self) -> np.ndarray:
         head = self.params["head"]
-        return np.asarray(head.positive).astype(int) - np.asarray(head.negative)
+        votes: np.ndarray = np.asarray(head.positive).astype(int) - np.asarray(head.negative)
+        return votes
 
     def learn(self, facts: Facts) -> tuple["Ternary", Facts]:
         """See `Rule`."""

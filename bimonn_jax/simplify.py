@@ -27,7 +27,7 @@ from bimonn_jax.simplification_rules import (
     popcount_as_ternary,
 )
 
-_FROM_PARAMS: dict[str, Callable[[Layer, Mapping], Neurons | BiSE | BiSEL | Ternary]] = {
+_FROM_PARAMS: dict[str, Callable[[Layer, Mapping[str, Any]], Neurons | BiSE | BiSEL | Ternary]] = {
     "bise": BiSE,
     "bisel": BiSEL,
     "lui": Neurons,
@@ -38,7 +38,7 @@ _FROM_PARAMS: dict[str, Callable[[Layer, Mapping], Neurons | BiSE | BiSEL | Tern
 }
 
 
-def _channels_before(architecture: Architecture, params: Mapping) -> list[int | None]:
+def _channels_before(architecture: Architecture, params: Mapping[str, Any]) -> list[int | None]:
     """The channels, or flat features, before each layer, where the layers after it tell."""
     channels: list[int | None] = []
     following: int | None = None
@@ -56,7 +56,9 @@ def _channels_before(architecture: Architecture, params: Mapping) -> list[int | 
     return channels
 
 
-def _rule(layer: Layer, params: Mapping, before: int | None, after: int | None) -> Rule | None:
+def _rule(
+    layer: Layer, params: Mapping[str, Any], before: int | None, after: int | None
+) -> Rule | None:
     """The rule of a layer between so many channels; None where nothing can be said of it."""
     own = layer.params_of(params)
     if layer.kind in _FROM_PARAMS:
@@ -89,7 +91,7 @@ def _run(network: BooleanNetwork) -> BooleanNetwork:
     layers: list[Layer] = []
     tree: dict[str, Any] = {}
 
-    def write(layer: Layer, own: Mapping) -> None:
+    def write(layer: Layer, own: Mapping[str, Any]) -> None:
         layers.append(layer)
         parts = {part: own[part] for part in PARTS.get(layer.kind, ())}
         if layer.name and parts:

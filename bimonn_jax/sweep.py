@@ -43,6 +43,10 @@ class Trials:
         return int(np.shape(self.seed)[0])
 
 
+# What `train_trials` builds.
+Run = Callable[[Trials], Mapping[str, jax.Array]]
+
+
 def train_trials(
     apply: Apply,
     init: Callable[[jax.Array], Any],
@@ -54,7 +58,7 @@ def train_trials(
     score: str,
     evaluations: int = 1,
     regularizer: Regularizer | None = None,
-) -> Callable[[Trials], Mapping[str, jax.Array]]:
+) -> Run:
     """Builds the training of many trials at once.
 
     Args:
@@ -107,9 +111,7 @@ def train_trials(
     return jax.jit(jax.vmap(one))
 
 
-def run_in_chunks(
-    run: Callable[[Trials], Mapping[str, jax.Array]], trials: Trials, chunk: int
-) -> dict[str, np.ndarray]:
+def run_in_chunks(run: Run, trials: Trials, chunk: int) -> dict[str, np.ndarray]:
     """``run(trials)``, ``chunk`` at a time, the last ones repeated to fill up the last chunk.
 
     Where the device's memory does not suffice, the chunk is halved, with a warning in the log, and

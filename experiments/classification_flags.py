@@ -8,6 +8,7 @@ from absl import flags
 from bimonn_jax import NeuronConfig, Sequential, apply_layers
 from bimonn_jax.classifiers import relaxed_classifier, to_bits
 from bimonn_jax.data.classification import ImageClassification, load_digits, load_idx, load_tfds
+from bimonn_jax.morphology import LevelThresholds
 
 DATASET = flags.DEFINE_string("dataset", "", "TFDS set; mnist or else the digits by default.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Of prepared sets; TFDS_DATA_DIR by default.")
@@ -42,7 +43,7 @@ def split(data: ImageClassification) -> tuple[Labelled, Labelled]:
 
 
 def relaxed_model(
-    thresholds: tuple, images: jax.Array, features: int, classes: int, weights: str
+    thresholds: LevelThresholds, images: jax.Array, features: int, classes: int, weights: str
 ) -> Sequential:
     """The paper's classifier with one of its weight reparametrisations, for these images."""
     share = apply_layers(to_bits(thresholds), {}, images[:10_000]).mean()

@@ -42,6 +42,7 @@ from bimonn_jax.classifiers import (
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.evaluation import activated_share, activated_shares, live_neurons
+from bimonn_jax.morphology import LevelThresholds
 from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
 from bimonn_jax.simplify import simplify
@@ -120,7 +121,10 @@ def convolutions() -> list[Convolution]:
 
 
 def build(
-    data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array], steps: int
+    data: ImageClassification,
+    thresholds: LevelThresholds,
+    train: tuple[jax.Array, jax.Array],
+    steps: int,
 ) -> Any:
     """(Model, starting parameters, options of `fit`) of the recipe."""
     key = jax.random.key(SEED.value)
@@ -194,7 +198,10 @@ def stored_bits(network: BooleanNetwork) -> int:
 
 
 def baseline_error(
-    data: ImageClassification, thresholds: tuple, train: tuple[jax.Array, jax.Array], width: int
+    data: ImageClassification,
+    thresholds: LevelThresholds,
+    train: tuple[jax.Array, jax.Array],
+    width: int,
 ) -> float | None:
     """Test error of the plain network, on the same level sets and the same augmentation.
 

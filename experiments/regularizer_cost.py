@@ -44,7 +44,8 @@ class _Classifier(nn.Module):
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the batch."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean()
 
 
 def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -71,7 +72,7 @@ def step_times(hidden: int) -> dict[str, float]:
     choices = {"none": None, **{name: regularizer(name) for name in NAMES}}
     choices |= {f"{name}, no turns": regularizer(name, every=1) for name in ("acti", "exact")}
     data = batch(jax.random.key(0))
-    steps: dict[str, Callable] = {}
+    steps: dict[str, Callable[..., Any]] = {}
     seconds: dict[str, list[float]] = {}
     state = init_state(params, optimizer)
     for name, chosen in choices.items():

@@ -30,9 +30,10 @@ from bimonn_jax.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.evaluation import activated_share, live_neurons
 from bimonn_jax.files import write_text
+from bimonn_jax.morphology import LevelThresholds
 from bimonn_jax.params import named_neurons, weights_of
 from bimonn_jax.regularization import NAMES, regularizer
-from bimonn_jax.sweep import run_in_chunks, stack, train_trials
+from bimonn_jax.sweep import Run, run_in_chunks, stack, train_trials
 from bimonn_jax.viz import plot_sweep
 from bimonn_jax.viz.figures import new_figure
 from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split
@@ -56,7 +57,7 @@ STORAGE = flags.DEFINE_string("storage", "", "Of the studies, such as postgresql
 
 Row = dict[str, Any]
 # Thresholds, training and validation images with their labels.
-Parts = tuple[tuple, Labelled, Labelled]
+Parts = tuple[LevelThresholds, Labelled, Labelled]
 
 
 def storage(folder: Path) -> Any:
@@ -75,7 +76,7 @@ def open_study(store: Any, weights: str, name: str) -> optuna.Study:
     )
     # A sampler that starts again must not draw the same numbers again.
     seed = SEED.value + 1000 * len(study.trials)
-    samplers: dict[str, Callable] = {
+    samplers: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
         "random": optuna.samplers.RandomSampler,
         "tpe": optuna.samplers.TPESampler,
     }
@@ -104,7 +105,7 @@ def ask(study: optuna.Study, name: str) -> tuple[optuna.Trial, dict[str, float]]
     return trial, numbers
 
 
-def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> Callable:
+def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> Run:
     """The training of one reparametrisation and regulariser, for many trials at once."""
     thresholds, train, validation = parts
     model = relaxed_model(thresholds, train[0], FEATURES.value, data.classes, weights)

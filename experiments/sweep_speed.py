@@ -6,17 +6,16 @@ Each row trains the same trials of the paper's network, ``chunk`` at a time; com
 counted, and each row compiles once.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from absl import app, flags
 
 from bimonn_jax import apply_layers
 from bimonn_jax.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.data.classification import choose_thresholds
-from bimonn_jax.sweep import Trials, run_in_chunks, stack, train_trials
+from bimonn_jax.morphology import LevelThresholds
+from bimonn_jax.sweep import Run, run_in_chunks, stack, train_trials
 from experiments.classification_flags import Labelled, load, relaxed_model, split
 from experiments.timing import device_name, median_seconds
 
@@ -27,10 +26,10 @@ STEPS = flags.DEFINE_integer("steps", 100, "Of each trial.", lower_bound=1)
 BATCH = flags.DEFINE_integer("batch", 64, "Images per step.", lower_bound=1)
 RUNS = flags.DEFINE_integer("runs", 3, "The median counts.", lower_bound=1)
 
-Run = Callable[[Trials], Mapping[str, jax.Array]]
 
-
-def training(thresholds: tuple, train: Labelled, validation: Labelled, features: int) -> Run:
+def training(
+    thresholds: LevelThresholds, train: Labelled, validation: Labelled, features: int
+) -> Run:
     """The training of many trials of the paper's network at once."""
     classes = int(jnp.max(train[1])) + 1
     model = relaxed_model(thresholds, train[0], features, classes, "identity")

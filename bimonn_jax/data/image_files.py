@@ -115,7 +115,10 @@ def _otsu(gray: np.ndarray) -> float:
 def _local(gray: np.ndarray) -> np.ndarray:
     from skimage.filters import threshold_local
 
-    return threshold_local(gray, _LOCAL_WINDOW, method="mean", offset=_LOCAL_OFFSET)
+    thresholds: np.ndarray = threshold_local(
+        gray, _LOCAL_WINDOW, method="mean", offset=_LOCAL_OFFSET
+    )
+    return thresholds
 
 
 # By name: gray levels (H, W) -> the threshold or one per pixel; light is what lies above.

@@ -14,7 +14,8 @@ def _offsets(size: int) -> tuple[np.ndarray, np.ndarray]:
     if size < 1 or size % 2 == 0:
         raise ValueError(f"size must be odd and >= 1, so that a footprint has a centre; got {size}")
     reach = size // 2
-    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    steps = np.arange(-reach, reach + 1)
+    rows, columns = np.meshgrid(steps, steps, indexing="ij")
     return rows, columns
 
 
@@ -26,7 +27,7 @@ def disk(size: int) -> np.ndarray:
       [5, 13, 29, 81]
     """
     rows, columns = _offsets(size)
-    return rows**2 + columns**2 <= (size // 2) ** 2
+    return np.asarray(rows**2 + columns**2 <= (size // 2) ** 2)
 
 
 def square(size: int) -> np.ndarray:
@@ -36,29 +37,29 @@ def square(size: int) -> np.ndarray:
 
 def horizontal_stick(size: int) -> np.ndarray:
     """The middle row, bool (size, size)."""
-    return _offsets(size)[0] == 0
+    return np.asarray(_offsets(size)[0] == 0)
 
 
 def vertical_stick(size: int) -> np.ndarray:
     """The middle column, bool (size, size)."""
-    return _offsets(size)[1] == 0
+    return np.asarray(_offsets(size)[1] == 0)
 
 
 def cross(size: int) -> np.ndarray:
     """The middle row and column, bool (size, size)."""
-    return horizontal_stick(size) | vertical_stick(size)
+    return np.asarray(horizontal_stick(size) | vertical_stick(size))
 
 
 def diagonal_cross(size: int) -> np.ndarray:
     """Both diagonals, bool (size, size)."""
     rows, columns = _offsets(size)
-    return np.abs(rows) == np.abs(columns)
+    return np.asarray(np.abs(rows) == np.abs(columns))
 
 
 def corner(size: int) -> np.ndarray:
     """Asymmetric: from the centre upwards and to the right, bool (size, size)."""
     rows, columns = _offsets(size)
-    return ((rows == 0) & (columns >= 0)) | ((columns == 0) & (rows <= 0))
+    return np.asarray(((rows == 0) & (columns >= 0)) | ((columns == 0) & (rows <= 0)))
 
 
 def half_disk(size: int) -> np.ndarray:

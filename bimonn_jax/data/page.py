@@ -99,7 +99,10 @@ def degraded_crops(
     row_key, column_key, noise_key = jax.random.split(key, 3)
     rows = jax.random.randint(row_key, (batch,), 0, height - size + 1)
     columns = jax.random.randint(column_key, (batch,), 0, width - size + 1)
-    crop = jax.vmap(lambda r, c: jax.lax.dynamic_slice(image, (r, c), (size, size)))
-    y = crop(rows, columns)
+
+    def crop(row: jax.Array, column: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (row, column), (size, size))
+
+    y = jax.vmap(crop)(rows, columns)
     x = jax.vmap(degrade)(jax.random.split(noise_key, batch), y)
     return x[..., None], y[..., None]

@@ -51,4 +51,6 @@ def export_stablehlo(
 
 def run_stablehlo(path: str | Path, x: jax.Array | np.ndarray) -> jax.Array:
     """Runs a file of `export_stablehlo` on a batch."""
-    return export.deserialize(bytearray(Path(path).read_bytes())).call(jnp.asarray(x))
+    exported = export.deserialize(bytearray(Path(path).read_bytes()))
+    y: jax.Array = exported.call(jnp.asarray(x))
+    return y

@@ -1,7 +1,7 @@
 """Boolean networks as synthesisable Verilog."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bimonn_jax.files import write_text
 from bimonn_jax.saving import BooleanNetwork
 
 # (row, column) of the padding -> what stands there by border; None for a constant 0.
-_SOURCES = {
+_SOURCES: dict[str, Callable[[int, int], int | None]] = {
     "edge": lambda i, size: min(max(i, 0), size - 1),
     "reflect": lambda i, size: -i if i < 0 else 2 * (size - 1) - i if i >= size else i,
     "wrap": lambda i, size: i % size,

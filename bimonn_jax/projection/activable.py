@@ -96,17 +96,19 @@ def _search(
     plain = weights.plain()
     above_theta, above_lam = (jax.vmap(weights.count_above)(v) for v in (theta, lam))
     # No term of the dual value exceeds a few times the loss of all zeros.
-    margin = 32 * jnp.finfo(dtype).eps * (plain.squares[-1] + bias * bias)
+    margin: jax.Array = 32 * jnp.finfo(dtype).eps * (plain.squares[-1] + bias * bias)
 
     def bound(s: jax.Array) -> jax.Array:
         def one(j: jax.Array, theta: jax.Array, lam: jax.Array) -> jax.Array:
-            return dual_value(
+            value: jax.Array = dual_value(
                 plain, j, bias, form, theta, lam,
                 above_theta=jnp.maximum(above_theta[s], above_theta[s + 1]),
                 above_lam=jnp.maximum(above_lam[s], above_lam[s + 1]),
             )  # fmt: skip
+            return value
 
-        return jnp.min(jax.vmap(one)(*stretch(s))) - margin
+        values: jax.Array = jax.vmap(one)(*stretch(s))
+        return jnp.min(values) - margin
 
     bounds = jax.vmap(bound)(jnp.arange(pieces))
 
@@ -159,8 +161,11 @@ def _neuron(
 def _total(weights: SortedWeights, form: Form, best: _Best) -> DoubleWord:
     """The sum of w of the optimum that ``best`` names, b being a threshold."""
     mu = raised(weights, best.j, best.theta)[0]
-    total = between(weights.sums, jnp.int32(0), best.j) + mu + excess(weights, best.j, best.lam)[0]
-    return total - deficit(weights, best.j, mu)[0] if form.signed else total
+    outside, _ = excess(weights, best.j, best.lam)
+    total: DoubleWord = between(weights.sums, jnp.int32(0), best.j) + mu + outside
+    if form.signed:
+        total -= deficit(weights, best.j, mu)[0]
+    return total
 
 
 def _project_one(

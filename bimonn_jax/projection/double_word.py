@@ -127,4 +127,5 @@ def positive_part(value: Any) -> Any:
 def cumulative_sum(values: DoubleWord) -> DoubleWord:
     """Sums of the first 0, 1, ..., n values: (n,) to (n + 1,)."""
     padded = jax.tree.map(lambda v: jnp.pad(v, (1, 0)), values)
-    return jax.lax.associative_scan(lambda a, b: a + b, padded)
+    sums: DoubleWord = jax.lax.associative_scan(lambda a, b: a + b, padded)
+    return sums

@@ -27,6 +27,8 @@ from bimonn_jax.projection.double_word import (
 from bimonn_jax.projection.sorted_weights import Number, SortedWeights, between
 
 _MAX_ITERATIONS = 64
+# Of the iteration: how often, theta, the bracket around it, whether it is done.
+_State = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,11 @@ def solve(
     """
     infinity = jnp.full_like(start, jnp.inf)
 
-    def is_active(state: tuple) -> jax.Array:
-        return ~state[-1] & (state[0] < _MAX_ITERATIONS)
+    def is_active(state: _State) -> jax.Array:
+        count, *_, is_done = state
+        return ~is_done & (count < _MAX_ITERATIONS)
 
-    def iterate(state: tuple) -> tuple:
+    def iterate(state: _State) -> _State:
         count, theta, low, high, _ = state
         lam, lam_slope, slack, slack_slope = _conditions(weights, j, B, form, theta)
         size = jnp.abs(theta) + jnp.abs(lam) + jnp.abs(B)

@@ -6,6 +6,7 @@ One program per footprint and operator: 2 n for a neuron of n inputs, tens of mi
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import cvxpy as cp
 import jax.numpy as jnp
@@ -140,7 +141,7 @@ def project_qp(
     }
     columns = []
     for w, b in zip(W.T, B, strict=True):
-        best: tuple | None = None
+        best: tuple[Any, ...] | None = None
         for is_erosion, form in forms.items():
             is_dual = is_erosion and not form.is_total
             compared = w.sum() - b if is_dual else b

@@ -183,7 +183,7 @@ def _draw_node(axis: "Axes", column: _Column, node: int, x: float, y: float) -> 
         axis.text(x, y, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
         return 0.1 + 0.045 * len(label)
     height, width = picture.shape
-    half_width = min(half * width / height, 0.7)
+    half_width: float = min(half * width / height, 0.7)
     is_signed = np.nanmin(picture) < 0
     axis.imshow(
         picture,

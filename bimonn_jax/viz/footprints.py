@@ -55,14 +55,14 @@ def _as_images(values: jax.Array, neurons: Neurons, shape: tuple[int, int] | Non
     with a minus sign over the first.
     """
     bias = neurons.bias if isinstance(neurons, BiSEParams) else neurons.is_erosion
-    flat = np.asarray(flat_weight(values, bias)).reshape(-1, np.size(bias)).astype(float)
+    flat: np.ndarray = np.asarray(flat_weight(values, bias), float).reshape(-1, np.size(bias))
     kernel = values.shape[: values.ndim - np.ndim(bias)]
     if len(kernel) == 2:
         return flat.T.reshape(-1, *kernel)
     if len(kernel) == 3:
         kh, kw, channels = kernel
         of_neurons = flat.T.reshape(-1, kh, kw, channels)
-        signed = of_neurons[..., : channels // 2] - of_neurons[..., channels // 2 :]
+        signed: np.ndarray = of_neurons[..., : channels // 2] - of_neurons[..., channels // 2 :]
         # Channels side by side.
         return np.moveaxis(signed, 3, 2).reshape(len(signed), kh, -1)
     if shape is None:
@@ -71,7 +71,8 @@ def _as_images(values: jax.Array, neurons: Neurons, shape: tuple[int, int] | Non
     if inputs == pixels:
         return flat.T.reshape(-1, *shape)
     if inputs == 2 * pixels:
-        return (flat[:pixels] - flat[pixels:]).T.reshape(-1, *shape)
+        halves: np.ndarray = flat[:pixels] - flat[pixels:]
+        return halves.T.reshape(-1, *shape)
     raise ValueError(
         f"shape {shape} has {pixels} pixels; these neurons have {inputs} inputs: as many, or twice "
         "as many with complements, were expected"
