@@ -18,7 +18,8 @@ def in_chunks(
 ) -> jax.Array:
     """``fn(images)``, on a limited number at a time: for layers whose output is large."""
     count = images.shape[0]
-    chunk = min(chunk, count)
+    if count <= chunk:
+        return fn(images)
     missing = -count % chunk
     padded = jnp.concatenate([images, images[:missing]])
     parts: jax.Array = jax.lax.map(fn, padded.reshape(-1, chunk, *images.shape[1:]))

@@ -73,7 +73,8 @@ def pack_strips(images: jax.Array) -> jax.Array:
 def unpack_strips(words: jax.Array, height: int) -> jax.Array:
     """The inverse of `pack_strips`: uint32 (N, S, W, C) -> bool (N, height, W, C)."""
     strips = _split(words, axis=1)
-    return strips.reshape(words.shape[0], -1, *words.shape[2:])[:, :height]
+    count, rows = words.shape[:2]
+    return strips.reshape(count, WORD_BITS * rows, *words.shape[2:])[:, :height]
 
 
 def _join(bits: jax.Array, axis: int) -> jax.Array:
@@ -321,6 +322,9 @@ class PackedNetwork:
         self.circuit.check_batch(x)
         if self.circuit.thresholds is None and x.dtype != jnp.bool_:
             raise ValueError(f"x must be bool, got {x.dtype}: threshold it first (x > 0.5)")
+        if x.shape[0] == 0:
+            one = jax.eval_shape(self, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
+            return jnp.zeros((0, *one.shape[1:]), one.dtype)
         if x.shape[0] < WORD_BITS and self._can_use_strips():
             height = x.shape[1]
             words = self._run_strips(self._pack_strips(x), height=height)

@@ -329,7 +329,8 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
 def embed(boolean: BooleanBiSE, *, threshold: str = "tanh", scale: float = 32.0) -> BiSEParams:
     """Writes boolean neurons as BiSE weights: W = footprint, B = 1/2 or |S| - 1/2, p = -+scale.
 
-    The result is activated and `bimonn_jax.binarize` gives ``boolean`` back. For a whole network:
+    The result is activated and `bimonn_jax.binarize` gives ``boolean`` back, except that an erosion
+    by a single input comes back as the dilation by it, which is the same. For a whole network:
     ``map_neurons(embed, tree)``.
 
     Args:

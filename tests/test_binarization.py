@@ -15,8 +15,11 @@ from bimonn_jax import (
     map_neurons,
 )
 from bimonn_jax.activation import activation
-from bimonn_jax.params import named_neurons, real_parameters
+from bimonn_jax.binarization import METHODS as ALL_METHODS
+from bimonn_jax.params import flat_weight, named_neurons, real_parameters
 from bimonn_jax.projection.constant import PROJECTIONS
+from tests.boolean_networks import NAMES
+from tests.boolean_networks import network as random_network
 
 X = jax.random.bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
 MODEL = BiMoNN((3, 2), (3, 3), complement=True)
@@ -158,3 +161,22 @@ def test_parameters_that_mean_nothing_are_named(field, value, message):
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"method must be one of .*constant.*got 'qq'"):
         binarize(init(), method="qq")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [(name, "constant") for name in NAMES] + [("dense", method) for method in ALL_METHODS],
+)
+def test_a_boolean_network_written_as_weights_binarises_to_itself(name, method):
+    boolean = random_network(name, seed=1)[0].params
+    found, reports = binarize_with_report(map_neurons(embed, boolean), method=method)
+
+    def with_one_name(neurons):
+        # The erosion by a single input is the dilation by it.
+        size = jnp.sum(flat_weight(neurons.footprint, neurons.is_erosion), axis=0)
+        return neurons.replace(is_erosion=neurons.is_erosion & (size != 1))
+
+    assert equal(found, map_neurons(with_one_name, boolean))
+    for report in reports:
+        assert report.is_exact.all()
+        assert (report.squared_distance == 0).all()

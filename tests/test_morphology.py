@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from bimonn_jax import morphology
 from bimonn_jax.morphology import (
@@ -139,6 +139,22 @@ def test_dilation_commutes_with_union_and_erosion_with_intersection(x, y, S, bor
     for operator, join in [(dilation, union), (erosion, intersection)]:
         apply = partial(operator, footprint=S, border=border)
         np.testing.assert_array_equal(apply(join([x, y])), join([apply(x), apply(y)]))
+
+
+@given(images, some_footprints, st.integers(-9, 9), st.integers(-9, 9))
+def test_operators_commute_with_translations_of_a_torus(x, S, down, right):
+    for operator in (dilation, erosion, opening, closing):
+        moved = operator(np.roll(x, (down, right), (0, 1)), S, border="wrap")
+        expected = np.roll(operator(x, S, border="wrap"), (down, right), (0, 1))
+        np.testing.assert_array_equal(moved, expected)
+
+
+@given(images, arrays(bool, (3, 3)), arrays(bool, (3, 5)))
+def test_two_operators_in_a_row_are_one_by_the_minkowski_sum(x, S, T):
+    total = signal.convolve2d(S.astype(int), T.astype(int)) > 0
+    for operator in (dilation, erosion):
+        twice = operator(operator(x, S, border="wrap"), T, border="wrap")
+        np.testing.assert_array_equal(twice, operator(x, total, border="wrap"))
 
 
 @given(images, some_footprints)
