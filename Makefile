@@ -4,7 +4,7 @@ VENV ?= .venv
 OUT ?= out
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint docs operators clean
+.PHONY: demo test test-all test-oldest audit lint docs operators clean
 
 # Learns the noisy-sticks filter and cleans a real page; pictures and networks in $(OUT).
 demo: $(VENV)/demo
@@ -17,6 +17,15 @@ test: $(VENV)/test
 # With the slow ones.
 test-all: $(VENV)/test
 	$(BIN)/python -m pytest -n auto -m ''
+
+# With the oldest versions of other packages that setup.cfg allows.
+test-oldest: $(VENV)-oldest/test
+	$(VENV)-oldest/bin/python -m pytest -n auto
+
+# Known vulnerabilities of installed packages; asks PyPI over the network.
+audit: $(VENV)/test
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
@@ -46,5 +55,12 @@ $(VENV)/test: setup.cfg
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
+$(VENV)-oldest/test: setup.cfg
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet uv
+	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest/bin/python \
+		--resolution lowest-direct --editable '.[test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OUT) .cache build *.egg-info
+	rm -rf $(VENV) $(VENV)-oldest $(OUT) .cache build *.egg-info

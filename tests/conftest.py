@@ -19,6 +19,13 @@ settings.load_profile("reproducible")
 TRANSFORMS = {"plain": lambda fn: fn, "jit": jax.jit, "vmap": jax.vmap}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_programs():
+    """Keeps a worker's memory small: what one file compiled, the next hardly ever needs."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(params=TRANSFORMS)
 def transform(request):
     """Wraps a function of arrays that share a leading axis: as it is, under jit, under vmap."""

@@ -1,5 +1,6 @@
 """Every runtime and exporter on 100,000 random inputs, and on the test images of MNIST."""
 
+import functools
 import os
 import runpy
 import shutil
@@ -74,11 +75,9 @@ def test_a_hundred_thousand_inputs(name, runtime, tmp_path):
     np.testing.assert_array_equal(RUNTIMES[runtime](plain, shape, x, tmp_path), plain(x))
 
 
-@pytest.mark.skipif(
-    not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
-)
-@pytest.mark.parametrize("runtime", BY_SPEED)
-def test_the_test_images_of_mnist(runtime, tmp_path):
+@functools.cache
+def mnist():
+    """(A network, the test images, its scores)."""
     x = load_tfds("mnist").test_images
     modules = (LevelSets((127.0,)), HitOrMissConv(6, (5, 5), pool=4), Flatten(), TernaryHead(10))
     model, rng = Sequential(modules), np.random.default_rng(0)
@@ -96,4 +95,13 @@ def test_the_test_images_of_mnist(runtime, tmp_path):
     expected = np.asarray(plain(x))
     assert len(x) == 10_000
     assert len(np.unique(expected, axis=0)) > 1_000
+    return plain, x, expected
+
+
+@pytest.mark.skipif(
+    not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
+)
+@pytest.mark.parametrize("runtime", BY_SPEED)
+def test_the_test_images_of_mnist(runtime, tmp_path):
+    plain, x, expected = mnist()
     np.testing.assert_array_equal(RUNTIMES[runtime](plain, (28, 28, 1), x, tmp_path), expected)

@@ -20,7 +20,10 @@ PAPER = {1: 150, 2: 150, 4: 250, 9: 350, 16: 60, 33: 25, 64: 15}
 VARIANT = {2: 20, 4: 20, 9: 20, 33: 2}
 VARIANTS = [(False, "dual"), (False, "euclidean"), (True, "dual"), (True, "euclidean")]
 CASES = [(*VARIANTS[0], n, count) for n, count in PAPER.items()] + [
-    (*variant, n, count) for variant in VARIANTS[1:] for n, count in VARIANT.items()
+    # Each compiles a program of its own; one size of each variant is enough for the quick tests.
+    pytest.param(*variant, n, count, marks=[pytest.mark.slow] * (n != 9))
+    for variant in VARIANTS[1:]
+    for n, count in VARIANT.items()
 ]
 
 
@@ -73,7 +76,14 @@ def test_no_other_footprint_is_nearer(signed, erosion):
     assert_not_farther(nearest.squared_distance, best)
 
 
-@pytest.mark.parametrize(("n", "erosion"), [(3, "dual"), (200, "dual"), (33, "euclidean")])
+@pytest.mark.parametrize(
+    ("n", "erosion"),
+    [
+        pytest.param(3, "dual", marks=pytest.mark.slow),
+        pytest.param(200, "dual", marks=pytest.mark.slow),
+        (33, "euclidean"),
+    ],
+)
 def test_float32_finds_what_float64_finds(n, erosion):
     W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(n), n, 300))
     single = project(jnp.asarray(W), jnp.asarray(B), erosion=erosion)
@@ -157,7 +167,10 @@ def test_an_activated_neuron_is_at_distance_zero_and_keeps_its_operator():
     np.testing.assert_array_equal(nearest.footprint.T, [[True, True, False], [True] * 3])
 
 
-@pytest.mark.parametrize(("signed", "erosion"), VARIANTS)
+@pytest.mark.parametrize(
+    ("signed", "erosion"),
+    [VARIANTS[0], *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:])],
+)
 def test_the_scale_of_the_weights_does_not_matter(signed, erosion):
     W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(8), 30, 60))
     one = project(jnp.asarray(W), jnp.asarray(B), signed=signed, erosion=erosion)

@@ -29,7 +29,9 @@ def sample_of(apply):
     return sample
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(r, marks=[pytest.mark.slow] * (r != "single")) for r in RECIPES]
+)
 def test_every_recipe_takes_a_step(name):
     sample = sample_of(operator("opening", footprint("cross", SIZE)))
     x, y = sample(jax.random.key(0))
