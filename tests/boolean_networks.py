@@ -116,3 +116,12 @@ def inputs(name: str, shape: tuple[int, ...], count: int, seed: int = 0) -> np.n
     if isinstance(MODULES[name][0][0], LevelSets):
         return (256 * rng.random((count, *shape)) ** (1 / density - 1)).astype(np.uint8)
     return rng.random((count, *shape)) < density
+
+
+def rounding(network: BooleanNetwork) -> float:
+    """How far two float32 sums of a real head may lie apart, added up in any two orders."""
+    if network.architecture[-1].kind != "dense":
+        return 0
+    head = network.params[network.architecture[-1].name]
+    terms = np.concatenate([head["kernel"], head["bias"][None]])
+    return 2 * len(terms) * np.finfo(np.float32).eps * np.abs(terms).sum(axis=0).max()

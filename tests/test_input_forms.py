@@ -22,7 +22,7 @@ from bimonn_jax.packed import (
     unpack_strips,
 )
 from bimonn_jax.windows import pad_image
-from tests.boolean_networks import NAMES, inputs, network
+from tests.boolean_networks import NAMES, inputs, network, rounding
 
 S = np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]], bool)
 SHAPE = (5, 6)
@@ -83,7 +83,7 @@ def test_networks_take_any_number_of_inputs_in_any_layout(name, runtime):
     assert none.dtype == expected.dtype
     for layout in LAYOUTS.values():
         found = run(layout(x) if x.ndim > 2 else x[::-1][::-1])
-        np.testing.assert_allclose(found, expected, atol=1e-5 if found.dtype == float else 0)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rounding(plain))
 
 
 values = st.floats(width=32, allow_nan=False)

@@ -15,16 +15,7 @@ from bimonn_jax.packed import (
     unpack_samples,
     unpack_strips,
 )
-from tests.boolean_networks import NAMES, inputs, network
-
-
-def rounding(network):
-    """How far two float32 sums of a real head may lie apart, added up in any two orders."""
-    if network.architecture[-1].kind != "dense":
-        return 0
-    head = network.params[network.architecture[-1].name]
-    terms = np.concatenate([head["kernel"], head["bias"][None]])
-    return 2 * len(terms) * np.finfo(np.float32).eps * np.abs(terms).sum(axis=0).max()
+from tests.boolean_networks import NAMES, inputs, network, rounding
 
 
 @pytest.mark.parametrize("name", NAMES)
