@@ -74,6 +74,7 @@ def _one_neuron(
     )
 
 
+@jax.jit
 def activation(
     weight: jax.Array,
     bias: jax.Array,

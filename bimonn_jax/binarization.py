@@ -51,19 +51,31 @@ def _binarize_with_distance(
         nearest = _nearest_by_programs(flat, B, exact.is_activated)
     else:
         nearest = _nearest(flat, B, method)
-    footprint, is_erosion, distance = nearest
-    boolean = BooleanBiSE(
-        jnp.where(exact.is_activated, exact.footprint, footprint).reshape(W.shape),
-        jnp.where(exact.is_activated, exact.is_erosion, is_erosion),
-        p < 0,
-    )
-    return boolean, exact, jnp.where(exact.is_activated, 0, distance)
+    chosen: tuple[BooleanBiSE, Activation, jax.Array] = _exact_or_nearest(W, p, exact, *nearest)
+    return chosen
 
 
 @jax.jit
 def _activation_of(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array, Activation]:
     W, B, p = real_parameters(params)
     return W, B, p, activation(W, B, p)
+
+
+@jax.jit
+def _exact_or_nearest(
+    W: jax.Array,
+    p: jax.Array,
+    exact: Activation,
+    footprint: jax.Array,
+    is_erosion: jax.Array,
+    distance: jax.Array,
+) -> tuple[BooleanBiSE, Activation, jax.Array]:
+    boolean = BooleanBiSE(
+        jnp.where(exact.is_activated, exact.footprint, footprint).reshape(W.shape),
+        jnp.where(exact.is_activated, exact.is_erosion, is_erosion),
+        p < 0,
+    )
+    return boolean, exact, jnp.where(exact.is_activated, 0, distance)
 
 
 @partial(jax.jit, static_argnames="method")

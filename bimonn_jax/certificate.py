@@ -209,7 +209,7 @@ def _is_operator_in_rationals(
 
 
 # Compiled, because dozens of small operations on every new shape would each be compiled alone.
-_activation = jax.jit(activation)
+_real_parameters = jax.jit(real_parameters)
 _rounding_margin = jax.jit(rounding_margin, static_argnames="dtype")
 
 
@@ -232,19 +232,19 @@ def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertif
     boolean = binarize_neurons(params, method="constant")
     footprint = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
     is_erosion, size = np.asarray(boolean.is_erosion), footprint.sum(axis=0)
-    W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in real_parameters(params))
+    W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in _real_parameters(params))
     is_exact: dict[Arithmetic, np.ndarray] = {}
     out: Zones = {}
     for arithmetic in _ARITHMETICS:
         zone = zones[arithmetic]
         margin = _rounding_margin(W, B, p, dtype=_DTYPES[arithmetic])
         v1, v2 = jnp.asarray(zone.v1), jnp.asarray(zone.v2)
-        result = _activation(W, B, p, v1=v1, v2=v2, margin=margin)
+        result = activation(W, B, p, v1=v1, v2=v2, margin=margin)
         same = (np.asarray(result.footprint) == footprint).all(axis=0)
         same &= (np.asarray(result.is_erosion) == is_erosion) | (size == 1)
         exact = np.asarray(result.is_activated) & same
         if arithmetic == "real" and np.all(zone.v1 == 0) and np.all(zone.v2 == 1):
-            possible = np.asarray(_activation(W, B, p, margin=-margin).is_activated)
+            possible = np.asarray(activation(W, B, p, margin=-margin).is_activated)
             undecided = possible & ~np.asarray(result.is_activated)
             exact |= _is_operator_in_rationals(W, B, p, undecided, footprint, is_erosion)
         is_exact[arithmetic] = exact

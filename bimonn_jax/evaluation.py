@@ -26,6 +26,7 @@ def in_chunks(
     return parts.reshape(-1, *parts.shape[2:])[:count]
 
 
+@jax.jit
 def activated_share(params: Any) -> jax.Array:
     """Share of the neurons of a parameter tree that are activated on binary inputs, float ()."""
     activated = [

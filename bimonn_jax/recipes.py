@@ -63,7 +63,7 @@ def _latent_optimizer(learning_rate: float) -> Callable[[int], optax.GradientTra
 
 
 def _init(model: BiMoNN | Sequential, key: jax.Array, x: jax.Array) -> Any:
-    return model.init(key, jnp.zeros((1, *x.shape[1:], 1), x.dtype))["params"]
+    return jax.jit(model.init)(key, jnp.zeros((1, *x.shape[1:], 1), x.dtype))["params"]
 
 
 def _set(params: Any, layer: str, part: str, weight: jax.Array | float) -> None:

@@ -19,11 +19,13 @@ from bimonn_jax.projection.qp import FootprintProgram, project_qp
 PAPER = {1: 150, 2: 150, 4: 250, 9: 350, 16: 60, 33: 25, 64: 15}
 VARIANT = {2: 20, 4: 20, 9: 20, 33: 2}
 VARIANTS = [(False, "dual"), (False, "euclidean"), (True, "dual"), (True, "euclidean")]
-CASES = [(*VARIANTS[0], n, count) for n, count in PAPER.items()] + [
-    # Each compiles a program of its own; one size of each variant is enough for the quick tests.
-    pytest.param(*variant, n, count, marks=[pytest.mark.slow] * (n != 9))
-    for variant in VARIANTS[1:]
-    for n, count in VARIANT.items()
+# Each size of each variant compiles programs of its own: the quick tests have few.
+CASES = [
+    pytest.param(*variant, n, count, marks=[pytest.mark.slow] * (n not in quick))
+    for variant, sizes, quick in zip(
+        VARIANTS, [PAPER] + 3 * [VARIANT], [(1, 9, 33), (9,), (9,), (9,)], strict=True
+    )
+    for n, count in sizes.items()
 ]
 
 
@@ -57,7 +59,14 @@ def test_the_optimum_is_that_of_the_quadratic_programs(signed, erosion, n, count
     np.testing.assert_allclose(again.squared_distance, 0, atol=1e-20 * n * np.abs(W).max() ** 2)
 
 
-@pytest.mark.parametrize(("signed", "erosion"), VARIANTS)
+@pytest.mark.parametrize(
+    ("signed", "erosion"),
+    [
+        VARIANTS[0],
+        *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:3]),
+        VARIANTS[3],
+    ],
+)
 def test_no_other_footprint_is_nearer(signed, erosion):
     with jax.enable_x64(True):
         W, B = hard_neurons(np.random.default_rng(7), 4, 20)
@@ -78,12 +87,9 @@ def test_no_other_footprint_is_nearer(signed, erosion):
 
 @pytest.mark.parametrize(
     ("n", "erosion"),
-    [
-        pytest.param(3, "dual", marks=pytest.mark.slow),
-        pytest.param(200, "dual", marks=pytest.mark.slow),
-        (33, "euclidean"),
-    ],
+    [(3, "dual"), (200, "dual"), (33, "euclidean")],
 )
+@pytest.mark.slow
 def test_float32_finds_what_float64_finds(n, erosion):
     W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(n), n, 300))
     single = project(jnp.asarray(W), jnp.asarray(B), erosion=erosion)
@@ -150,6 +156,7 @@ def test_blocks_change_nothing(monkeypatch, count):
     np.testing.assert_allclose(blocks.weight, whole.weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_block_not_of_the_layer():
     def scratch(neurons):
         shapes = jax.ShapeDtypeStruct((1024, neurons), "f4"), jax.ShapeDtypeStruct((neurons,), "f4")
@@ -192,6 +199,7 @@ def test_what_cannot_be_projected_is_named():
         project(jnp.ones((3, 2)), jnp.ones(3))
 
 
+@pytest.mark.slow
 def test_neurons_sharded_over_eight_devices_give_the_same_and_stay_where_they_are():
     program = textwrap.dedent("""
         import re

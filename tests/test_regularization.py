@@ -48,8 +48,9 @@ def test_value_is_the_sum_over_neurons_of_the_distance_to_the_best_level_on_the_
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("relative", [False, True])
-@pytest.mark.parametrize("reparam", ["identity", "positive", "dual"])
+@pytest.mark.parametrize(
+    ("reparam", "relative"), [("identity", True), ("positive", False), ("dual", True)]
+)
 def test_gradient_agrees_with_finite_differences_away_from_ties(name, relative, reparam):
     with jax.enable_x64(True):
         rng = np.random.default_rng(1)
@@ -97,7 +98,9 @@ def test_neurons_trained_through_the_binarisation_and_other_leaves_cost_nothing(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("every", [1, 3, 4, 10, 100])
+@pytest.mark.parametrize(
+    "every", [3, 100, *(pytest.param(every, marks=pytest.mark.slow) for every in (1, 4, 10))]
+)
 def test_in_turns_every_neuron_counts_the_same(name, every):
     W, B = hard_neurons(np.random.default_rng(2), 5, 10)
     tree = {"a": neurons(W.reshape(5, 2, 5), bias=B.reshape(2, 5)), "b": neurons(W[:, :1])}
@@ -112,7 +115,7 @@ def test_in_turns_every_neuron_counts_the_same(name, every):
     )
 
 
-@pytest.mark.parametrize("name", ["acti", "exact"])
+@pytest.mark.parametrize("name", [pytest.param("acti", marks=pytest.mark.slow), "exact"])
 def test_only_large_layers_take_turns_by_default(name):
     rng = np.random.default_rng(3)
     small, large = neurons(rng.normal(size=(3, 127))), neurons(rng.normal(size=(3, 128)))

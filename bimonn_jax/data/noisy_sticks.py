@@ -4,6 +4,8 @@ The operator that removes the noise is known: the union over the angles of the o
 five-pixel stick, which a chain of two BiSEL layers (1 -> 3 -> 1, kernel 5 x 5) can express.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,10 @@ def stick_footprints(length: int = 5) -> np.ndarray:
     return footprints
 
 
+@partial(
+    jax.jit,
+    static_argnames=("batch", "size", "sticks", "min_length", "max_length", "noise"),
+)
 def noisy_sticks(
     key: jax.Array,
     batch: int,
@@ -84,6 +90,7 @@ def noisy_sticks(
     return x[..., None], y[..., None]
 
 
+@jax.jit
 def target_operator(x: Image) -> Image:
     """The known solution: the union of the openings by the three sticks, bool (..., H, W)."""
     return union([opening(x, jnp.asarray(stick)) for stick in stick_footprints()])
