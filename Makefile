@@ -4,7 +4,7 @@ VENV ?= .venv
 OUT ?= out
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-oldest audit lint docs operators clean
+.PHONY: demo test test-all test-oldest mutants audit lint docs operators clean
 
 # Learns the noisy-sticks filter and cleans a real page; pictures and networks in $(OUT).
 demo: $(VENV)/demo
@@ -21,6 +21,11 @@ test-all: $(VENV)/test
 # With the oldest versions of other packages that setup.cfg allows.
 test-oldest: $(VENV)-oldest/test
 	$(VENV)-oldest/bin/python -m pytest -n auto
+
+# Whether a test fails when one operator or number of the modules behind the proofs is another.
+mutants: $(VENV)/test
+	$(BIN)/python -m pip install --quiet cosmic-ray
+	$(BIN)/python -m tests.mutants --out=$(OUT)/mutants.json
 
 # Known vulnerabilities of installed packages; asks PyPI over the network.
 audit: $(VENV)/test

@@ -13,6 +13,9 @@ import jax
 import pytest
 from hypothesis import settings
 
+# Needs Cosmic Ray, which `make mutants` installs.
+collect_ignore = ["mutants.py"]
+
 settings.register_profile("reproducible", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reproducible")
 

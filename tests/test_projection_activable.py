@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from neuron_oracles import all_inputs
 from projection_oracles import hard_neurons, violation
 
@@ -164,6 +167,35 @@ def test_memory_is_that_of_a_block_not_of_the_layer():
 
     # Beyond a block, what grows are copies of the weights and of the results.
     assert scratch(16384) - scratch(4096) <= 16 * 1024 * (16384 - 4096)
+
+
+# Zero or not so small that its square is lost.
+numbers = st.one_of(
+    st.just(0.0),
+    st.floats(2.0**-30, 2.0**30, width=32),
+    st.floats(-(2.0**30), -(2.0**-30), width=32),
+)
+
+
+@given(
+    hnp.arrays(np.float32, (5, 3), elements=numbers),
+    hnp.arrays(np.float32, 3, elements=numbers),
+    st.permutations(range(5)),
+)
+def test_what_was_projected_is_activated_and_stays_whatever_the_numbers(W, B, order):
+    nearest = project(jnp.asarray(W), jnp.asarray(B))
+    size = np.abs(W).sum(0) + np.abs(B)
+    unit = np.finfo(np.float32).eps
+    assert nearest.footprint.any(0).all()
+    assert (violation(nearest, signed=False) <= 32 * unit * size).all()
+    again = project(nearest.weight, nearest.bias)
+    assert (again.squared_distance <= (32 * unit * size) ** 2).all()
+    # All zeros is not nearer, and the order of the inputs counts for nothing.
+    zeros = np.square(W).sum(0) + np.minimum(np.square(B), np.square(W.sum(0) - B))
+    assert (nearest.squared_distance <= zeros * (1 + 32 * unit)).all()
+    permuted = project(jnp.asarray(W[np.array(order)]), jnp.asarray(B))
+    error = np.abs(permuted.squared_distance - nearest.squared_distance)
+    assert (error <= 32 * unit * zeros).all()
 
 
 def test_an_activated_neuron_is_at_distance_zero_and_keeps_its_operator():

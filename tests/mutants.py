@@ -1,0 +1,163 @@
+"""Mutation testing: would a test notice if one operator, comparison or number were another?
+
+Draws a random sample of the mutants that Cosmic Ray (`pip install cosmic-ray`) can make of the
+modules that proofs rest on, runs the quick tests of the module against each in a copy of the
+repository, and prints the survivors:
+
+    python -m tests.mutants --count=200
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from difflib import unified_diff
+from pathlib import Path
+from queue import SimpleQueue
+
+import parso  # noqa: F401 (Cosmic Ray's modules import each other in a circle unless it is first)
+from absl import app, flags
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+
+COUNT = flags.DEFINE_integer("count", 200, "How many mutants to draw; 0 for all.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Of the draw.")
+MODULES = flags.DEFINE_list("modules", None, "Only these, such as projection/qp; all by default.")
+WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Tests that run at once.", lower_bound=1)
+TIMEOUT = flags.DEFINE_integer("timeout", 900, "Seconds after which a mutant counts as killed.")
+OUT = flags.DEFINE_string("out", "out/mutants.json", "Where to write what happened to each.")
+
+ROOT = Path(__file__).parent.parent
+# Each module's tests, the fastest first: a mutant is dead at the first failure.
+PROJECTION = ("projection_activable", "projection_qp", "regularization")
+TESTS = {
+    "activation": (
+        "activation", "neuron_corner_cases", "binarization", "certificate_corner_cases",
+        "certificate",
+    ),
+    "binarization": ("binarization", "projection_qp"),
+    "certificate": ("certificate_corner_cases", "certificate", "layer_summary"),
+    "projection/activable": PROJECTION,
+    "projection/constant": ("projection_constant", "binarization", "regularization"),
+    "projection/double_word": ("double_word", *PROJECTION),
+    "projection/duality": PROJECTION,
+    "projection/qp": ("projection_qp", "projection_activable"),
+    "projection/sorted_weights": PROJECTION,
+}  # fmt: skip
+# One likely slip for each; what no type allows (a shift of floats) would be killed by any test.
+OPERATORS = [
+    *(
+        f"ReplaceBinaryOperator_{pair}"
+        for pair in (
+            "Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul",
+            "BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitOr",
+        )
+    ),
+    *(
+        f"ReplaceComparisonOperator_{pair}"
+        for pair in (
+            "Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Lt_GtE", "LtE_Gt", "Gt_LtE", "GtE_Lt",
+            "Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is",
+        )
+    ),
+    *(f"ReplaceUnaryOperator_Delete_{sign}" for sign in ("USub", "Invert", "Not")),
+    "AddNot", "NumberReplacer", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse",
+    "ReplaceFalseWithTrue", "ReplaceBreakWithContinue", "ReplaceContinueWithBreak",
+    "ZeroIterationForLoop",
+]  # fmt: skip
+
+
+def mutants(module: str) -> list[tuple[str, str, int]]:
+    """All (module, operator, occurrence), without those of annotations, which nothing runs."""
+    tree = get_ast((ROOT / "bimonn_jax" / f"{module}.py").read_text())
+    found = []
+    for name in OPERATORS:
+        operator = plugins.get_operator(f"core/{name}")()
+        nodes = [n for n in ast_nodes(tree) for _ in operator.mutation_positions(n)]
+        found += [(module, name, i) for i, node in enumerate(nodes) if not is_annotation(node)]
+    return found
+
+
+def is_annotation(node) -> bool:
+    """Whether a node stands in a type: of a parameter, a result, a variable or an alias."""
+    while (parent := node.parent) is not None:
+        if parent.type in ("tfpdef", "annassign"):
+            # name: annotation, and : annotation = value.
+            return node is parent.children[2 if parent.type == "tfpdef" else 1]
+        if parent.type == "funcdef" and node is parent.annotation:
+            return True
+        node = parent
+    return False
+
+
+def outcome(mutant: tuple[str, str, int], copy: Path) -> dict[str, object]:
+    """Tests a mutant in a copy of the repository, which is as before afterwards."""
+    module, name, occurrence = mutant
+    path = copy / "bimonn_jax" / f"{module}.py"
+    code = path.read_text()
+    mutated = mutate_code(code, plugins.get_operator(f"core/{name}")(), occurrence)
+    path.write_text(mutated)
+    files = [f"tests/test_{test}.py" for test in TESTS[module]]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax")}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=copy,
+            env={**cache, **os.environ},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT.value,
+        )
+        fate = {0: "survived", 1: "killed", 2: "killed"}.get(done.returncode, "error")
+        last = done.stdout.strip().splitlines()[-2:]
+    except subprocess.TimeoutExpired:
+        fate, last = "timeout", []
+    finally:
+        path.write_text(code)
+    diff = unified_diff(code.splitlines(), mutated.splitlines(), module, module, n=0, lineterm="")
+    return {"fate": fate, "operator": name, "diff": list(diff)[2:], "module": module, "last": last}
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    modules = MODULES.value or list(TESTS)
+    everything = [mutant for module in modules for mutant in mutants(module)]
+    drawn = random.Random(SEED.value).sample(everything, COUNT.value or len(everything))
+    print(f"{len(drawn)} of {len(everything)} mutants", flush=True)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for worker in range(WORKERS.value):
+            ignored = shutil.ignore_patterns(".*", "out", "__pycache__")
+            copies.put(shutil.copytree(ROOT, Path(folder) / str(worker), ignore=ignored))
+
+        def run(mutant: tuple[str, str, int]) -> dict[str, object]:
+            copy = copies.get()
+            try:
+                return outcome(mutant, copy)
+            finally:
+                copies.put(copy)
+
+        with ThreadPoolExecutor(WORKERS.value) as pool:
+            for result in pool.map(run, drawn):
+                results.append(result)
+                print(len(results), result["fate"], result["module"], *result["diff"], flush=True)
+    out = Path(OUT.value)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(results, indent=1))
+    for module in modules:
+        fates = Counter(r["fate"] for r in results if r["module"] == module)
+        print(module, dict(fates))
+    print("all", dict(Counter(r["fate"] for r in results)))
+
+
+if __name__ == "__main__":
+    app.run(main)
