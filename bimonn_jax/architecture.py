@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 import jax
@@ -210,6 +211,7 @@ class Layer:
 Architecture = tuple[Layer, ...]
 
 
+@partial(jax.jit, static_argnums=0)
 def apply_layers(architecture: Architecture, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     """Runs a network: the output of its last layer on ``x``.
 

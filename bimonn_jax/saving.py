@@ -38,8 +38,6 @@ _NODES: dict[tuple[str, ...], type] = {
     ("negative", "positive"): TernaryWeights,
 }
 
-_run = jax.jit(apply_layers, static_argnums=0)
-
 
 @dataclass(frozen=True)
 class BooleanNetwork:
@@ -82,7 +80,7 @@ class BooleanNetwork:
                     f"first {other[0]}: threshold it first, for example x > 0.5"
                 )
             x = x.astype(jnp.bool_)
-        y: jax.Array = _run(self.architecture, self.params, x)
+        y: jax.Array = apply_layers(self.architecture, self.params, x)
         return y
 
 

@@ -75,12 +75,8 @@ _PROGRESS = ("penalty", "transforms")
 
 def task_of_flags(key: jax.Array) -> Task:
     """What the flags say to learn from."""
-    if (INPUT.value is None) != (TARGET.value is None):
-        raise app.UsageError("--input and --target go together: give both, or neither")
     if INPUT.value is None or TARGET.value is None:
         return sticks_task(key) if DATA.value == "sticks" else page_task(key, DATA.value)
-    if RECIPE.value == "paper" and LEVELS.value:
-        raise app.UsageError("--recipe=paper reads bits: leave --level_sets out")
     reading = reading_of_flags(Reading(gray=LEVELS.value > 0))
     return pairs_task(
         INPUT.value,
@@ -92,12 +88,16 @@ def task_of_flags(key: jax.Array) -> Task:
 
 
 def check_flags(recipe: str, folder: Path) -> None:
-    """Raises UsageError for flags that would be ignored, and for results among the images."""
+    """Raises UsageError for flags that do not go together, or that put results among the images."""
+    if (INPUT.value is None) != (TARGET.value is None):
+        raise app.UsageError("--input and --target go together: give both, or neither")
     of_images = ("threshold", "foreground", "level_sets", "on_error")
     of_paper = ("regularizer", "coefficient", "relative", "channels")
     unused = {} if INPUT.value else dict.fromkeys(of_images, "without --input")
     if recipe != "paper":
         unused |= dict.fromkeys(of_paper, f"with --recipe={recipe}")
+    elif LEVELS.value:
+        unused["level_sets"] = "with --recipe=paper, which reads bits"
     if recipe == "search":
         unused["steps"] = "with --recipe=search"
     for name, why in unused.items():
@@ -240,7 +240,8 @@ def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome
         return lambda x: PackedNetwork(network, x.shape[1:])(x)
 
     def smooth(x: jax.Array) -> jax.Array:
-        return apply_layers(architecture, params, x) > 0.5
+        y: jax.Array = apply_layers(architecture, params, x)
+        return y > 0.5
 
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None
@@ -325,9 +326,10 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
-    task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
-    recipe = RECIPE.value or task.default_recipe
+    is_sticks = INPUT.value is None and DATA.value == "sticks"
+    recipe = RECIPE.value or ("boolean" if is_sticks else "search")
     check_flags(recipe, folder)
+    task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
     if (folder / "metrics.json").exists():
         # A run that ended; one that was interrupted goes on.
         for old in ("checkpoint", "events"):

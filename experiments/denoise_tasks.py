@@ -42,7 +42,6 @@ class Task:
       test: (x, y) used once, at the end, (N, H, W, 1); several where the images differ in size.
       recipe: the boolean recipe.
       steps: of the boolean recipe.
-      default_recipe: "boolean" or "search".
       references: DICE of known filters on the test images.
       notes: other facts for metrics.json.
       reading: how image files become the network's input; None where there are none.
@@ -57,7 +56,6 @@ class Task:
     test: tuple[Images, ...]
     recipe: Recipe
     steps: int
-    default_recipe: str
     references: dict[str, float | None]
     notes: dict[str, Any] = field(default_factory=dict)
     reading: Reading | None = None
@@ -80,7 +78,6 @@ def sticks_task(key: jax.Array) -> Task:
         test=(test,),
         recipe=openings(16, _KERNEL, min_on=5, max_on=6),
         steps=600,
-        default_recipe="boolean",
         references={"dice_noisy": float(dice(*test)), "dice_target_operator": float(known)},
     )
 
@@ -109,7 +106,6 @@ def page_task(key: jax.Array, name: str) -> Task:
         test=((test[None, ..., None], page.test[None, ..., None]),),
         recipe=hit_or_miss(64, _KERNEL),
         steps=600,
-        default_recipe="search",
         references={
             "dice_noisy": float(dice(test, page.test)),
             "dice_target_operator": None,
@@ -182,7 +178,6 @@ def pairs_task(
         searched=([p.x for p in to_learn], [p.y for p in to_learn]),
         recipe=hit_or_miss(64, _KERNEL, thresholds=thresholds),
         steps=600,
-        default_recipe="search",
         references={
             "dice_noisy": dice_of_all(noisy, clean),
             "dice_target_operator": None,

@@ -82,7 +82,8 @@ def test_layer_outputs_are_those_of_the_shorter_networks(tree):
     is_boolean = tree is not PARAMS
     for depth, output in enumerate(outputs, start=1):
         prefix = apply_layers(MODEL.architecture[:depth], tree, X)
-        np.testing.assert_array_equal(output, prefix)
+        # Compiled as a whole, a network of floats rounds elsewhere.
+        np.testing.assert_allclose(output, prefix, rtol=1e-6)
         is_bool = depth <= 2 or (is_boolean and depth < len(outputs))
         assert output.dtype == (jnp.bool_ if is_bool else jnp.float32)
 
@@ -125,7 +126,7 @@ def test_names_say_where_the_parameters_stand():
 
 
 def test_no_layers_are_the_identity():
-    assert apply_layers((), {}, X) is X
+    np.testing.assert_array_equal(apply_layers((), {}, X), X)
     assert layer_outputs((), {}, X) == []
     assert from_json([]) == ()
 

@@ -221,6 +221,7 @@ def test_several_output_channels_become_several_pictures(tmp_path):
     [
         (["--level_sets=2"], "--level_sets has no effect without --input"),
         (["--data=page", "--steps=3"], "--steps has no effect with --recipe=search"),
+        (["--recipe=paper", "--level_sets=2"], "--level_sets has no effect with --recipe=paper"),
         (["--regularizer=exact"], "--regularizer has no effect with --recipe=boolean"),
     ],
 )

@@ -105,6 +105,7 @@ def test_float32_finds_what_float64_finds(n, erosion):
     assert (error <= 1e-6 * scale).all()
 
 
+@pytest.mark.slow
 def test_4096_inputs_in_float32_give_the_footprint_and_the_operator_of_float64():
     rng, n, count = np.random.default_rng(0), 4096, 128
     W = np.concatenate(

@@ -52,7 +52,7 @@ TRIALS = stack(
 )
 
 
-@pytest.mark.parametrize("name", [None, "acti", "exact"])
+@pytest.mark.parametrize("name", [None, "exact", pytest.param("acti", marks=pytest.mark.slow)])
 def test_the_chunk_changes_nothing(name):
     compiled = []
 
