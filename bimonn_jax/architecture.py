@@ -213,10 +213,10 @@ Architecture = tuple[Layer, ...]
 
 @partial(jax.jit, static_argnums=0)
 def apply_layers(architecture: Architecture, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    """Runs a network: the output of its last layer on ``x``.
+    """Runs a network, compiled as a whole: the output of its last layer on ``x``.
 
     Args:
-      architecture: the layers, in order.
+      architecture: the layers, in order; a tuple, as it is a static argument.
       params: the parameter tree, real-valued or boolean.
       x: the input that the first layer takes; bool for a boolean network.
     """

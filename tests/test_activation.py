@@ -12,7 +12,6 @@ from bimonn_jax.reparam import BIASES, WEIGHTS, check_names
 from bimonn_jax.thresholds import THRESHOLDS
 
 TABLES = {n: operator_tables(n) for n in range(1, 9)}
-activation_jit = jax.jit(activation)
 
 
 def allowed(weight, bias):
@@ -29,7 +28,7 @@ NAMES = [(w, b) for w in WEIGHTS for b in BIASES if allowed(w, b)]
 def assert_no_false_answer(W, B, p):
     """Compares `activation` with the enumeration of each column of W (n, N)."""
     n = W.shape[0]
-    result = activation_jit(*(jnp.asarray(a) for a in (W, B, p)))
+    result = activation(*(jnp.asarray(a) for a in (W, B, p)))
     tables = fires(W, B, p)
     for k in range(W.shape[1]):
         operators = TABLES[n].get(tables[:, k].tobytes(), set())
@@ -89,7 +88,7 @@ def test_the_theorem_holds_for_every_reparametrisation(weight, bias, data, n, ne
         return  # Float32 cannot decide; the ties have a test of their own.
     assert_no_false_answer(W, B, p)
     if weight == "boolean":
-        assert activation_jit(*(jnp.asarray(a) for a in (W, B, p))).is_activated.all()
+        assert activation(*(jnp.asarray(a) for a in (W, B, p))).is_activated.all()
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "erf", "arctan"])
@@ -98,7 +97,7 @@ def test_on_almost_binary_inputs_the_output_is_the_operator_and_keeps_its_dead_z
     W, B, p = random_neurons(rng, n, count)
     v1 = rng.uniform(0, 0.2, (n, count)).astype(np.float32)
     v2 = rng.uniform(0.8, 1, (n, count)).astype(np.float32)
-    result = activation_jit(*(jnp.asarray(a) for a in (W, B, p)), v1=v1, v2=v2, margin=1e-4)
+    result = activation(*(jnp.asarray(a) for a in (W, B, p)), v1=v1, v2=v2, margin=1e-4)
     keep = np.asarray(result.is_activated)
     assert keep.sum() > 100
     W, B, p, v1, v2 = W[:, keep], B[keep], p[keep], v1[:, keep], v2[:, keep]

@@ -53,6 +53,18 @@ def test_complements_of_flat_features_carry_the_dead_zones_of_their_own_features
     assert not certify(params, model.architecture).exact_real
 
 
+def test_a_smooth_proof_needs_only_the_neurons_that_the_outputs_read():
+    model = Sequential(modules=(LUI(2), LUI(1)))
+    first = lui(np.ones((3, 2)), [0.5, 1.5], [9, 9])
+    params = {"layers_0": {"lui": first}, "layers_1": {"lui": lui([[1], [0]], [0.5], [9])}}
+    smooth = certify(params, model.architecture)
+    assert smooth.layers[0].is_exact["real"].tolist() == [True, False]
+    assert smooth.exact_real
+    assert equals_its_boolean_network(model, params, jnp.asarray(all_inputs(3)))
+    # The other neuron alone is no dilation and no erosion.
+    assert not certify(params).exact_real
+
+
 def test_a_complement_leaves_the_certificate_of_the_layer_before_as_it_is():
     first, last = lui(np.ones((3, 2)), [0.5, 0.5], [4, 4]), lui(np.ones((4, 1)), [3.5], [4])
     params = {"layers_0": {"lui": first}, "layers_2": {"lui": last}}
