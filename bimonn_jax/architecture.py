@@ -225,6 +225,7 @@ def apply_layers(architecture: Architecture, params: Mapping[str, Any], x: jax.A
     return x
 
 
+@partial(jax.jit, static_argnums=0)
 def layer_outputs(
     architecture: Architecture, params: Mapping[str, Any], x: jax.Array
 ) -> list[jax.Array]:

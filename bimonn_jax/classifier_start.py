@@ -40,24 +40,30 @@ def start_from_images(
       labels: int (N,).
       bits: inputs per transform.
     """
-    init_key, order_key = jax.random.split(key)
-    params = {**model.init(init_key, images[:1])["params"]}
-    some = jax.random.permutation(order_key, labels.shape[0])[:10_000]
-    x, labels = images[some], labels[some]
     head = model.architecture[-1]
-    for index, layer in enumerate(model.architecture):
-        layer_key = jax.random.fold_in(key, index)
-        if layer.kind in _TRANSFORMS:
-            neurons = params[layer.name]["lui"]
-            fresh = _fresh(layer_key, layer, neurons, x, labels, head, bits)
-            params[layer.name] = {"lui": fresh}
-        if layer.kind == "ternary":
-            classes = params[layer.name]["head"].latent.shape[1]
-            votes = _votes(layer_key, x, labels, classes)
-            params[layer.name] = {"head": TernaryLatents(votes)}
-        elif layer is not head:
-            x = in_chunks(partial(layer, binarize(params)), x)
-    return params
+
+    # Compiled as a whole: in one program, not in some three hundred.
+    @jax.jit
+    def start(key: jax.Array, images: jax.Array, labels: jax.Array) -> Any:
+        init_key, order_key = jax.random.split(key)
+        params = {**model.init(init_key, images[:1])["params"]}
+        some = jax.random.permutation(order_key, labels.shape[0])[:10_000]
+        x, labels = images[some], labels[some]
+        for index, layer in enumerate(model.architecture):
+            layer_key = jax.random.fold_in(key, index)
+            if layer.kind in _TRANSFORMS:
+                neurons = params[layer.name]["lui"]
+                fresh = _fresh(layer_key, layer, neurons, x, labels, head, bits)
+                params[layer.name] = {"lui": fresh}
+            if layer.kind == "ternary":
+                classes = params[layer.name]["head"].latent.shape[1]
+                votes = _votes(layer_key, x, labels, classes)
+                params[layer.name] = {"head": TernaryLatents(votes)}
+            elif layer is not head:
+                x = in_chunks(partial(layer, binarize(params)), x)
+        return params
+
+    return start(key, images, labels)
 
 
 def restart_dead(

@@ -81,6 +81,7 @@ def regularizer(
         largest = _MOST_TURNS if name in _IN_TURNS else 1
         return max(1, min(largest, neurons // _NEURONS_IN_A_TURN))
 
+    @jax.jit
     def loss(params: Any, step: jax.Array | int = 0) -> jax.Array:
         chosen = named_neurons(params)
         if layers is not None:

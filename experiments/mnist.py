@@ -109,15 +109,18 @@ def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Arra
     return evaluate
 
 
-def convolutions() -> list[Convolution]:
+def convolutions(texts: list[str]) -> list[Convolution]:
     """Those of the flag."""
     try:
-        return [Convolution(*map(int, text.split(":"))) for text in CONVOLUTIONS.value if text]
+        return [Convolution(*map(int, text.split(":"))) for text in texts if text]
     except (TypeError, ValueError) as error:
-        raise app.UsageError(
-            f"--convolutions={','.join(CONVOLUTIONS.value)}: kernel:features:pool were expected, "
-            "such as 5:32:2,5:64:2"
+        raise flags.ValidationError(
+            "kernel:features:pool were expected, such as 5:32:2,5:64:2"
         ) from error
+
+
+# Refused before any data are read: an empty list is one, too.
+flags.register_validator("convolutions", lambda texts: convolutions(texts) is not None)
 
 
 def build(
@@ -134,7 +137,7 @@ def build(
             thresholds,
             FEATURES.value or 0,
             data.classes,
-            convolutions=convolutions(),
+            convolutions=convolutions(CONVOLUTIONS.value),
             head=cast(Head, HEAD.value),
             temperature=SURROGATE.value,
         )

@@ -29,7 +29,6 @@ from cosmic_ray.mutating import mutate_code
 
 COUNT = flags.DEFINE_integer("count", 200, "How many mutants to draw; 0 for all.", lower_bound=0)
 SEED = flags.DEFINE_integer("seed", 0, "Of the draw.")
-MODULES = flags.DEFINE_list("modules", None, "Only these, such as projection/qp; all by default.")
 WORKERS = flags.DEFINE_integer("workers", os.cpu_count(), "Tests that run at once.", lower_bound=1)
 TIMEOUT = flags.DEFINE_integer("timeout", 900, "Seconds after which a mutant counts as killed.")
 OUT = flags.DEFINE_string("out", "out/mutants.json", "Where to write what happened to each.")
@@ -51,6 +50,7 @@ TESTS = {
     "projection/qp": ("projection_qp", "projection_activable"),
     "projection/sorted_weights": PROJECTION,
 }  # fmt: skip
+MODULES = flags.DEFINE_multi_enum("module", list(TESTS), list(TESTS), "Only this; may be repeated.")
 # One likely slip for each; what no type allows (a shift of floats) would be killed by any test.
 OPERATORS = [
     *(
@@ -134,9 +134,9 @@ def outcome(mutant: tuple[str, str, int], copy: Path) -> dict[str, object]:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    modules = MODULES.value or list(TESTS)
-    everything = [mutant for module in modules for mutant in mutants(module)]
-    drawn = random.Random(SEED.value).sample(everything, COUNT.value or len(everything))
+    everything = [mutant for module in MODULES.value for mutant in mutants(module)]
+    count = min(COUNT.value or len(everything), len(everything))
+    drawn = random.Random(SEED.value).sample(everything, count)
     print(f"{len(drawn)} of {len(everything)} mutants", flush=True)
     out, results = Path(OUT.value), []
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def main(argv: list[str]) -> None:
             ignored = shutil.ignore_patterns(".*", "out", "__pycache__")
             copy = shutil.copytree(ROOT, Path(folder) / str(worker), ignore=ignored)
             copies.put(copy)
-        tests = {test for module in modules for test in TESTS[module]}
+        tests = {test for module in MODULES.value for test in TESTS[module]}
         done = run_tests(copy, sorted(tests), "-n", "auto")
         if done.returncode:
             raise RuntimeError(f"the tests fail as it is:\n{done.stdout[-3000:]}")
@@ -163,7 +163,7 @@ def main(argv: list[str]) -> None:
                 results.append(result)
                 out.write_text(json.dumps(results, indent=1))
                 print(len(results), result["fate"], result["module"], *result["diff"], flush=True)
-    for module in modules:
+    for module in MODULES.value:
         fates = Counter(r["fate"] for r in results if r["module"] == module)
         print(module, dict(fates))
     print("all", dict(Counter(r["fate"] for r in results)))

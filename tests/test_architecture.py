@@ -47,7 +47,7 @@ MODEL = Sequential(
     )
 )
 VOTING = [Sequential((*MODEL.modules[:-1], head)) for head in (TernaryHead(2), PopcountHead(2))]
-PARAMS = MODEL.init(jax.random.key(1), X)["params"]
+PARAMS = jax.jit(MODEL.init)(jax.random.key(1), X)["params"]
 trees = pytest.mark.parametrize("tree", [PARAMS, binarize(PARAMS)], ids=["real", "boolean"])
 
 
@@ -59,10 +59,10 @@ def test_the_network_of_these_tests_has_every_kind_of_layer():
 @pytest.mark.parametrize("model", VOTING, ids=["ternary", "popcount"])
 @pytest.mark.parametrize("method", [None, "constant"], ids=["real", "boolean"])
 def test_voting_heads_run_as_their_module_does_also_after_json(model, method):
-    tree = model.init(jax.random.key(1), X)["params"]
+    tree = jax.jit(model.init)(jax.random.key(1), X)["params"]
     tree = binarize(tree, method=method) if method else tree
     architecture = from_json(json.loads(json.dumps(to_json(model.architecture))))
-    expected = model.apply({"params": tree}, X)
+    expected = jax.jit(model.apply)({"params": tree}, X)
     np.testing.assert_allclose(apply_layers(architecture, tree, X), expected, atol=1e-5)
 
 

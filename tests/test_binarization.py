@@ -26,7 +26,7 @@ METHODS = sorted(PROJECTIONS)
 
 
 def init(model=MODEL, seed=0):
-    return model.init(jax.random.key(seed), X)["params"]
+    return jax.jit(model.init)(jax.random.key(seed), X)["params"]
 
 
 def sizes_of(n):
@@ -120,7 +120,7 @@ def test_the_report_counts_operators_and_distances():
 def test_boolean_networks_take_and_give_bools_up_to_a_real_head(binary_head):
     model = DenseBiMoNN((6,), 3, binary_head=binary_head)
     boolean = binarize(init(model))
-    output = model.apply({"params": boolean}, X)
+    output = jax.jit(model.apply)({"params": boolean}, X)
     assert output.shape == (4, 3)
     assert output.dtype == (jnp.bool_ if binary_head else jnp.float32)
     with pytest.raises(ValueError, match=r"x must be bool for a boolean network, got float32"):
@@ -133,7 +133,9 @@ def test_a_negative_scale_complements():
     params = init(model)
     lui = params["layers_0"]["lui"]
     flipped = {"layers_0": {**params["layers_0"], "lui": lui.replace(scale=-lui.scale)}}
-    plain, complemented = (model.apply({"params": binarize(p)}, X) for p in (params, flipped))
+    plain, complemented = (
+        jax.jit(model.apply)({"params": binarize(p)}, X) for p in (params, flipped)
+    )
     np.testing.assert_array_equal(plain, ~complemented)
 
 

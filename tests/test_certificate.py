@@ -36,7 +36,7 @@ MODELS = {
 
 
 def init(model, seed=0, x=IMAGES):
-    return model.init(jax.random.key(seed), x)["params"]
+    return jax.jit(model.init)(jax.random.key(seed), x)["params"]
 
 
 def with_scales(params, scale):
@@ -87,8 +87,8 @@ def test_a_certified_network_equals_its_boolean_one_on_all_inputs(name, threshol
         result = certify(params, model.architecture)
         if result.exact_float32:
             certified += 1
-            smooth = model.apply({"params": params}, IMAGES) > 0.5
-            np.testing.assert_array_equal(smooth, model.apply({"params": boolean}, IMAGES))
+            smooth = jax.jit(model.apply)({"params": params}, IMAGES) > 0.5
+            np.testing.assert_array_equal(smooth, jax.jit(model.apply)({"params": boolean}, IMAGES))
     assert certified > 0
 
 

@@ -63,7 +63,7 @@ def test_blank_images_give_a_start_too(digits):
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize("head", ["ternary", "popcount"])
+@pytest.mark.parametrize("head", ["ternary", pytest.param("popcount", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layer", ["layers_1", "layers_3"])
 def test_dead_transforms_start_again_and_the_others_stay_as_they_are(digits, layer, head):
     images, labels = train_arrays(digits)
@@ -101,7 +101,7 @@ def test_a_restarted_convolution_takes_back_its_votes_at_all_positions(digits):
     params = start_from_images(jax.random.key(0), model, images, labels)
     neurons = params["layers_1"]["lui"]
     params["layers_1"] = {"lui": neurons.replace(weight=neurons.weight.at[..., 2].set(0.9))}
-    revise = restart_dead(jax.random.key(1), model.architecture, images, labels, until=1)
+    revise = jax.jit(restart_dead(jax.random.key(1), model.architecture, images, labels, until=1))
     votes = np.asarray(revise(params, 0)["layers_3"]["head"].latent).reshape(9, 8, 10)
     assert (votes[:, 2] == 0).all()
     assert (votes[:, 3] != 0).any()

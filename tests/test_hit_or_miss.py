@@ -52,7 +52,7 @@ def test_dense_transforms_are_a_dense_layer_over_the_complement(config):
 
 def test_dense_transforms_reject_what_does_not_fit():
     model = Sequential((HitOrMiss(9),))
-    params = model.init(jax.random.key(1), bits((2, 7)))["params"]
+    params = jax.jit(model.init)(jax.random.key(1), bits((2, 7)))["params"]
     with pytest.raises(ValueError, match=r"x has shape \(4, 6\)"):
         apply_layers(model.architecture, params, bits((4, 6)))
     odd = params["layers_0"]["lui"]
@@ -63,7 +63,7 @@ def test_dense_transforms_reject_what_does_not_fit():
 
 def convolution(config, pool=1, **options):
     model = Sequential((HitOrMissConv(5, (3, 2), pool=pool, config=config, **options),))
-    return model, model.init(jax.random.key(1), bits((1, 9, 8, 2)))["params"]
+    return model, jax.jit(model.init)(jax.random.key(1), bits((1, 9, 8, 2)))["params"]
 
 
 def by_windows(params, x, pool):
@@ -95,7 +95,7 @@ def test_a_convolution_is_a_dense_layer_at_every_position_and_a_maximum(config, 
     x = bits((4, 9, 8, 2), 3)
     for tree in (params, binarize(params)):
         expected = by_windows(tree, np.asarray(x), pool)
-        output = model.apply({"params": tree}, x)
+        output = jax.jit(model.apply)({"params": tree}, x)
         assert output.dtype == expected.dtype
         np.testing.assert_allclose(output, expected, atol=1e-6)
 
@@ -109,8 +109,8 @@ def test_its_gradient_is_that_of_the_layer_written_out(config):
     def loss(apply):
         return lambda p: jnp.sum(apply(p) * jnp.arange(1.0, 6.0))
 
-    one = jax.grad(loss(lambda p: model.apply({"params": p}, x)))(params)
-    other = jax.grad(loss(lambda p: by_windows(p, np.asarray(x), 1)))(params)
+    one = jax.jit(jax.grad(loss(lambda p: model.apply({"params": p}, x))))(params)
+    other = jax.jit(jax.grad(loss(lambda p: by_windows(p, np.asarray(x), 1))))(params)
     for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -140,7 +140,7 @@ def test_training_sees_the_position_of_a_window_that_is_nearest_to_firing():
 def test_how_many_images_are_computed_at_once_changes_nothing(limit, monkeypatch):
     model, params = convolution(NeuronConfig(), pool=2)
     x = bits((7, 9, 8, 2), 3)
-    expected = model.apply({"params": params}, x)
+    expected = jax.jit(model.apply)({"params": params}, x)
     monkeypatch.setattr(bimonn_jax.hit_or_miss, "_BYTES_AT_ONCE", {"cpu": limit, "other": limit})
     np.testing.assert_allclose(model.apply({"params": params}, x), expected, atol=1e-6)
 

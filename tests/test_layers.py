@@ -28,7 +28,7 @@ PAD_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "
 
 
 def init(layer, seed=1):
-    return layer.init(jax.random.key(seed), BITS)["params"]
+    return jax.jit(layer.init)(jax.random.key(seed), BITS)["params"]
 
 
 @pytest.mark.parametrize("name", NEURAL)

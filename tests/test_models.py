@@ -54,7 +54,11 @@ models = pytest.mark.parametrize("name", MODELS)
 
 
 def init(model):
-    return model.init(jax.random.key(1), X)["params"]
+    return jax.jit(model.init)(jax.random.key(1), X)["params"]
+
+
+def run(model, params, x):
+    return jax.jit(model.apply)({"params": params}, x)
 
 
 @models
@@ -63,14 +67,12 @@ def test_the_architecture_as_data_computes_what_the_module_does(name):
     params = init(model)
     architecture = from_json(json.loads(json.dumps(to_json(model.architecture))))
     for tree in (params, binarize(params)):
-        expected = model.apply({"params": tree}, X)
+        expected = run(model, tree, X)
         assert expected.shape == SHAPES[name]
         np.testing.assert_allclose(apply_layers(architecture, tree, X), expected, atol=1e-6)
         np.testing.assert_allclose(layer_outputs(architecture, tree, X)[-1], expected, atol=1e-6)
     is_real = name == "real head"
-    assert model.apply({"params": binarize(params)}, X).dtype == (
-        jnp.float32 if is_real else jnp.bool_
-    )
+    assert expected.dtype == (jnp.float32 if is_real else jnp.bool_)
 
 
 @models
@@ -88,18 +90,18 @@ def test_jit_vmap_grad_and_optax_work(name):
     optimizer = optax.sgd(0.1)
     updates, _ = optimizer.update(gradient, optimizer.init(params))
     assert jax.tree.structure(optax.apply_updates(params, updates)) == jax.tree.structure(params)
-    mapped = jax.vmap(lambda x: model.apply({"params": params}, x))(X)
-    np.testing.assert_allclose(mapped, model.apply({"params": params}, X), atol=1e-6)
+    mapped = jax.vmap(lambda x: run(model, params, x))(X)
+    np.testing.assert_allclose(mapped, run(model, params, X), atol=1e-6)
 
 
 def test_training_through_the_binarisation_is_the_boolean_network():
     for seed in range(5):
         model = MODELS["boolean"]
-        params = model.init(jax.random.key(seed), X)["params"]
+        params = jax.jit(model.init)(jax.random.key(seed), X)["params"]
         x = jax.random.uniform(jax.random.key(100 + seed), (50, 6, 7, 2))
-        output = model.apply({"params": params}, x)
+        output = run(model, params, x)
         assert set(np.unique(output)) <= {0.0, 1.0}
-        np.testing.assert_array_equal(output > 0.5, model.apply({"params": binarize(params)}, x))
+        np.testing.assert_array_equal(output > 0.5, run(model, binarize(params), x))
 
 
 @pytest.mark.parametrize(
