@@ -25,7 +25,7 @@ from bimonn_jax.training import fit
 
 
 def training(folder, mesh, die_at=None):
-    model = BiMoNN((2, 1), (3, 3), NeuronConfig("dual", "projected"))
+    model = BiMoNN((1,), (3, 3), NeuronConfig("dual", "projected"))
     x, y = noisy_sticks(jax.random.key(1), 4, size=24, sticks=4)
     params = model.init(jax.random.key(0), x)["params"]
 

@@ -35,7 +35,7 @@ def test_neurons_are_counted_by_operator():
 
 def test_activation_and_zones_are_those_of_the_certificate_with_and_without_architecture():
     model = BiMoNN((2, 1), (3, 3), NeuronConfig("dual", "projected"))
-    params = model.init(jax.random.key(0), X)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), X)["params"]
     # Exact on binary inputs; what reaches the second layer is not binary.
     params = bimonn_jax.map_neurons(lambda n: embed(n, scale=1.0), bimonn_jax.binarize(params))
     for architecture in (None, model.architecture):
@@ -69,7 +69,7 @@ def test_heads_have_bits_but_no_neurons():
     model = Sequential((DenseLUI(4), TernaryHead(3)))
     params = model.init(jax.random.key(0), jnp.zeros((1, 5), bool))["params"]
     assert summary(params).layers[-1].bits == 2 * 4 * 3
-    real = DenseBiMoNN((5,), 3).init(jax.random.key(0), X)["params"]
+    real = jax.jit(DenseBiMoNN((5,), 3).init)(jax.random.key(0), X)["params"]
     assert [layer.bits for layer in summary(real).layers if not layer.neurons] == [96, 480]
 
 

@@ -27,7 +27,7 @@ VARIANTS = [(False, "dual"), (False, "euclidean"), (True, "dual"), (True, "eucli
 CASES = [
     pytest.param(*variant, n, count, marks=[pytest.mark.slow] * (n not in quick))
     for variant, sizes, quick in zip(
-        VARIANTS, [PAPER] + 3 * [VARIANT], [(1, 9, 33), (9,), (9,), (9,)], strict=True
+        VARIANTS, [PAPER] + 3 * [VARIANT], [(1, 9), (), (), (9,)], strict=True
     )
     for n, count in sizes.items()
 ]
@@ -69,11 +69,7 @@ def test_the_optimum_is_that_of_the_quadratic_programs(signed, erosion, n, count
 
 @pytest.mark.parametrize(
     ("signed", "erosion"),
-    [
-        VARIANTS[0],
-        *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:3]),
-        VARIANTS[3],
-    ],
+    [VARIANTS[0], *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:])],
 )
 def test_no_other_footprint_is_nearer(signed, erosion):
     with jax.enable_x64(True):

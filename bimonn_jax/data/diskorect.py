@@ -1,5 +1,7 @@
 """Diskorect: random disks and rectangles to learn operators on (arXiv 2401.03830, section 6)."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -20,6 +22,7 @@ def _shapes(
     return jnp.where(is_ellipse, u**2 + v**2 <= 1, jnp.maximum(jnp.abs(u), jnp.abs(v)) <= 1)
 
 
+@partial(jax.jit, static_argnames=("batch", "size", "shapes", "holes", "noise"))
 def diskorect(
     key: jax.Array,
     batch: int,
