@@ -51,7 +51,7 @@ def results(folder):
 def check_equal(one, other):
     for a, b in zip(one[2], other[2], strict=True):
         # Sums over eight parts round otherwise than one sum.
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
         if a.dtype == bool:
             np.testing.assert_array_equal(a, b)
     for a, b in zip(one[1], other[1], strict=True):

@@ -272,7 +272,7 @@ def test_regularizer_cost_prints_both_tables():
 @pytest.mark.parametrize(
     ("operators", "recipes"),
     [
-        (["erosion"], ["boolean", "search"]),
+        (["erosion"], ["search"]),
         pytest.param(
             ["erosion", "white_tophat"], ["boolean", "paper", "search"], marks=pytest.mark.slow
         ),

@@ -10,10 +10,8 @@ FOLDER = Path(__file__).parent.parent / "experiments" / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n != "quickstart.ipynb")) for n in NOTEBOOKS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs(name):
     notebook = nbformat.read(FOLDER / name, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

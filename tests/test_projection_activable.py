@@ -160,7 +160,6 @@ def test_4096_inputs_in_float32_give_the_footprint_and_the_operator_of_float64()
 
 def test_any_shape_of_footprint_and_neurons_jit_and_vmap_give_the_same():
     W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(5), 12, 30))
-    flat = project(jnp.asarray(W), jnp.asarray(B))
     shaped = project(jnp.asarray(W.reshape(3, 4, 5, 6)), jnp.asarray(B.reshape(5, 6)))
     assert shaped.weight.shape == shaped.footprint.shape == (12, 5, 6)
     mapped = jax.jit(jax.vmap(project, in_axes=-1, out_axes=-1))(
@@ -168,12 +167,9 @@ def test_any_shape_of_footprint_and_neurons_jit_and_vmap_give_the_same():
     )
     single = project(jnp.asarray(W[:, 0]), jnp.asarray(B[0]))
     for name in ("weight", "bias", "footprint", "is_erosion", "squared_distance"):
-        reference = np.asarray(getattr(flat, name))
-        for other in (shaped, mapped):
-            np.testing.assert_allclose(
-                np.reshape(getattr(other, name), reference.shape), reference, rtol=1e-5, atol=1e-6
-            )
-        np.testing.assert_allclose(getattr(single, name), reference[..., 0], rtol=1e-5, atol=1e-6)
+        flat, other = (np.asarray(getattr(nearest, name)) for nearest in (shaped, mapped))
+        np.testing.assert_allclose(other.reshape(flat.shape), flat, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(getattr(single, name), flat[..., 0, 0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [0, 41])

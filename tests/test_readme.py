@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
@@ -28,6 +30,7 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     assert names["clean"].dtype == bool
 
 
+@pytest.mark.slow
 def test_the_recipes_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names, count = run_examples(RECIPES, "recipes.md")

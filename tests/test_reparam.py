@@ -160,7 +160,7 @@ def bias_gradients(name, beta, W):
     return jax.grad(BIASES[name].forward, argnums=(0, 1))(jnp.float32(beta), W)
 
 
-WEIGHTS_APART = np.array([0.5, 2.0, 1.25], np.float32)
+WEIGHTS_APART = jnp.array([0.5, 2.0, 1.25])
 
 
 @pytest.mark.parametrize("name", CLIPPED)

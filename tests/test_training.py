@@ -139,10 +139,11 @@ def test_the_coefficient_may_be_a_schedule_and_the_regulariser_knows_the_step():
         np.testing.assert_allclose(value, data + expected, rtol=1e-5)
 
 
-def test_fit_takes_acti_in_turns_with_a_schedule():
+@pytest.mark.parametrize("name", ["exact", pytest.param("acti", marks=pytest.mark.slow)])
+def test_fit_takes_a_regulariser_in_turns_with_a_schedule(name):
     _, result = train(
         False,
-        regularizer=regularizer("acti", every=2),
+        regularizer=regularizer(name, every=2),
         coefficient=optax.linear_schedule(0.0, 0.1, 30),
         delay=20,
     )
