@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out
 BIN := $(VENV)/bin
+# Tests of one file share what they compile, so one worker takes them all; long files come early.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all test-oldest mutants audit lint docs operators clean
 
@@ -12,15 +14,15 @@ demo: $(VENV)/demo
 	$(BIN)/python -m experiments.denoise --data=page --out_dir=$(OUT)/page --overwrite
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # With the slow ones.
 test-all: $(VENV)/test
-	$(BIN)/python -m pytest -n auto -m ''
+	$(BIN)/python -m pytest $(PARALLEL) -m ''
 
 # With the oldest versions of other packages that setup.cfg allows.
 test-oldest: $(VENV)-oldest/test
-	$(VENV)-oldest/bin/python -m pytest -n auto
+	$(VENV)-oldest/bin/python -m pytest $(PARALLEL)
 
 # Whether a test fails when one operator or number of the modules behind the proofs is another.
 mutants: $(VENV)/test

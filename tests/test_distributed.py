@@ -72,7 +72,9 @@ def test_a_lost_process_ends_the_run_with_its_reason_and_a_restart_resumes(tmp_p
     (first, errors), (second, _) = run(2, tmp_path / "cut", die_at=8)
     assert second == 1
     assert first != 0
-    assert "process 0 of 2 cannot reach the others: one of them has ended" in errors
+    # Ours where a step notices it, JAX's where its service does: while a checkpoint waits for all.
+    ours = "process 0 of 2 cannot reach the others: one of them has ended"
+    assert ours in errors or "This most likely indicates that another task died" in errors
     assert not (tmp_path / "cut" / "result.npz").exists()
     for folder in ("cut", "whole"):
         for status, errors in run(2, tmp_path / folder):

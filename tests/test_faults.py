@@ -30,14 +30,21 @@ MODEL = BiMoNN((1,), (3, 3), NeuronConfig("dual", "projected"))
 PARAMS = MODEL.init(jax.random.key(1), X)["params"]
 
 
+# A program that heeds Ctrl-C, also where the tests themselves run in the background.
+MODULE = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 def start(*command):
-    """A program that heeds Ctrl-C, also where the tests themselves run in the background."""
     return subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [sys.executable, "-c", MODULE, *command],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
