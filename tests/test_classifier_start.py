@@ -68,12 +68,8 @@ def test_blank_images_give_a_start_too(digits):
 @pytest.mark.parametrize(
     ("layer", "head"),
     [
-        ("layers_3", "ternary"),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in itertools.product(("layers_1", "layers_3"), ("ternary", "popcount"))
-            if case != ("layers_3", "ternary")
-        ),
+        pytest.param(*case, marks=[pytest.mark.slow] * (case != ("layers_3", "ternary")))
+        for case in itertools.product(("layers_1", "layers_3"), ("ternary", "popcount"))
     ],
 )
 def test_dead_transforms_start_again_and_the_others_stay_as_they_are(digits, layer, head):

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -53,12 +54,14 @@ SHAPES = {
 models = pytest.mark.parametrize("name", MODELS)
 
 
-def init(model):
-    return jax.jit(model.init)(jax.random.key(1), X)["params"]
+@partial(jax.jit, static_argnums=0)
+def init(model, seed=1):
+    return model.init(jax.random.key(seed), X)["params"]
 
 
+@partial(jax.jit, static_argnums=0)
 def run(model, params, x):
-    return jax.jit(model.apply)({"params": params}, x)
+    return model.apply({"params": params}, x)
 
 
 @models
@@ -97,7 +100,7 @@ def test_jit_vmap_grad_and_optax_work(name):
 def test_training_through_the_binarisation_is_the_boolean_network():
     for seed in range(5):
         model = MODELS["boolean"]
-        params = jax.jit(model.init)(jax.random.key(seed), X)["params"]
+        params = init(model, seed)
         x = jax.random.uniform(jax.random.key(100 + seed), (50, 6, 7, 2))
         output = run(model, params, x)
         assert set(np.unique(output)) <= {0.0, 1.0}

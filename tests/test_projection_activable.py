@@ -31,6 +31,10 @@ CASES = [
     )
     for n, count in sizes.items()
 ]
+variants = pytest.mark.parametrize(
+    ("signed", "erosion"),
+    [VARIANTS[0], *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:])],
+)
 
 
 def assert_not_farther(distance, reference):
@@ -67,10 +71,7 @@ def test_the_optimum_is_that_of_the_quadratic_programs(signed, erosion, n, count
     np.testing.assert_allclose(again.squared_distance, 0, atol=1e-20 * n * np.abs(W).max() ** 2)
 
 
-@pytest.mark.parametrize(
-    ("signed", "erosion"),
-    [VARIANTS[0], *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:])],
-)
+@variants
 def test_no_other_footprint_is_nearer(signed, erosion):
     with jax.enable_x64(True):
         W, B = hard_neurons(np.random.default_rng(7), 4, 20)
@@ -89,10 +90,7 @@ def test_no_other_footprint_is_nearer(signed, erosion):
     assert_not_farther(nearest.squared_distance, best)
 
 
-@pytest.mark.parametrize(
-    ("signed", "erosion"),
-    [VARIANTS[0], *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:])],
-)
+@variants
 def test_nothing_that_the_search_leaves_out_is_nearer(signed, erosion):
     forms = Form(signed), Form(signed, is_total=erosion == "euclidean")
 
@@ -234,10 +232,7 @@ def test_an_activated_neuron_is_at_distance_zero_and_keeps_its_operator():
     np.testing.assert_array_equal(nearest.footprint.T, [[True, True, False], [True] * 3])
 
 
-@pytest.mark.parametrize(
-    ("signed", "erosion"),
-    [VARIANTS[0], *(pytest.param(*v, marks=pytest.mark.slow) for v in VARIANTS[1:])],
-)
+@variants
 def test_the_scale_of_the_weights_does_not_matter(signed, erosion):
     W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(8), 30, 60))
     one = project(jnp.asarray(W), jnp.asarray(B), signed=signed, erosion=erosion)

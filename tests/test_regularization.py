@@ -51,11 +51,7 @@ def test_value_is_the_sum_over_neurons_of_the_distance_to_the_best_level_on_the_
     ("name", "reparam", "relative"),
     [
         # Compiling the projection takes long, so that of every reparametrisation is a slow test.
-        pytest.param(
-            name,
-            *case,
-            marks=[pytest.mark.slow] if name == "acti" and case[0] != "dual" else [],
-        )
+        pytest.param(name, *case, marks=[pytest.mark.slow] * (name == "acti" and case[0] != "dual"))
         for name in NAMES
         for case in (("identity", True), ("positive", False), ("dual", True))
     ],
@@ -133,7 +129,7 @@ def test_in_turns_every_neuron_counts_the_same(name, every):
 def test_only_large_layers_take_turns_by_default(name):
     rng = np.random.default_rng(3)
     small, large = neurons(rng.normal(size=(3, 127))), neurons(rng.normal(size=(3, 128)))
-    loss = jax.jit(regularizer(name))
+    loss = regularizer(name)
     assert loss({"a": small}, 0) == loss({"a": small}, 1)
     assert loss({"a": large}, 0) != loss({"a": large}, 1)
 
@@ -166,7 +162,7 @@ def test_descending_acti_makes_every_neuron_an_operator():
 
 def test_descending_the_regulariser_reaches_the_constant_set():
     params = init_neurons(jax.random.key(0), (9, 6), 1, NeuronConfig("positive", "positive"))
-    loss = jax.jit(regularizer("exact"))
+    loss = regularizer("exact")
     step = jax.jit(lambda p: jax.tree.map(lambda a, g: a - 2.0 * g, p, jax.grad(loss)(p)))
     before = loss(params)
     for _ in range(300):
