@@ -19,6 +19,7 @@ from bimonn_jax.heads import popcount_scores, ternary_scores
 from bimonn_jax.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
 from bimonn_jax.morphology import level_sets
 from bimonn_jax.params import BiSEParams, apply_aligned, apply_conv, apply_dense
+from bimonn_jax.precision import matmul
 from bimonn_jax.windows import Border, Padding, pad_widths
 
 
@@ -71,7 +72,7 @@ def _popcount(params: Mapping[str, Any], x: jax.Array, *, classes: int) -> jax.A
 
 def _dense(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     features = x.astype(params["kernel"].dtype)
-    scores: jax.Array = features @ params["kernel"] + params["bias"]
+    scores: jax.Array = matmul(features, params["kernel"]) + params["bias"]
     return scores
 
 

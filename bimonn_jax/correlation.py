@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from bimonn_jax.precision import matmul
 from bimonn_jax.windows import shifted_views
 
 
@@ -53,7 +54,7 @@ def _image_gradient(kernels: jax.Array, cotangent: jax.Array) -> jax.Array:
     def one_channel(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
         # One product over the outputs for all kernel positions, then each shifted into place.
         maps, kernel = pair
-        spread = kernel.reshape(kh * kw, outputs) @ maps.reshape(outputs, -1)
+        spread = matmul(kernel.reshape(kh * kw, outputs), maps.reshape(outputs, -1))
         spread = spread.reshape(kh, kw, *maps.shape[1:])
         terms = [
             spread[row, column, :, row : row + height, column : column + width]

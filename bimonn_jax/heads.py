@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from bimonn_jax.precision import matmul
+
 # A latent above this counts as +1, below its negative as -1.
 _TERNARY_LEVEL = 1 / 3
 
@@ -75,8 +77,9 @@ def ternary_scores(head: TernaryLatents | TernaryWeights, x: jax.Array) -> jax.A
     signs = weights.positive.astype(jnp.float32) - weights.negative.astype(jnp.float32)
     # Whole numbers below 2^24: exact in float32.
     if isinstance(head, TernaryWeights):
-        return (x.astype(jnp.float32) @ signs).astype(jnp.int32)
-    return x.astype(jnp.float32) @ (head.latent + jax.lax.stop_gradient(signs - head.latent))
+        return matmul(x.astype(jnp.float32), signs).astype(jnp.int32)
+    straight_through = head.latent + jax.lax.stop_gradient(signs - head.latent)
+    return matmul(x.astype(jnp.float32), straight_through)
 
 
 def popcount_signs(features: int, classes: int) -> jax.Array:
@@ -99,5 +102,5 @@ def popcount_scores(x: jax.Array, classes: int) -> jax.Array:
     Returns:
       Float (..., classes) where x is float, int32 where it is bool.
     """
-    scores = x.astype(jnp.float32) @ popcount_signs(x.shape[-1], classes)
+    scores = matmul(x.astype(jnp.float32), popcount_signs(x.shape[-1], classes))
     return scores.astype(jnp.int32) if x.dtype == jnp.bool_ else scores

@@ -23,6 +23,7 @@ from bimonn_jax.params import (
     real_parameters,
     weights_of,
 )
+from bimonn_jax.precision import matmul
 from bimonn_jax.windows import Border, Padding, pad_image, shifted_views
 
 # Sums of one round of images: they are to stay in the cache of a CPU, and fit on any GPU.
@@ -30,9 +31,7 @@ _BYTES_AT_ONCE = {"cpu": 2**23, "other": 2**28}
 
 
 def _products(x: jax.Array, positive: jax.Array, negative: jax.Array) -> jax.Array:
-    # HIGHEST: the float32 certificate assumes full float32 products, which TF32 is not.
-    hits = jnp.matmul(x, positive - negative, precision="highest")
-    return hits + jnp.sum(negative, axis=0)
+    return matmul(x, positive - negative) + jnp.sum(negative, axis=0)
 
 
 def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:

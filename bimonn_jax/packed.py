@@ -22,6 +22,7 @@ import numpy as np
 
 from bimonn_jax.circuit import Flatten, Gates, Linear, Votes, circuit_of, operator_gates
 from bimonn_jax.morphology import level_sets
+from bimonn_jax.precision import matmul
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import pad_image
 
@@ -371,8 +372,7 @@ class PackedNetwork:
             return _scores(head, planes[:, 0, 0])
         if isinstance(head, Linear):
             features = _split(planes[:, 0, 0].T, axis=1).astype(jnp.float32)
-            products = jnp.matmul(features, head.kernel, precision="highest")
-            return products + head.bias
+            return matmul(features, head.kernel) + head.bias
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
     def _can_use_strips(self) -> bool:

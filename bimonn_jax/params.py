@@ -8,7 +8,6 @@ here takes either kind and computes y = xi(p (W x - B)) or its boolean counterpa
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -17,6 +16,7 @@ from flax import struct
 
 from bimonn_jax.correlation import correlate
 from bimonn_jax.morphology import dilation
+from bimonn_jax.precision import matmul
 from bimonn_jax.reparam import BIASES, WEIGHTS, check_names, dual_total
 from bimonn_jax.thresholds import THRESHOLDS, step
 from bimonn_jax.windows import Border, Padding, pad_image
@@ -280,10 +280,7 @@ def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
       ValueError: if the inputs are not n, or the dtype is wrong.
     """
     check_neurons(neurons, weight_rank=2)
-    # HIGHEST: the float32 certificate assumes full float32 products, which TF32 is not.
-    return apply_products(
-        neurons, x, weights_of(neurons).shape[0], partial(jnp.matmul, precision="highest")
-    )
+    return apply_products(neurons, x, weights_of(neurons).shape[0], matmul)
 
 
 def apply_products(

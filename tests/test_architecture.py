@@ -1,4 +1,5 @@
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +74,18 @@ def test_running_the_architecture_is_applying_the_module(tree, transform):
     assert expected.shape == (3, 2)
     output = transform(lambda x: apply_layers(MODEL.architecture, tree, x))(X)
     np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", [MODEL, *VOTING], ids=["real", "ternary", "popcount"])
+def test_all_products_are_of_full_precision_on_any_device_also_in_the_gradient(model):
+    # GPUs round to TF32 and TPUs to bfloat16 unless told otherwise; a CPU does not show it.
+    params = jax.jit(model.init)(jax.random.key(1), X)["params"]
+    gradient = jax.grad(lambda params: jnp.sum(apply_layers(model.architecture, params, X)))
+    program = str(jax.make_jaxpr(gradient)(params))
+    products = re.findall(r"(?:dot_general|conv_general_dilated)\[(.*?)\n *\]", program, re.S)
+    assert len(products) > 10
+    for product in products:
+        assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in product
 
 
 @trees

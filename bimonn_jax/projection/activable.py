@@ -175,7 +175,7 @@ def _project_one(
     weights, bias = sort_weights(W), double_word(B)
     one = _dual if erosion == "dual" else _euclidean
     w, b, S, is_erosion, c = one(weights, W, bias, Form(signed), _nothing(W.dtype))
-    return w, rounded(b), S, is_erosion, c, jnp.vdot(w - W, w - W) + c * c
+    return w, rounded(b), S, is_erosion, c, jnp.sum(jnp.square(w - W)) + c * c
 
 
 def _nothing(dtype: jnp.dtype) -> _Best:
