@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from bimonn_jax.architecture import Architecture, Layer
 from bimonn_jax.binarization import binarize
 from bimonn_jax.data_start import latents
+from bimonn_jax.draws import bernoulli, normal
 from bimonn_jax.evaluation import in_chunks
 from bimonn_jax.heads import TernaryLatents, popcount_signs
 from bimonn_jax.hit_or_miss import windows_of
@@ -147,7 +148,7 @@ def _asked(key: jax.Array, patterns: jax.Array, frequency: jax.Array, bits: floa
     bit_key, latent_key = jax.random.split(key)
     variance = jnp.broadcast_to(frequency * (1 - frequency), patterns.shape[1:])
     share = jnp.clip(bits * variance / jnp.sum(variance), 0, 0.9)
-    asked = jax.random.bernoulli(bit_key, share, patterns.shape)
+    asked = bernoulli(bit_key, share, patterns.shape)
     footprint = jnp.concatenate([asked & patterns, asked & ~patterns], axis=-1)
     return latents(latent_key, jnp.moveaxis(footprint, 0, -1))
 
@@ -175,7 +176,7 @@ def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, classes: int) -> jax
     together = (features - jnp.mean(features, axis=0)).T @ (is_class - jnp.mean(is_class, axis=0))
     # Few features vote at first: with all of them, large gradients kill transforms.
     votes = together / jnp.maximum(jnp.max(jnp.abs(together)), 1e-9)
-    return votes + 0.15 * jax.random.normal(key, votes.shape)
+    return votes + 0.15 * normal(key, votes.shape)
 
 
 def _images_for(key: jax.Array, head: Layer, labels: jax.Array, count: int) -> jax.Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
+from bimonn_jax.draws import randint
 from bimonn_jax.evaluation import in_chunks
 from bimonn_jax.heads import binarize_heads
 from bimonn_jax.initializers import NeuronConfig
@@ -144,7 +145,7 @@ def batches(
         index = jax.random.randint(image_key, (batch,), 0, images.shape[0])
         x = images[index]
         if shift:
-            corners = jax.random.randint(shift_key, (batch, 2), 0, 2 * shift + 1)
+            corners = randint(shift_key, (batch, 2), 0, 2 * shift + 1)
             margins = ((0, 0), (shift, shift), (shift, shift), (0, 0))
             x = jax.vmap(
                 lambda image, at: jax.lax.dynamic_slice(image, (*at, 0), images.shape[1:])

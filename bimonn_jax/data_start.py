@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bimonn_jax.draws import uniform
+
 
 def patches_on_target(
     key: jax.Array,
@@ -64,4 +66,4 @@ def latents(key: jax.Array, footprint: jax.Array) -> jax.Array:
     Returns:
       Float32 of the same shape.
     """
-    return jnp.where(footprint, 0.6, jax.random.uniform(key, footprint.shape, maxval=0.2))
+    return jnp.where(footprint, 0.6, uniform(key, footprint.shape, maxval=0.2))

@@ -13,6 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from bimonn_jax.draws import uniform
 from bimonn_jax.params import BiSEParams, per_neuron
 from bimonn_jax.reparam import BIASES, WEIGHTS, check_names, dual_total
 
@@ -134,12 +135,10 @@ def _draw_real(
             half_width = jnp.sqrt(3 * (1 / (scale**2 * n) - mean**2))
         else:
             mean, half_width = jnp.float32(2 / n), jnp.float32(1 / n)
-        W = jax.random.uniform(
-            weight_key, shape, minval=mean - half_width, maxval=mean + half_width
-        )
+        W = uniform(weight_key, shape, minval=mean - half_width, maxval=mean + half_width)
         omega = reparam.inverse(W)
     W = per_neuron(lambda w: reparam.forward(w, total), rank)(omega)
-    jitter = jax.random.uniform(bias_key, shape[1:], minval=0.99, maxval=1.01)
+    jitter = uniform(bias_key, shape[1:], minval=0.99, maxval=1.01)
     B = config.input_mean * jnp.sum(W, axis=0) * jitter
     if config.bias_reparam != "identity":
         B = jnp.maximum(B, 1e-3)  # The others reach positive biases only.
@@ -151,7 +150,7 @@ def _draw_boolean(
     weight_key: jax.Array, bias_key: jax.Array, shape: tuple[int, ...], config: NeuronConfig
 ) -> Draw:
     # Latents on both sides of 1/2: a random half of the inputs starts in the footprint.
-    omega = jax.random.uniform(weight_key, shape)
+    omega = uniform(weight_key, shape)
     index = jnp.arange(math.prod(shape[1:])).reshape(shape[1:])
     is_erosion = {"dilation": index < 0, "erosion": index >= 0, "mixed": index % 2 == 1}
     return omega, is_erosion[config.operator].astype(jnp.float32), 1 / config.temperature

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.architecture import LAYERS, Layer
+from bimonn_jax.draws import normal
 from bimonn_jax.heads import TernaryLatents
 from bimonn_jax.initializers import NeuronConfig, init_neurons
 from bimonn_jax.morphology import LevelThresholds
@@ -312,7 +313,7 @@ class TernaryHead(nn.Module):
         x = _check_features(self, x)
 
         def init(key: jax.Array, shape: tuple[int, int]) -> TernaryLatents:
-            return TernaryLatents(0.3 * jax.random.normal(key, shape))
+            return TernaryLatents(0.3 * normal(key, shape))
 
         head = self.param("head", init, (x.shape[-1], self.features))
         return LAYERS["ternary"]({"head": head}, x)

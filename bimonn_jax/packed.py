@@ -38,6 +38,7 @@ _SIZE_STEP = 8
 _WORDS_AT_ONCE = {"cpu": 2**19, "other": 2**26}
 
 
+@jax.jit
 def pack_samples(x: jax.Array) -> jax.Array:
     """Packs 32 samples into each word.
 
@@ -51,11 +52,13 @@ def pack_samples(x: jax.Array) -> jax.Array:
     return _join(x.reshape(-1, WORD_BITS, *x.shape[1:]), axis=1)
 
 
+@partial(jax.jit, static_argnames="samples")
 def unpack_samples(words: jax.Array, samples: int) -> jax.Array:
     """The inverse of `pack_samples`: uint32 (L, ...) -> bool (samples, ...)."""
     return _split(words, axis=1).reshape(-1, *words.shape[1:])[:samples]
 
 
+@jax.jit
 def pack_strips(images: jax.Array) -> jax.Array:
     """Packs 32 horizontal strips of each image into words.
 
@@ -71,6 +74,7 @@ def pack_strips(images: jax.Array) -> jax.Array:
     return _join(padded.reshape(-1, WORD_BITS, rows, *images.shape[2:]), axis=1)
 
 
+@partial(jax.jit, static_argnames="height")
 def unpack_strips(words: jax.Array, height: int) -> jax.Array:
     """The inverse of `pack_strips`: uint32 (N, S, W, C) -> bool (N, height, W, C)."""
     strips = _split(words, axis=1)
@@ -305,7 +309,6 @@ class PackedNetwork:
         self._unpack = jax.jit(self._to_samples, static_argnames="samples")
         self._pack_strips = jax.jit(lambda x: pack_strips(self._bits(x)))
         self._run_strips = jax.jit(self._on_strips, static_argnames="height")
-        self._unpack_strips = jax.jit(unpack_strips, static_argnames="height")
 
     def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
         """Runs the network on a batch.
@@ -329,7 +332,7 @@ class PackedNetwork:
         if x.shape[0] < WORD_BITS and self._can_use_strips():
             height = x.shape[1]
             words = self._run_strips(self._pack_strips(x), height=height)
-            y: jax.Array = self._unpack_strips(words, height=height)
+            y: jax.Array = unpack_strips(words, height=height)
             return y
         y = self._unpack(self._run(self._pack(x)), samples=x.shape[0])
         return y
@@ -399,4 +402,5 @@ class PackedNetwork:
     def _to_samples(self, found: jax.Array, samples: int) -> jax.Array:
         if self.circuit.head is not None:
             return found.reshape(-1, found.shape[2])[:samples]
-        return unpack_samples(found, samples).reshape(samples, *self.circuit.output_shape)
+        bits: jax.Array = unpack_samples(found, samples)
+        return bits.reshape(samples, *self.circuit.output_shape)

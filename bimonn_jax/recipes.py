@@ -17,6 +17,7 @@ import optax
 from bimonn_jax.architecture import apply_layers
 from bimonn_jax.checkpoints import Checkpoints
 from bimonn_jax.data_start import latents, patches_on_target
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.evaluation import side_by_side
 from bimonn_jax.initializers import NeuronConfig, Operator
 from bimonn_jax.layers import LUI, BiSEL, Complement, LevelSets
@@ -129,7 +130,7 @@ def openings(
         patches = patches_on_target(
             patch_key, x, y, (kernel_size, kernel_size), channels, min_on=min_on, max_on=max_on
         )
-        patches &= jax.random.bernoulli(keep_key, keep, patches.shape)
+        patches &= bernoulli(keep_key, keep, patches.shape)
         weight = latents(latent_key, patches)
         _set(params, "layers_0", "bise", weight[:, :, None, :])
         _set(params, "layers_1", "bise", weight[::-1, ::-1, :, None])
@@ -170,7 +171,7 @@ def tophat(
         params = _init(model, init_key, x)
         background = x if white else ~x
         patches = patches_on_target(patch_key, background, background, shape, channels, min_on=2)
-        patches &= jax.random.bernoulli(keep_key, keep, patches.shape)
+        patches &= bernoulli(keep_key, keep, patches.shape)
         centre = jnp.zeros(shape, bool).at[kernel_size // 2, kernel_size // 2].set(True)
         patches = patches.at[:, :, :copies].set(centre[..., None])
         weight = latents(latent_key, patches)
@@ -226,7 +227,7 @@ def hit_or_miss(
         params = _init(model, init_key, x)
         bits = x[..., None] if thresholds is None else level_sets(x[..., None], thresholds)
         patches = patches_on_target(patch_key, bits, y, shape, channels)
-        required = jax.random.bernoulli(keep_key, keep, patches.shape)
+        required = bernoulli(keep_key, keep, patches.shape)
         templates = jnp.concatenate([required & patches, required & ~patches], axis=2)
         _set(params, transforms, "bise", latents(latent_key, templates))
         _set(params, transforms, "lui", _SELECTED)

@@ -90,20 +90,29 @@ def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
 
 
 @functools.cache
+def _drawn(name: str, seed: int) -> tuple[BooleanNetwork, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = inputs(name, MODULES[name][1], 600)
+    while True:
+        candidate = _random(name, rng)
+        y = np.asarray(candidate(x))
+        if (y != y[:1]).any(axis=0).mean() > 1 / 3:
+            return candidate, x, y
+
+
 def network(name: str, seed: int = 0) -> tuple[BooleanNetwork, tuple[int, ...]]:
     """(The network of that name with random bits, the shape of its input).
 
     At least a third of its outputs depend on the input: random gates in a row soon give constants,
     and with those a wrong runtime could not be told from a right one.
     """
-    shape = MODULES[name][1]
-    rng = np.random.default_rng(seed)
-    x = inputs(name, shape, 100)
-    while True:
-        candidate = _random(name, rng)
-        y = np.asarray(candidate(x))
-        if (y != y[:1]).any(axis=0).mean() > 1 / 3:
-            return candidate, shape
+    return _drawn(name, seed)[0], MODULES[name][1]
+
+
+def examples(name: str, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Up to 600 `inputs` and what `network` makes of them, which is computed once for all tests."""
+    _, x, y = _drawn(name, seed)
+    return x[:count], y[:count]
 
 
 def inputs(name: str, shape: tuple[int, ...], count: int, seed: int = 0) -> np.ndarray:

@@ -31,8 +31,9 @@ from bimonn_jax.architecture import (
     layer_outputs,
     to_json,
 )
+from bimonn_jax.draws import uniform
 
-X = jax.random.uniform(jax.random.key(0), (3, 4, 5, 1))
+X = uniform(jax.random.key(0), (3, 4, 5, 1))
 MODEL = Sequential(
     modules=(
         LevelSets((0.3, 0.6)),

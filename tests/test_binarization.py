@@ -16,11 +16,12 @@ from bimonn_jax import (
 )
 from bimonn_jax.activation import activation
 from bimonn_jax.binarization import METHODS as ALL_METHODS
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.params import flat_weight, named_neurons, real_parameters
 from bimonn_jax.projection.constant import PROJECTIONS
 from tests.boolean_networks import network as random_network
 
-X = jax.random.bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
+X = bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
 MODEL = BiMoNN((3, 2), (3, 3), complement=True)
 METHODS = sorted(PROJECTIONS)
 

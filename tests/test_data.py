@@ -8,6 +8,7 @@ from bimonn_jax.baselines import best_handmade, handmade_filters, median_3x3
 from bimonn_jax.data.diskorect import diskorect
 from bimonn_jax.data.operators import FOOTPRINTS, OPERATORS, footprint, operator
 from bimonn_jax.data.page import degrade, degraded_crops, load_page, salt_and_pepper
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.losses import dice
 
 
@@ -87,7 +88,7 @@ def test_the_scan_is_split_by_area(name):
 
 
 def test_salt_and_pepper_replaces_the_given_share():
-    x = jax.random.bernoulli(jax.random.key(0), 0.2, (400, 400))
+    x = bernoulli(jax.random.key(0), 0.2, (400, 400))
     noisy = salt_and_pepper(jax.random.key(1), x, amount=0.1)
     changed = np.asarray(noisy != x)
     assert 0.045 < changed.mean() < 0.055
@@ -132,6 +133,6 @@ def test_the_best_handmade_filter_is_best_of_all_and_better_than_nothing():
 
 
 def test_the_median_is_the_majority_of_nine():
-    x = jax.random.bernoulli(jax.random.key(0), 0.5, (9, 9))
+    x = bernoulli(jax.random.key(0), 0.5, (9, 9))
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(x), (3, 3))
     np.testing.assert_array_equal(median_3x3(x)[1:-1, 1:-1], windows.sum(axis=(2, 3)) >= 5)

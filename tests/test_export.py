@@ -18,7 +18,7 @@ from bimonn_jax.export.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.export.verilog import export_verilog
 from bimonn_jax.params import BooleanBiSE
 from bimonn_jax.saving import BooleanNetwork
-from tests.boolean_networks import MODULES, NAMES, inputs, network
+from tests.boolean_networks import MODULES, NAMES, examples, inputs, network
 from tests.verilog_simulation import simulate
 
 BOOLEAN = [name for name in NAMES if name != "real head"]
@@ -39,8 +39,7 @@ def test_c(name, mode, tmp_path):
     plain, shape = network(name)
     library = compile_c(plain, tmp_path, shape, mode=mode)
     for count in (1, 63, 600):
-        x = inputs(name, shape, count)
-        expected = np.asarray(plain(x))
+        x, expected = examples(name, count)
         assert_same(library(x), expected, name)
         if library.circuit.head is not None:
             np.testing.assert_array_equal(library.classify(x), expected.argmax(axis=1))
@@ -106,9 +105,9 @@ def test_onnx(name, tmp_path):
     plain, shape = network(name)
     path = export_onnx(plain, tmp_path / "network.onnx", shape)
     session = onnxruntime.InferenceSession(path)
-    x = inputs(name, shape, 50)
+    x, expected = examples(name, 50)
     given = x.astype(np.float32) if x.dtype == np.uint8 else x
-    assert_same(session.run(None, {"x": given})[0], np.asarray(plain(x)), name)
+    assert_same(session.run(None, {"x": given})[0], expected, name)
     with pytest.raises(FileExistsError, match="overwrite=True"):
         export_onnx(plain, path, shape)
 
@@ -118,8 +117,8 @@ def test_stablehlo(name, tmp_path):
     plain, shape = network(name)
     path = export_stablehlo(plain, tmp_path / "network.stablehlo", shape)
     for count in (1, 20):
-        x = inputs(name, shape, count)
-        assert_same(np.asarray(run_stablehlo(path, jnp.asarray(x))), np.asarray(plain(x)), name)
+        x, expected = examples(name, count)
+        assert_same(np.asarray(run_stablehlo(path, jnp.asarray(x))), expected, name)
 
 
 @pytest.mark.parametrize("name", BOOLEAN)
@@ -128,9 +127,9 @@ def test_python(name, tmp_path):
     path = export_python(plain, tmp_path / "network.py", shape)
     assert "bimonn_jax" not in path.read_text().split("import", 1)[1]
     function = runpy.run_path(str(path))["network"]
-    x = inputs(name, shape, 10)
+    x, expected = examples(name, 10)
     found = np.stack([function(image) for image in x])
-    assert_same(found, np.asarray(plain(x)), name)
+    assert_same(found, expected, name)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
@@ -139,8 +138,7 @@ def test_python(name, tmp_path):
 def test_verilog(name, pipelined, tmp_path):
     plain, shape = network(name)
     path = export_verilog(plain, tmp_path / "network.v", shape, pipelined=pipelined)
-    x = inputs(name, shape, 6)
-    expected = np.asarray(plain(x))
+    x, expected = examples(name, 6)
     np.testing.assert_array_equal(simulate(path, x, expected, pipelined=pipelined), expected)
 
 

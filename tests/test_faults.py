@@ -17,6 +17,7 @@ import pytest
 from bimonn_jax import BiMoNN, NeuronConfig
 from bimonn_jax.architecture import apply_layers
 from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.files import replacing, write_text
 from bimonn_jax.losses import mse
 from bimonn_jax.saving import load_network, save_network
@@ -25,7 +26,7 @@ from bimonn_jax.training import fit, init_state, optimizer_for
 from tests.boolean_networks import network as random_network
 
 ROOT = Path(__file__).parent.parent
-X = jax.random.bernoulli(jax.random.key(0), 0.5, (2, 6, 6, 1))
+X = bernoulli(jax.random.key(0), 0.5, (2, 6, 6, 1))
 MODEL = BiMoNN((1,), (3, 3), NeuronConfig("dual", "projected"))
 PARAMS = MODEL.init(jax.random.key(1), X)["params"]
 

@@ -13,6 +13,7 @@ from bimonn_jax import (
     binarize_with_report,
     certify,
 )
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.heads import (
     TernaryLatents,
     TernaryWeights,
@@ -24,7 +25,7 @@ from bimonn_jax.saving import load_network, save_network
 
 
 def bits(shape, seed=0):
-    return jax.random.bernoulli(jax.random.key(seed), 0.4, shape)
+    return bernoulli(jax.random.key(seed), 0.4, shape)
 
 
 def classifier(head, config=None):

@@ -18,6 +18,7 @@ from bimonn_jax import (
     binarize,
     certify,
 )
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.hit_or_miss import apply_hit_or_miss_conv
 from bimonn_jax.params import BiSEParams, BooleanBiSE, embed
 from bimonn_jax.saving import load_network, save_network
@@ -26,7 +27,7 @@ CONFIGS = [NeuronConfig(), NeuronConfig.boolean("erosion"), NeuronConfig.boolean
 
 
 def bits(shape, seed=0):
-    return jax.random.bernoulli(jax.random.key(seed), 0.4, shape)
+    return bernoulli(jax.random.key(seed), 0.4, shape)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.initializers import NeuronConfig, init_neurons
 from bimonn_jax.params import apply_dense, real_parameters
 from bimonn_jax.reparam import BIASES, dual_total
@@ -28,7 +29,7 @@ def draw(n, config, seed=0, neurons=NEURONS):
 
 
 def outputs(n, config, input_mean=0.5):
-    x = jax.random.bernoulli(jax.random.key(1), input_mean, (1000, n))
+    x = bernoulli(jax.random.key(1), input_mean, (1000, n))
     if input_mean == 0.5:
         x = jnp.concatenate([x, ~x])  # as often on as off, exactly
     return np.asarray(apply_dense(draw(n, config), x), np.float64)
@@ -162,7 +163,7 @@ def test_boolean_neurons_start_as_the_operator_that_was_asked_for(operator, expe
     size = np.sum(W, axis=0)
     np.testing.assert_array_equal(B, np.where(expected, size - 0.5, 0.5))
     np.testing.assert_array_equal(p, np.full(4, 0.25))
-    x = jax.random.bernoulli(jax.random.key(4), 0.5, (100, 50))
+    x = bernoulli(jax.random.key(4), 0.5, (100, 50))
     hits = np.asarray(x, np.float32) @ np.asarray(W)
     fires = np.where(expected, hits == size, hits > 0)
     np.testing.assert_array_equal(apply_dense(params, x), fires)

@@ -4,10 +4,11 @@ import pytest
 
 import bimonn_jax
 from bimonn_jax import BiMoNN, BiSEParams, DenseBiMoNN, NeuronConfig, Sequential, embed, summary
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.layers import DenseLUI, TernaryHead
 from tests.boolean_networks import network as random_network
 
-X = jax.random.bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
+X = bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
 
 
 def neurons():

@@ -15,8 +15,9 @@ from bimonn_jax import (
     RealHead,
     binarize,
 )
+from bimonn_jax.draws import bernoulli, uniform
 
-BITS = jax.random.bernoulli(jax.random.key(0), 0.5, (2, 4, 5, 2))
+BITS = bernoulli(jax.random.key(0), 0.5, (2, 4, 5, 2))
 NEURAL = {
     "bise": (BiSE(4, (3, 3)), (2, 4, 5, 4)),
     "bise valid": (BiSE(2, (3, 1), padding="VALID"), (2, 2, 5, 2)),
@@ -109,7 +110,7 @@ def test_the_lui_inside_a_bisel_follows_its_own_config_or_starts_at_a_mean_of_on
 
 
 def test_layers_without_parameters_are_their_definitions():
-    gray = jax.random.uniform(jax.random.key(2), (2, 4, 5, 2))
+    gray = uniform(jax.random.key(2), (2, 4, 5, 2))
     np.testing.assert_array_equal(
         Complement().apply({}, gray), jnp.concatenate([gray, 1 - gray], axis=-1)
     )

@@ -26,8 +26,9 @@ from bimonn_jax import (
     binarize,
 )
 from bimonn_jax.architecture import from_json, layer_outputs, to_json
+from bimonn_jax.draws import uniform
 
-X = jax.random.uniform(jax.random.key(0), (2, 6, 7, 2))
+X = uniform(jax.random.key(0), (2, 6, 7, 2))
 BOOLEAN = NeuronConfig.boolean("mixed")
 MODELS = {
     "bimonn": BiMoNN((3, 2), (3, 5), level_sets=(0.3, 0.6), complement=True, border="reflect"),
@@ -101,7 +102,7 @@ def test_training_through_the_binarisation_is_the_boolean_network():
     for seed in range(5):
         model = MODELS["boolean"]
         params = init(model, seed)
-        x = jax.random.uniform(jax.random.key(100 + seed), (50, 6, 7, 2))
+        x = uniform(jax.random.key(100 + seed), (50, 6, 7, 2))
         output = run(model, params, x)
         assert set(np.unique(output)) <= {0.0, 1.0}
         np.testing.assert_array_equal(output > 0.5, run(model, binarize(params), x))

@@ -15,15 +15,15 @@ from bimonn_jax.packed import (
     unpack_samples,
     unpack_strips,
 )
-from tests.boolean_networks import NAMES, inputs, network, rounding
+from tests.boolean_networks import NAMES, examples, network, rounding
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [1, 65])
 def test_equal_outputs(name, count):
     plain, shape = network(name)
-    x = inputs(name, shape, count)
-    expected, found = plain(x), PackedNetwork(plain, shape)(x)
+    x, expected = examples(name, count)
+    found = PackedNetwork(plain, shape)(x)
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=rounding(plain))
@@ -33,8 +33,8 @@ def test_equal_outputs(name, count):
 def test_many_blocks_of_words(name, monkeypatch):
     monkeypatch.setattr("bimonn_jax.packed._WORDS_AT_ONCE", {"cpu": 1, "other": 1})
     plain, shape = network(name, seed=1)
-    x = inputs(name, shape, 150)
-    np.testing.assert_array_equal(PackedNetwork(plain, shape)(x), plain(x))
+    x, expected = examples(name, 150, seed=1)
+    np.testing.assert_array_equal(PackedNetwork(plain, shape)(x), expected)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 32, 50])
@@ -64,9 +64,9 @@ def test_strips(height, size):
 
 def test_within_jit():
     plain, shape = network("ternary")
-    x = inputs("ternary", shape, 40)
+    x, expected = examples("ternary", 40)
     packed = PackedNetwork(plain, shape)
-    np.testing.assert_array_equal(jax.jit(packed.__call__)(x), plain(x))
+    np.testing.assert_array_equal(jax.jit(packed.__call__)(x), expected)
 
 
 def test_errors():

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from bimonn_jax import BooleanBiSE
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.losses import dice
 from bimonn_jax.params import apply_dense
 from bimonn_jax.pruning import prune
 
-X = jax.random.bernoulli(jax.random.key(0), 0.3, (200, 5))
+X = bernoulli(jax.random.key(0), 0.3, (200, 5))
 UNION = BooleanBiSE(jnp.ones((5, 1), bool), jnp.zeros(1, bool), jnp.zeros(1, bool))
 TREE = {"layers_0": {"lui": UNION}, "kernel": jnp.ones(2)}
 

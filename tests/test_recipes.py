@@ -7,6 +7,7 @@ from bimonn_jax import binarize, certify
 from bimonn_jax.data.diskorect import diskorect
 from bimonn_jax.data.operators import footprint, operator
 from bimonn_jax.data_start import latents, patches_on_target
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.recipes import hit_or_miss, learn, openings, relaxed, single, tophat
 
 SIZE = 3
@@ -74,8 +75,8 @@ def test_learn_needs_a_recipe():
 
 
 def test_patches_are_windows_of_the_input_around_the_target():
-    x = np.asarray(jax.random.bernoulli(jax.random.key(0), 0.4, (3, 9, 9)))
-    y = np.asarray(jax.random.bernoulli(jax.random.key(1), 0.2, (3, 9, 9)))
+    x = np.asarray(bernoulli(jax.random.key(0), 0.4, (3, 9, 9)))
+    y = np.asarray(bernoulli(jax.random.key(1), 0.2, (3, 9, 9)))
     patches = patches_on_target(
         jax.random.key(2), jnp.asarray(x), jnp.asarray(y), (3, 3), 6, min_on=3, max_on=5
     )
@@ -97,5 +98,5 @@ def test_too_few_patches_are_counted_in_the_error():
 
 
 def test_latents_are_on_the_side_of_their_footprint():
-    S = jax.random.bernoulli(jax.random.key(0), 0.5, (5, 5))
+    S = bernoulli(jax.random.key(0), 0.5, (5, 5))
     np.testing.assert_array_equal(latents(jax.random.key(1), S) > 0.5, S)

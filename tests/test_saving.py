@@ -9,11 +9,12 @@ import pytest
 import bimonn_jax
 from bimonn_jax import BiMoNN, DenseBiMoNN
 from bimonn_jax.architecture import to_json
+from bimonn_jax.draws import bernoulli, uniform
 from bimonn_jax.params import map_neurons
 from bimonn_jax.saving import load_network, save_network
 from tests.boolean_networks import network as random_network
 
-X = jax.random.bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
+X = bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
 MODELS = {
     "convolutional": BiMoNN((3, 1), (3, 3), complement=True),
     "level sets": BiMoNN((2,), (3, 3), level_sets=(0.3, 0.6)),
@@ -30,7 +31,7 @@ def network(model, x=X):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_network_computes_the_same(name, tmp_path):
     model = MODELS[name]
-    x = jax.random.uniform(jax.random.key(2), X.shape) if name == "level sets" else X
+    x = uniform(jax.random.key(2), X.shape) if name == "level sets" else X
     architecture, boolean = network(model, x)
     save_network(tmp_path / "n.npz", architecture, boolean, metadata={"data": "test"})
     loaded = load_network(tmp_path / "n.npz")

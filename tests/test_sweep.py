@@ -6,12 +6,13 @@ import pytest
 from bimonn_jax import DenseLUI, NeuronConfig, RealHead, Sequential, binarize
 from bimonn_jax.architecture import apply_layers
 from bimonn_jax.classifiers import cross_entropy
+from bimonn_jax.draws import bernoulli, normal
 from bimonn_jax.regularization import regularizer
 from bimonn_jax.sweep import Trials, run_in_chunks, stack, train_trials
 
 MODEL = Sequential((DenseLUI(12, NeuronConfig("identity", "identity")), RealHead(3)))
-X = jax.random.bernoulli(jax.random.key(0), 0.5, (64, 9))
-Y = jnp.argmax(X @ jax.random.normal(jax.random.key(1), (9, 3)), axis=1)
+X = bernoulli(jax.random.key(0), 0.5, (64, 9))
+Y = jnp.argmax(X @ normal(jax.random.key(1), (9, 3)), axis=1)
 
 
 def evaluate(params):

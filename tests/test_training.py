@@ -9,6 +9,7 @@ import pytest
 
 from bimonn_jax import BiMoNN, NeuronConfig, apply_layers, binarize
 from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.evaluation import activated_share, live_neurons, side_by_side
 from bimonn_jax.losses import mse
 from bimonn_jax.morphology import dilation
@@ -19,7 +20,7 @@ S = jnp.zeros((3, 3), bool).at[1].set(True)
 
 
 def sample(key, batch=8):
-    x = jax.random.bernoulli(key, 0.2, (batch, 10, 10))
+    x = bernoulli(key, 0.2, (batch, 10, 10))
     return x[..., None], dilation(x, S)[..., None]
 
 

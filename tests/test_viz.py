@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bimonn_jax import BiMoNN, BiSEParams, BooleanBiSE, Layer, NeuronConfig, binarize
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.export.describe import title
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.viz import (
@@ -249,7 +250,7 @@ def test_the_history_of_a_training_can_be_drawn():
     from bimonn_jax.evaluation import side_by_side
 
     model = BiMoNN((2, 1), (3, 3), NeuronConfig("dual", "projected"))
-    x = jax.random.bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
+    x = bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
     params = model.init(jax.random.key(1), x)["params"]
     metrics = side_by_side(model.architecture, x, x)(params)
     row = {"step": 1.0, "loss": 0.1} | {name: float(value) for name, value in metrics.items()}

@@ -5,20 +5,22 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from bimonn_jax.draws import bernoulli, uniform
+
 
 def _shapes(
     key: jax.Array, count: int, size: int, min_radius: float, max_radius: float
 ) -> jax.Array:
     """Filled shapes, bool (count, size, size): rotated rectangles and ellipses, half and half."""
     centre_key, radius_key, angle_key, kind_key = jax.random.split(key, 4)
-    centre = jax.random.uniform(centre_key, (count, 2, 1, 1), maxval=size)
-    radius = jax.random.uniform(radius_key, (count, 2, 1, 1), minval=min_radius, maxval=max_radius)
-    angle = jax.random.uniform(angle_key, (count, 1, 1), maxval=jnp.pi)
+    centre = uniform(centre_key, (count, 2, 1, 1), maxval=size)
+    radius = uniform(radius_key, (count, 2, 1, 1), minval=min_radius, maxval=max_radius)
+    angle = uniform(angle_key, (count, 1, 1), maxval=jnp.pi)
     rows, columns = jnp.mgrid[:size, :size]
     row, column = rows - centre[:, 0], columns - centre[:, 1]
     u = (row * jnp.cos(angle) + column * jnp.sin(angle)) / radius[:, 0]
     v = (column * jnp.cos(angle) - row * jnp.sin(angle)) / radius[:, 1]
-    is_ellipse = jax.random.bernoulli(kind_key, 0.5, (count, 1, 1))
+    is_ellipse = bernoulli(kind_key, 0.5, (count, 1, 1))
     return jnp.where(is_ellipse, u**2 + v**2 <= 1, jnp.maximum(jnp.abs(u), jnp.abs(v)) <= 1)
 
 
@@ -57,7 +59,7 @@ def diskorect(
         shape_key, hole_key, noise_key, invert_key = jax.random.split(key, 4)
         filled = jnp.any(_shapes(shape_key, shapes, size, 0.05 * size, 0.25 * size), axis=0)
         cut = jnp.any(_shapes(hole_key, holes, size, 0.02 * size, 0.1 * size), axis=0)
-        flipped = jax.random.bernoulli(noise_key, noise, (size, size))
+        flipped = bernoulli(noise_key, noise, (size, size))
         return (filled & ~cut) ^ flipped ^ jax.random.bernoulli(invert_key)
 
     return jax.vmap(one)(jax.random.split(key, batch))

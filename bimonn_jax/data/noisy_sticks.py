@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bimonn_jax.draws import bernoulli, randint, uniform
 from bimonn_jax.morphology import Image, opening, union
 
 # (row, column) step of a stick at 0, 45 and 90 degrees, rows counted downwards.
@@ -75,18 +76,18 @@ def noisy_sticks(
         raise ValueError(f"noise is a probability in [0, 1]; got {noise}")
     angle_key, length_key, start_key, noise_key = jax.random.split(key, 4)
     shape = (batch, sticks)
-    direction = jnp.asarray(_DIRECTIONS)[jax.random.randint(angle_key, shape, 0, 3)]
-    length = jax.random.randint(length_key, shape, min_length, max_length + 1)
+    direction = jnp.asarray(_DIRECTIONS)[randint(angle_key, shape, 0, 3)]
+    length = randint(length_key, shape, min_length, max_length + 1)
     reach = direction * (length[..., None] - 1)
     low, high = jnp.maximum(0, -reach), size - jnp.maximum(0, reach)
-    start = low + jnp.floor(jax.random.uniform(start_key, (*shape, 2)) * (high - low)).astype(int)
+    start = low + jnp.floor(uniform(start_key, (*shape, 2)) * (high - low)).astype(int)
     steps = jnp.arange(max_length)
     points = start[..., None, :] + direction[..., None, :] * steps[:, None]
     # Points past the end of a stick are sent outside of the image, where the scatter drops them.
     rows = jnp.where(steps < length[..., None], points[..., 0], size)
     image = jnp.arange(batch)[:, None, None]
     y = jnp.zeros((batch, size, size), bool).at[image, rows, points[..., 1]].set(True, mode="drop")
-    x = y | jax.random.bernoulli(noise_key, noise, y.shape)
+    x = y | bernoulli(noise_key, noise, y.shape)
     return x[..., None], y[..., None]
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import Pair, split_pairs
+from bimonn_jax.draws import bernoulli
 from bimonn_jax.morphology import dilation
 
 
@@ -55,8 +56,8 @@ def salt_and_pepper(key: jax.Array, x: jax.Array, *, amount: float = 0.1) -> jax
     if not 0 <= amount <= 1:
         raise ValueError(f"amount is a probability in [0, 1]; got {amount}")
     where_key, value_key = jax.random.split(key)
-    replaced = jax.random.bernoulli(where_key, amount, x.shape)
-    return jnp.where(replaced, jax.random.bernoulli(value_key, 0.5, x.shape), x)
+    replaced = bernoulli(where_key, amount, x.shape)
+    return jnp.where(replaced, bernoulli(value_key, 0.5, x.shape), x)
 
 
 def degrade(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -77,7 +78,7 @@ def degrade(key: jax.Array, x: jax.Array) -> jax.Array:
 
     def stamped(key: jax.Array, rows: int, columns: int, share: float) -> jax.Array:
         # Positions are drawn so that about ``share`` of all pixels are covered.
-        centres = jax.random.bernoulli(key, share / (rows * columns), x.shape)
+        centres = bernoulli(key, share / (rows * columns), x.shape)
         return dilation(centres, jnp.ones((rows, columns), bool))
 
     holes = stamped(hole_key, 2, 2, 0.04)
