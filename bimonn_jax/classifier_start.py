@@ -20,6 +20,7 @@ from bimonn_jax.heads import TernaryLatents, popcount_signs
 from bimonn_jax.hit_or_miss import windows_of
 from bimonn_jax.models import Sequential
 from bimonn_jax.params import BiSEParams
+from bimonn_jax.precision import matmul
 
 _TRANSFORMS = ("hit_or_miss", "hit_or_miss_conv")
 
@@ -173,7 +174,8 @@ def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, classes: int) -> jax
     """Latents (n, classes) of a ternary head: how features (N, n) go along with the classes."""
     is_class = jax.nn.one_hot(labels, classes)
     features = x.astype(jnp.float32)
-    together = (features - jnp.mean(features, axis=0)).T @ (is_class - jnp.mean(is_class, axis=0))
+    centred = features - jnp.mean(features, axis=0)
+    together = matmul(centred.T, is_class - jnp.mean(is_class, axis=0))
     # Few features vote at first: with all of them, large gradients kill transforms.
     votes = together / jnp.maximum(jnp.max(jnp.abs(together)), 1e-9)
     return votes + 0.15 * normal(key, votes.shape)

@@ -12,6 +12,7 @@ Packed samples are uint32 (L, H, W, C), one word for every 32 samples; packed st
 is computed together.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
@@ -404,3 +405,9 @@ class PackedNetwork:
             return found.reshape(-1, found.shape[2])[:samples]
         bits: jax.Array = unpack_samples(found, samples)
         return bits.reshape(samples, *self.circuit.output_shape)
+
+
+def packed_by_shape(network: BooleanNetwork) -> Callable[[jax.Array | np.ndarray], jax.Array]:
+    """Runs a network packed on batches (N, ...) of any shapes, compiled once for each of them."""
+    of_shape = functools.cache(partial(PackedNetwork, network))
+    return lambda x: of_shape(x.shape[1:])(x)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from bimonn_jax.circuit import circuit_of
 from bimonn_jax.data.image_files import WRITTEN, Reading, image_files, read_gray, write_image
 from bimonn_jax.files import write_text
-from bimonn_jax.packed import PackedNetwork
+from bimonn_jax.packed import packed_by_shape
 from bimonn_jax.saving import BooleanNetwork, load_network
 from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
 from experiments.overwriting import OVERWRITE
@@ -87,14 +87,11 @@ def results(
     network: BooleanNetwork, reading: Reading, files: Mapping[str, Path]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """What the network gives for each image that can be read, by stem."""
-    networks: dict[tuple[int, ...], PackedNetwork] = {}
+    run = packed_by_shape(network)
     for stem, path in tqdm(files.items(), unit="image"):
         try:
             x = reading.to_input(read_gray(path))[None, ..., None]
-            # Compiled once for each size of image.
-            if x.shape not in networks:
-                networks[x.shape] = PackedNetwork(network, x.shape[1:])
-            result = np.asarray(networks[x.shape](x))[0]
+            result = np.asarray(run(x))[0]
         except ValueError as error:
             if ON_ERROR.value == "stop":
                 raise ValueError(f"{path.name}: {error}") from error

@@ -27,6 +27,8 @@ def load() -> ImageClassification:
     try:
         return load_tfds("mnist", data_dir=DATA_DIR.value)
     except (ImportError, OSError) as error:
+        if DATA_DIR.value:
+            raise
         print(f"WARNING: MNIST cannot be had ({error})\nWARNING: training on 8 x 8 digits instead")
         return load_digits()
 

@@ -33,15 +33,16 @@ from bimonn_jax.evaluation import activated_share
 from bimonn_jax.hit_or_miss_search import ROUNDS, search_hit_or_miss
 from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
-from bimonn_jax.packed import PackedNetwork
+from bimonn_jax.packed import packed_by_shape
 from bimonn_jax.pruning import prune
 from bimonn_jax.recipes import Recipe, learn, relaxed
-from bimonn_jax.regularization import regularizer
+from bimonn_jax.regularization import NAMES, regularizer
 from bimonn_jax.saving import BooleanNetwork, load_network, save_network
 from bimonn_jax.simplify import simplify
 from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_network, plot_stages
 from experiments import output
 from experiments.denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
+from experiments.flag_checks import refuse_unused
 from experiments.image_flags import ON_ERROR, reading_of_flags
 from experiments.report import write_report
 
@@ -60,9 +61,7 @@ LEVELS = flags.DEFINE_integer(
 )  # fmt: skip
 SEED = flags.DEFINE_integer("seed", 0, "Seed of data, noise and start.")
 STEPS = flags.DEFINE_integer("steps", None, "Training steps; a default per recipe.", lower_bound=1)
-REGULARIZER = flags.DEFINE_enum(
-    "regularizer", "none", ["none", "exact", "uniform", "normal"], "With --recipe=paper."
-)
+REGULARIZER = flags.DEFINE_enum("regularizer", "none", ["none", *NAMES], "With --recipe=paper.")
 COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of the regularizer.")
 RELATIVE = flags.DEFINE_bool("relative", False, "Whether distances are divided by |W|^2.")
 CHANNELS = flags.DEFINE_integer("channels", 3, "Hidden channels, --recipe=paper.", lower_bound=1)
@@ -94,17 +93,21 @@ def check_flags(recipe: str, folder: Path) -> None:
     of_images = ("threshold", "foreground", "level_sets", "on_error")
     of_paper = ("regularizer", "coefficient", "relative", "channels")
     unused = {} if INPUT.value else dict.fromkeys(of_images, "without --input")
+    if INPUT.value:
+        unused["data"] = "with --input"
     if recipe != "paper":
         unused |= dict.fromkeys(of_paper, f"with --recipe={recipe}")
-    elif LEVELS.value:
-        unused["level_sets"] = "with --recipe=paper, which reads bits"
+    else:
+        if LEVELS.value:
+            unused["level_sets"] = "with --recipe=paper, which reads bits"
+        if REGULARIZER.value == "none":
+            unused |= dict.fromkeys(("coefficient", "relative"), "without --regularizer")
     if recipe == "search":
         unused["steps"] = "with --recipe=search"
-    for name, why in unused.items():
-        if flags.FLAGS[name].present:
-            raise app.UsageError(f"--{name} has no effect {why}: leave it out")
-    for images in (INPUT.value, TARGET.value):
-        if images and folder.resolve() == Path(images).resolve():
+    refuse_unused(unused)
+    for images in filter(None, (INPUT.value, TARGET.value)):
+        path = Path(images).resolve()
+        if folder.resolve() == (path.parent if path.is_file() else path):
             raise app.UsageError(f"--out_dir={folder} holds the images: choose another folder")
 
 
@@ -236,8 +239,7 @@ def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome
 
     def packed(tree: Any) -> Callable[[jax.Array], jax.Array]:
         # Large scans would fill the memory with windows otherwise.
-        network = BooleanNetwork(architecture, tree)
-        return lambda x: PackedNetwork(network, x.shape[1:])(x)
+        return packed_by_shape(BooleanNetwork(architecture, tree))
 
     def smooth(x: jax.Array) -> jax.Array:
         y: jax.Array = apply_layers(architecture, params, x)
@@ -325,15 +327,15 @@ def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
     is_sticks = INPUT.value is None and DATA.value == "sticks"
     recipe = RECIPE.value or ("boolean" if is_sticks else "search")
-    check_flags(recipe, folder)
+    check_flags(recipe, Path(output.OUT_DIR.value))
+    folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
     task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
     if (folder / "metrics.json").exists():
-        # A run that ended; one that was interrupted goes on.
-        for old in ("checkpoint", "events"):
-            shutil.rmtree(folder / old, ignore_errors=True)
+        # A run that ended begins again; without its metrics, one that is interrupted goes on.
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        (folder / "metrics.json").unlink()
     if recipe == "search":
         trained = search(folder, task)
     elif recipe == "boolean":

@@ -50,6 +50,7 @@ from bimonn_jax.training import Sample, fit, optimizer_for, warmup_cosine
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
 from experiments.classification_flags import SEED, load, relaxed_model, split
 from experiments.dense_baseline import train_baseline
+from experiments.flag_checks import refuse_unused
 from experiments.output import OUT_DIR, OVERWRITE, prepare, watch, write_json
 from experiments.report import write_report
 
@@ -86,6 +87,23 @@ REFIT_STEPS = flags.DEFINE_integer(
 )
 EVALUATIONS = flags.DEFINE_integer("evaluations", 20, "During the training.", lower_bound=1)
 BASELINE_EPOCHS = flags.DEFINE_float("baseline_epochs", 5, "Of the plain network; 0 for none.")
+
+
+def check_flags() -> None:
+    """Raises UsageError for flags that have no effect."""
+    of_paper = ("weights", "regularizer", "coefficient", "relative", "delay", "refit_steps")
+    of_boolean = (
+        "head", "convolutions", "shift", "learning_rate", "restart", "surrogate_temperature",
+        "temperature",
+    )  # fmt: skip
+    unused = dict.fromkeys(
+        of_paper if RECIPE.value == "boolean" else of_boolean, f"with --recipe={RECIPE.value}"
+    )
+    if RECIPE.value == "boolean" and HEAD.value == "real":
+        unused["temperature"] = "with --head=real"
+    if RECIPE.value == "paper" and REGULARIZER.value == "none":
+        unused |= dict.fromkeys(("coefficient", "relative", "delay"), "without --regularizer")
+    refuse_unused(unused)
 
 
 def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Array]) -> Any:
@@ -231,6 +249,7 @@ def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    check_flags()
     folder = prepare(OUT_DIR.value, "metrics.json", overwrite=OVERWRITE.value)
     data = load()
     train, validation = split(data)
@@ -264,6 +283,7 @@ def main(argv: list[str]) -> None:
         name: float(error_percent(architecture, tree, *validation)) for name, tree in ways.items()
     }
     method = min(errors, key=lambda name: errors[name])
+    projection = "constant" if is_boolean else method.split(",")[0]
     boolean = ways[method]
     certificate = certify(result.params, architecture)
     simple = simplify(BooleanNetwork(architecture, boolean))
@@ -277,9 +297,11 @@ def main(argv: list[str]) -> None:
             "validation_error": errors[method],
             "method": method,
             "exact": certificate.exact_float32,
+            "input_shape": data.train_images.shape[1:],
             "reading": Reading(foreground="light", gray=True).to_json(),
         },
-        overwrite=OVERWRITE.value,
+        # `prepare` has asked already; what is there is left of a run that was interrupted.
+        overwrite=True,
     )
     network = load_network(folder / "network.npz")
     width = jax.eval_shape(partial(apply_layers, architecture[:-1], boolean), test[0][:1]).shape[-1]
@@ -323,7 +345,7 @@ def main(argv: list[str]) -> None:
             ),
         },
         certificate=certificate,
-        layers=summary(result.params),
+        layers=summary(result.params, architecture, method=projection),
     )
     for name, value in metrics.items():
         print(f"{name}: {value}")

@@ -1,6 +1,7 @@
 """What the programs share: the results folder, the progress bar, events for TensorBoard."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,15 @@ Callback = Callable[[dict[str, float]], None]
 OUT_DIR = flags.DEFINE_string("out_dir", "", "Folder for the results; made if needed.")
 
 
-def prepare(folder: str | Path, result: str, *, overwrite: bool) -> Path:
+def prepare(folder: str | Path, result: str | None = None, *, overwrite: bool = False) -> Path:
     """Makes the results folder and checks that it can be written, before anything is computed.
 
     Args:
       folder: where results go.
-      result: name of the file whose presence means that there are results already.
-      overwrite: whether they may be replaced.
+      result: name of the file whose presence means that there are results already; None for a
+        program that goes on with what is there.
+      overwrite: whether they, and a report of any program, may be replaced. TensorBoard events of
+        the old run are then removed, or its curves would be drawn into the new ones.
 
     Raises:
       ValueError: if no folder is named, it cannot be written, or it holds results and
@@ -53,10 +56,15 @@ def prepare(folder: str | Path, result: str, *, overwrite: bool) -> Path:
         raise ValueError(
             f"--out_dir={folder} cannot be written ({error}): choose another folder"
         ) from error
-    if (folder / result).exists() and not overwrite:
-        raise ValueError(
-            f"--out_dir={folder} holds {result} already: pass --overwrite, or another folder"
-        )
+    if result is None:
+        return folder
+    for name in (result, "report.html"):
+        if (folder / name).exists() and not overwrite:
+            raise ValueError(
+                f"--out_dir={folder} holds {name} already: pass --overwrite, or another folder"
+            )
+    if (folder / result).exists():
+        shutil.rmtree(folder / "events", ignore_errors=True)
     return folder
 
 

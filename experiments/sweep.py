@@ -26,6 +26,7 @@ from absl import app, flags
 from optuna.storages.journal import JournalFileBackend
 
 from bimonn_jax import apply_layers, binarize
+from bimonn_jax.binarization import METHODS
 from bimonn_jax.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.evaluation import activated_share, live_neurons
@@ -53,7 +54,20 @@ STEPS = flags.DEFINE_integer("steps", 2000, "Of each trial.", lower_bound=1)
 BATCH = flags.DEFINE_integer("batch", 64, "Images per step.", lower_bound=1)
 EVALUATIONS = flags.DEFINE_integer("evaluations", 4, "The best counts.", lower_bound=1)
 SAMPLER = flags.DEFINE_enum("sampler", "random", ["random", "tpe"], "Optuna's.")
-STORAGE = flags.DEFINE_string("storage", "", "Of the studies, such as postgresql://...")
+STORAGE = flags.DEFINE_string(
+    "storage", "", "Of the studies, such as postgresql+psycopg://... (needs psycopg)."
+)
+# Refused before any data are read, or trials run.
+for _name, _known in (
+    ("weights", ("identity", "positive", "dual")),
+    ("regularizers", ("none", *NAMES)),
+    ("method", [method for method in METHODS if method != "qp"]),
+):
+    flags.register_validator(
+        _name,
+        lambda values, known=_known: bool(values) and set(values) <= set(known),
+        f"one or more of {', '.join(_known)} were expected",
+    )
 
 Row = dict[str, Any]
 # Thresholds, training and validation images with their labels.
@@ -68,9 +82,16 @@ def storage(folder: Path) -> Any:
     return optuna.storages.JournalStorage(backend)
 
 
-def open_study(store: Any, weights: str, name: str) -> optuna.Study:
-    """The study of one reparametrisation and regulariser, new or as it was left."""
-    title = f"{weights}/{name}/{FEATURES.value}x{STEPS.value}/seed{SEED.value}"
+def open_study(store: Any, data: str, weights: str, name: str) -> optuna.Study:
+    """The study of one reparametrisation and regulariser, new or as it was left.
+
+    Its title says all that its trials share: those of other data or settings are not read back.
+    """
+    title = (
+        f"{data}/{weights}/{name}/{FEATURES.value}x{STEPS.value}/batch{BATCH.value}"
+        f"/{'relative' if RELATIVE.value else 'absolute'}/{'+'.join(METHOD.value)}"
+        f"/evaluations{EVALUATIONS.value}/seed{SEED.value}"
+    )
     study = optuna.create_study(
         storage=store, study_name=title, direction="maximize", load_if_exists=True
     )
@@ -252,13 +273,13 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Finished trials are read back, so a folder with results is a sweep to go on with.
-    folder = prepare(OUT_DIR.value, "sweep.json", overwrite=True)
+    folder = prepare(OUT_DIR.value)
     data, store = load(), storage(folder)
     parts = choose_thresholds(data.train_images, 1), *split(data)
     rows: list[Row] = []
     for weights in WEIGHTS.value:
         for name in REGULARIZERS.value:
-            study = open_study(store, weights, name)
+            study = open_study(store, data.name, weights, name)
             search(study, data, parts, weights, name, folder)
             rows += rows_of(study, weights, name)
     write_json(folder / "sweep.json", rows)

@@ -28,7 +28,7 @@ from bimonn_jax.training import fit, optimizer_for
 def training(folder, mesh, die_at=None):
     model = BiMoNN((1,), (3, 3), NeuronConfig("dual", "projected"))
     x, y = noisy_sticks(jax.random.key(1), 4, size=24, sticks=4)
-    params = model.init(jax.random.key(0), x)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), x)["params"]
 
     def die(row):
         if row["step"] == die_at:

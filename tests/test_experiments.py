@@ -96,6 +96,7 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
 ])  # fmt: skip
 def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    (tmp_path / "network.npz").write_text("left of a run that was interrupted")
     done = run(
         "mnist", *arguments, "--epochs=0.1", "--baseline_epochs=0.1",
         "--evaluations=1", f"--out_dir={tmp_path}",
@@ -122,10 +123,21 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monke
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
 
 
-def test_convolutions_that_cannot_be_read_are_refused(tmp_path):
-    done = run("mnist", "--convolutions=7x256x4", f"--out_dir={tmp_path}")
+@pytest.mark.parametrize(
+    ("program", "flag", "message"),
+    [
+        ("mnist", "--convolutions=7x256x4", "['7x256x4']: kernel:features:pool were expected"),
+        ("mnist", "--regularizer=acti", "--regularizer has no effect with --recipe=boolean"),
+        # Not the digits: these data were asked for.
+        ("mnist", "--data_dir=/no/such/folder", "/no/such/folder"),
+        ("sweep", "--regularizers=none,acit", "one or more of none, "),
+    ],
+)
+def test_flags_that_cannot_be_followed_are_refused(program, flag, message, tmp_path):
+    done = run(program, flag, f"--out_dir={tmp_path}")
     assert done.returncode != 0
-    assert "--convolutions=['7x256x4']: kernel:features:pool were expected" in done.stderr
+    assert message in done.stdout + done.stderr
+    assert "digits" not in done.stdout
 
 
 @needs_mnist
@@ -159,6 +171,9 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
         assert done.returncode == 0, done.stderr
         rows.append(json.loads((tmp_path / "sweep.json").read_text()))
     first, second = rows
+    # What the trials of a study share is in its title: other data or settings make another study.
+    assert "embedded" in done.stdout
+    assert "/batch64/relative/constant+activable/evaluations1/seed0" in done.stdout
     assert [(r["regularizer"], r["trial"]) for r in second] == [
         (name, trial) for name in ("none", "normal") for trial in range(3)
     ]
@@ -313,11 +328,17 @@ def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
 
 def test_results_are_kept_unless_overwriting_is_asked_for(tmp_path):
     write_json(tmp_path / "metrics.json", {"a": 1})
+    (tmp_path / "report.html").write_text("of this program")
+    (tmp_path / "events").mkdir()
     with pytest.raises(ValueError, match=r"holds metrics\.json already"):
-        prepare(tmp_path, "metrics.json", overwrite=False)
+        prepare(tmp_path, "metrics.json")
+    with pytest.raises(ValueError, match=r"holds report\.html already"):
+        prepare(tmp_path, "inference.json")
+    assert prepare(tmp_path) == tmp_path
+    assert (tmp_path / "events").exists()
     assert prepare(tmp_path, "metrics.json", overwrite=True) == tmp_path
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+    assert {p.name for p in tmp_path.iterdir()} == {"metrics.json", "report.html"}
 
 
 def test_the_progress_bar_follows_and_starts_again(capsys):
@@ -339,12 +360,16 @@ def test_sweep_speed_prints_its_table(tmp_path, monkeypatch):
     assert table[0][3] == "1.00"
 
 
-def test_inference_compares_every_runtime(tmp_path):
-    network, shape = random_network("convolutional")
-    save_network(tmp_path / "n.npz", network.architecture, network.params)
+@pytest.mark.parametrize(
+    "name", ["convolutional", pytest.param("real head", marks=pytest.mark.slow)]
+)
+def test_inference_compares_every_runtime(name, tmp_path):
+    network, shape = random_network(name)
+    metadata = {"input_shape": shape}
+    save_network(tmp_path / "n.npz", network.architecture, network.params, metadata=metadata)
     done = run(
         "inference", f"--network={tmp_path / 'n.npz'}", f"--out_dir={tmp_path / 'out'}",
-        f"--input_shape={','.join(map(str, shape))}", "--images=70", "--sizes=40", "--runs=1",
+        "--images=70", "--sizes=40", "--runs=1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "out" / "inference.json").read_text())

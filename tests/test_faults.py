@@ -64,8 +64,11 @@ def test_a_killed_training_goes_on_to_the_numbers_of_an_uninterrupted_one(stop, 
     steps = "--steps=300"
     metrics = {}
     for name in ("whole", "killed"):
-        command = "experiments.denoise", steps, f"--out_dir={tmp_path / name}"
+        command = "experiments.denoise", steps, f"--out_dir={tmp_path / name}", "--overwrite"
         if name == "killed":
+            # Results of an earlier run: those of a run that ended must not be taken for its own.
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "metrics.json").write_text("{}")
             process = start(*command)
             # Orbax writes next to the checkpoints and renames: killed while it does so.
             folder = tmp_path / name / "checkpoint"

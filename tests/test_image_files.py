@@ -42,6 +42,18 @@ def test_colours_depth_and_transparency(tmp_path):
     np.testing.assert_array_equal(read_gray(tmp_path / "a.tif"), np.full((3, 3), 0.5))
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_pictures_that_a_tag_turns_are_turned(suffix, tmp_path):
+    upright, path = np.kron(GRAY > 120, np.full((8, 8), 255)).astype(np.uint8), tmp_path / "a"
+    path = path.with_suffix(f".{suffix}")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned clockwise by a quarter to be looked at.
+    # Pillow 13 garbles such TIFF files where they are not compressed.
+    options = {"compression": "tiff_lzw"} if suffix == "tif" else {}
+    Image.fromarray(np.rot90(upright)).save(path, exif=exif, **options)
+    np.testing.assert_allclose(read_gray(path), upright, atol=8)
+
+
 def test_what_is_no_image_is_named(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"no image")

@@ -223,6 +223,7 @@ def test_several_output_channels_become_several_pictures(tmp_path):
         (["--data=page", "--steps=3"], "--steps has no effect with --recipe=search"),
         (["--recipe=paper", "--level_sets=2"], "--level_sets has no effect with --recipe=paper"),
         (["--regularizer=exact"], "--regularizer has no effect with --recipe=boolean"),
+        (["--data=page", "--input=a", "--target=b"], "--data has no effect with --input"),
     ],
 )
 def test_flags_that_would_be_ignored_are_refused(arguments, message, tmp_path):
@@ -234,6 +235,8 @@ def test_flags_that_would_be_ignored_are_refused(arguments, message, tmp_path):
 def test_results_do_not_go_among_the_images(tmp_path):
     write_pairs(tmp_path, 1)
     folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
-    done = run("denoise", *folders, f"--out_dir={tmp_path / 'bad'}")
-    assert done.returncode != 0
-    assert "holds the images: choose another folder" in done.stdout + done.stderr
+    files = f"--input={tmp_path / 'bad' / '0.png'}", f"--target={tmp_path / 'good' / '0.pbm'}"
+    for images in (folders, files):
+        done = run("denoise", *images, f"--out_dir={tmp_path / 'bad'}")
+        assert done.returncode != 0
+        assert "holds the images: choose another folder" in done.stdout + done.stderr

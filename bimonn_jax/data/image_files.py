@@ -62,8 +62,13 @@ def read_gray(path: str | Path) -> np.ndarray:
 
 
 def _gray_levels(image: Any) -> np.ndarray:
+    from PIL import Image, ImageOps
+
     # Pillow scales PGM of more than 8 bits to 65535, and calls it "I".
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    # Cameras and scanners may say by a tag how a picture is to be turned.
+    image = ImageOps.exif_transpose(image)
+    if is_16_bit:
         return np.asarray(image, np.float32) / 257
     if image.mode in ("I", "F"):
         values = np.asarray(image, np.float32)
@@ -73,8 +78,6 @@ def _gray_levels(image: Any) -> np.ndarray:
             )
         return values
     if "A" in image.mode or "transparency" in image.info:
-        from PIL import Image
-
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("L"), np.float32)
