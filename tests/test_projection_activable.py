@@ -225,16 +225,18 @@ def test_what_was_projected_is_activated_and_stays_whatever_the_numbers(W, B, or
 
 
 def test_an_activated_neuron_is_at_distance_zero_and_keeps_its_operator():
-    W = jnp.array([[3.0, 1.0], [2.0, 1.0], [0.5, 1.0]])
-    nearest = project(W, jnp.array([1.0, 2.5]))
+    # Of a shape that is compiled already.
+    W = jnp.array([[3.0, 2.0, 0.5, 0.0, 0.0], [1.0] * 5, [2.0, 0.0, 0.0, 0.0, 0.0]]).T
+    nearest = project(W, jnp.array([1.0, 4.5, 1.0]))
     np.testing.assert_array_equal(nearest.squared_distance, 0)
-    np.testing.assert_array_equal(nearest.is_erosion, [False, True])
-    np.testing.assert_array_equal(nearest.footprint.T, [[True, True, False], [True] * 3])
+    np.testing.assert_array_equal(nearest.is_erosion, [False, True, False])
+    footprints = [[True, True, False, False, False], [True] * 5, [True] + [False] * 4]
+    np.testing.assert_array_equal(nearest.footprint.T, footprints)
 
 
 @variants
 def test_the_scale_of_the_weights_does_not_matter(signed, erosion):
-    W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(8), 30, 60))
+    W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(8), 20, 41))
     one = project(jnp.asarray(W), jnp.asarray(B), signed=signed, erosion=erosion)
     spread = np.square(W).sum(0) + np.square(B)
     for scale in (np.float32(1e-12), np.float32(1e12)):

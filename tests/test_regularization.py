@@ -78,8 +78,15 @@ def test_gradient_agrees_with_finite_differences_away_from_ties(name, relative, 
             )
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(
+    ("name", "relative"),
+    [
+        # See above.
+        pytest.param(name, relative, marks=[pytest.mark.slow] * (name == "acti" and relative))
+        for name in NAMES
+        for relative in (False, True)
+    ],
+)
 def test_value_and_gradient_are_finite_at_zeros_and_ties(name, relative):
     value_and_gradient = jax.jit(jax.value_and_grad(regularizer(name, relative=relative)))
     for scale in (1.0, 0.0):
