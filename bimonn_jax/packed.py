@@ -12,10 +12,9 @@ Packed samples are uint32 (L, H, W, C), one word for every 32 samples; packed st
 is computed together.
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import cache, partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -409,5 +408,5 @@ class PackedNetwork:
 
 def packed_by_shape(network: BooleanNetwork) -> Callable[[jax.Array | np.ndarray], jax.Array]:
     """Runs a network packed on batches (N, ...) of any shapes, compiled once for each of them."""
-    of_shape = functools.cache(partial(PackedNetwork, network))
+    of_shape = cache(partial(PackedNetwork, network))
     return lambda x: of_shape(x.shape[1:])(x)

@@ -59,8 +59,8 @@ STORAGE = flags.DEFINE_string(
 )
 # Refused before any data are read, or trials run.
 for _name, _known in (
-    ("weights", ("identity", "positive", "dual")),
-    ("regularizers", ("none", *NAMES)),
+    ("weights", WEIGHTS.default),
+    ("regularizers", REGULARIZERS.default),
     ("method", [method for method in METHODS if method != "qp"]),
 ):
     flags.register_validator(

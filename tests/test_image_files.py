@@ -44,8 +44,10 @@ def test_colours_depth_and_transparency(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_pictures_that_a_tag_turns_are_turned(suffix, tmp_path):
-    upright, path = np.kron(GRAY > 120, np.full((8, 8), 255)).astype(np.uint8), tmp_path / "a"
-    path = path.with_suffix(f".{suffix}")
+    upright, path = (
+        np.kron(GRAY > 120, np.full((8, 8), 255)).astype(np.uint8),
+        tmp_path / f"a.{suffix}",
+    )
     exif = Image.Exif()
     exif[0x0112] = 6  # To be turned clockwise by a quarter to be looked at.
     # Pillow 13 garbles such TIFF files where they are not compressed.

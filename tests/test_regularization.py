@@ -81,7 +81,7 @@ def test_gradient_agrees_with_finite_differences_away_from_ties(name, relative, 
 @pytest.mark.parametrize(
     ("name", "relative"),
     [
-        # See above.
+        # Compiling the projection takes long.
         pytest.param(name, relative, marks=[pytest.mark.slow] * (name == "acti" and relative))
         for name in NAMES
         for relative in (False, True)
