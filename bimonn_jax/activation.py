@@ -15,11 +15,15 @@ included: its dilation is the constant 0 (P <= B), its erosion the constant 1 (B
 inputs, (v1, v2) = (0, 1), the test is necessary and sufficient.
 """
 
+from types import ModuleType
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from bimonn_jax.params import flat_weight, per_neuron
+from bimonn_jax.params import flat_weight
 
 
 @struct.dataclass
@@ -41,36 +45,39 @@ class Activation:
     upper: jax.Array
 
 
-def _one_neuron(
-    w: jax.Array, b: jax.Array, p: jax.Array, v1: jax.Array, v2: jax.Array, margin: jax.Array
+def _of_columns(
+    w: Any, b: Any, p: Any, v1: Any, v2: Any, margin: Any, xp: ModuleType
 ) -> Activation:
-    positive, negative = jnp.maximum(w, 0), -jnp.sum(jnp.maximum(-w, 0))
-    total, is_positive = jnp.sum(positive), p > 0
+    """`activation` of weights (n, neurons...), by `numpy` or `jax.numpy`."""
+    positive, negative = xp.maximum(w, 0), -xp.sum(xp.maximum(-w, 0), axis=0)
+    # The sign bit, for p > 0 fails for a subnormal p where those are flushed to zero.
+    total, is_positive = xp.sum(positive, axis=0), ~xp.signbit(p)
 
-    def masked_min(values: jax.Array, mask: jax.Array) -> jax.Array:
-        return jnp.min(jnp.where(mask, values, jnp.inf))
+    def masked_min(values: Any, mask: Any) -> Any:
+        return xp.min(xp.where(mask, values, xp.inf), axis=0)
 
-    def fits(lower: jax.Array, upper: jax.Array) -> jax.Array:
-        above = jnp.where(is_positive, lower + margin <= b, lower + margin < b)
-        below = jnp.where(is_positive, b < upper - margin, b <= upper - margin)
+    def fits(lower: Any, upper: Any) -> Any:
+        above = xp.where(is_positive, lower + margin <= b, lower + margin < b)
+        below = xp.where(is_positive, b < upper - margin, b <= upper - margin)
         return above & below & (p != 0)
 
-    dilating = jnp.where(is_positive, v2 * w > b, v2 * w >= b)
-    dilation_lower = jnp.sum(jnp.where(dilating, v1 * positive, positive))
-    dilation_upper = masked_min(v2 * w, dilating) + negative
-    slack = total - b
-    eroding = jnp.where(is_positive, (1 - v1) * w >= slack, (1 - v1) * w > slack)
-    erosion_lower = total - masked_min((1 - v1) * w, eroding)
-    erosion_upper = jnp.sum(jnp.where(eroding, v2 * positive, 0)) + negative
+    high = v2 * w
+    dilating = xp.where(is_positive, high > b, high >= b)
+    dilation_lower = xp.sum(xp.where(dilating, v1 * positive, positive), axis=0)
+    dilation_upper = masked_min(high, dilating) + negative
+    slack, room = total - b, (1 - v1) * w
+    eroding = xp.where(is_positive, room >= slack, room > slack)
+    erosion_lower = total - masked_min(room, eroding)
+    erosion_upper = xp.sum(xp.where(eroding, v2 * positive, 0), axis=0) + negative
 
     is_dilation = fits(dilation_lower, dilation_upper)
     is_erosion = fits(erosion_lower, erosion_upper) & ~is_dilation
     return Activation(
         is_activated=is_dilation | is_erosion,
         is_erosion=is_erosion,
-        footprint=jnp.where(is_erosion, eroding, dilating),
-        lower=jnp.where(is_erosion, erosion_lower, dilation_lower),
-        upper=jnp.where(is_erosion, erosion_upper, dilation_upper),
+        footprint=xp.where(is_erosion, eroding, dilating),
+        lower=xp.where(is_erosion, erosion_lower, dilation_lower),
+        upper=xp.where(is_erosion, erosion_upper, dilation_upper),
     )
 
 
@@ -93,7 +100,7 @@ def activation(
       v1: upper end of the low values, per input; broadcasts to the shape of ``weight``.
       v2: lower end of the high values, per input; broadcasts to the shape of ``weight``.
       margin: float (neurons...) or a scalar; asks for ``lower + margin <= B < upper - margin``
-        (see `rounding_margin`).
+        (see `bimonn_jax.rounding`).
 
     Returns:
       An `Activation`; complements (p < 0) are not applied to its operator.
@@ -111,29 +118,24 @@ def activation(
     W = flat_weight(weight, bias)
     # Sums with zeros keep the sharding that a broadcast would lose.
     v1, v2 = ((jnp.zeros_like(weight) + v).reshape(W.shape) for v in (v1, v2))
-    margin = jnp.zeros_like(bias) + margin
-    return per_neuron(_one_neuron, bias.ndim)(W, bias, scale, v1, v2, margin)
+    return _of_columns(W, bias, scale, v1, v2, jnp.zeros_like(bias) + margin, jnp)
 
 
-def rounding_margin(
-    weight: jax.Array, bias: jax.Array, scale: jax.Array, dtype: jnp.dtype
-) -> jax.Array:
-    """Bound on the rounding of W x - B in ``dtype``, for x in [0, 1]^n and any order of summation.
+def activation_on_host(
+    weight: np.ndarray,
+    bias: np.ndarray,
+    scale: np.ndarray,
+    *,
+    v1: np.ndarray | float = 0.0,
+    v2: np.ndarray | float = 1.0,
+    margin: np.ndarray | float = 0.0,
+) -> Activation:
+    """`activation` by NumPy: in the dtype of the arrays, float64 too, and without compiling.
 
-    With u the unit roundoff: (2 n + 16) u (sum |w| + |B|) covers the n products and sums, the
-    subtraction, and W and B themselves coming from a reparametrisation that sums n terms; 4 u / |p|
-    is the smallest distance to the threshold at which xi still rounds to another value than 1/2.
-
-    Args:
-      weight: W, float (footprint..., neurons...).
-      bias: B, float (neurons...).
-      scale: p, float (neurons...).
-      dtype: the floating-point type whose rounding is meant.
-
-    Returns:
-      Float (neurons...), of the dtype of ``weight``; infinite where p = 0.
+    Arguments and result are those of `activation`, as NumPy arrays.
     """
-    W = flat_weight(weight, bias)
-    unit = float(jnp.finfo(dtype).eps) / 2
-    magnitude = jnp.sum(jnp.abs(W), axis=0) + jnp.abs(bias)
-    return (2 * W.shape[0] + 16) * unit * magnitude + 4 * unit / jnp.abs(scale)
+    W = weight.reshape(-1, *bias.shape)
+    v1, v2 = (np.broadcast_to(v, weight.shape).reshape(W.shape) for v in (v1, v2))
+    # What overflows is compared as infinite, and what is not a number fits nothing.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _of_columns(W, bias, scale, v1, v2, margin, np)

@@ -5,6 +5,8 @@ projection finds nearby. Only the parameters are needed: the same tree comes bac
 `BiSEParams` replaced by a `BooleanBiSE`, and ``model.apply({"params": boolean}, x)`` runs it.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,74 +15,154 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from bimonn_jax.activation import Activation, activation
-from bimonn_jax.heads import binarize_heads
+from bimonn_jax.activation import Activation, activation, activation_on_host
+from bimonn_jax.heads import TernaryLatents, binarize_heads, is_ternary
 from bimonn_jax.params import (
     BiSEParams,
     BooleanBiSE,
     Neurons,
     flat_weight,
-    map_neurons,
+    map_named_neurons,
     named_neurons,
     real_parameters,
 )
 from bimonn_jax.projection.activable import project
 from bimonn_jax.projection.constant import PROJECTIONS, squared_distance
+from bimonn_jax.projection.nearest import nearest_operators
 
 # Every way to choose the operator of a neuron that is not activated.
 METHODS = (*PROJECTIONS, "activable", "qp")
+# The dtypes that real-valued neurons may have.
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+# Footprints (n, neurons...), is_erosion and squared distances (neurons...) of projections.
+# By NumPy for concrete parameters, by JAX for traced ones.
+_Nearest = tuple[Any, Any, Any]
 
 
-def binarize_neurons(params: BiSEParams, *, method: str = "constant") -> BooleanBiSE:
-    """Binarises one set of neurons; see `binarize`."""
-    return _binarize_with_distance(params, method)[0]
+@struct.dataclass
+class Decision:
+    """One set of neurons before those that are not activated are projected.
+
+    Attributes:
+      W: float (n, neurons...); the weights.
+      B: float (neurons...); the biases.
+      is_negative: bool (neurons...); the sign of the scale, which complements the output.
+      activation: which operator each neuron is, on bits.
+    """
+
+    W: Any
+    B: Any
+    is_negative: Any
+    activation: Activation
 
 
-def _binarize_with_distance(
-    params: BiSEParams, method: str
-) -> tuple[BooleanBiSE, Activation, jax.Array]:
-    """Returns the boolean neurons, the activation test and the squared distances (0 if exact)."""
+@struct.dataclass
+class _Binarized:
+    """Boolean neurons; which were activated, bool (neurons...); squared distances, 0 for those."""
+
+    boolean: BooleanBiSE
+    is_exact: jax.Array
+    squared_distance: jax.Array
+
+
+@jax.jit
+def all_real_parameters(
+    params: Mapping[str, BiSEParams],
+) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
+    """`bimonn_jax.params.real_parameters` of several sets of neurons, as one program."""
+    return {path: real_parameters(neurons) for path, neurons in params.items()}
+
+
+def decide_all(params: Mapping[str, BiSEParams]) -> dict[str, Decision]:
+    """Which neurons are activated, and as what: for `binarize` and `bimonn_jax.certify` alike.
+
+    W and B are those that run, in the dtype of the parameters. Whether they are activated is then
+    decided in float64; under a trace, or for neurons that several devices hold, in that dtype, but
+    at least in float32.
+    """
+    return {path: _decide(*fields) for path, fields in all_real_parameters(params).items()}
+
+
+def _is_on_host(x: jax.Array) -> bool:
+    return not isinstance(x, jax.core.Tracer) and x.sharding.num_devices == 1
+
+
+def _decide(W: jax.Array, B: jax.Array, p: jax.Array) -> Decision:
+    W = flat_weight(W, B)
+    if _is_on_host(B):
+        # Float64 holds all shorter types exactly.
+        columns, biases, scales = (np.asarray(v, np.float64) for v in (W, B, p))
+        found = activation_on_host(columns, biases, scales)
+        return Decision(columns, biases, np.signbit(scales), found)
+    W, B = (v.astype(jnp.promote_types(v.dtype, jnp.float32)) for v in (W, B))
+    # By the sign bit: p < 0 fails for a subnormal p where those are flushed to zero.
+    return Decision(W, B, jnp.signbit(p), activation(W, B, p.astype(B.dtype)))
+
+
+def _binarize_all(params: Mapping[str, BiSEParams], method: str) -> dict[str, _Binarized]:
+    """All sets of neurons of a tree, by path."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
-    W, B, p, exact = _activation_of(params)
-    flat = flat_weight(W, B)
-    if params.weight_reparam == "boolean":
-        # Activated by construction: nothing to search for.
-        nearest = exact.footprint.reshape(flat.shape), exact.is_erosion, jnp.zeros_like(B)
-    elif method == "qp":
-        nearest = _nearest_by_programs(flat, B, exact.is_activated)
-    else:
-        nearest = _nearest(flat, B, method)
-    chosen: tuple[BooleanBiSE, Activation, jax.Array] = _exact_or_nearest(W, p, exact, *nearest)
-    return chosen
+    decisions = decide_all(params)
+    # Neurons that were trained through the binarisation are activated by construction.
+    open_sets = [path for path, neurons in params.items() if neurons.weight_reparam != "boolean"]
+    nearest = _nearest_of_all([decisions[path] for path in open_sets], method)
+    by_path = dict(zip(open_sets, nearest, strict=True))
+    return {
+        path: _exact_or_nearest(params[path], decision, by_path.get(path))
+        for path, decision in decisions.items()
+    }
 
 
-@jax.jit
-def _activation_of(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array, Activation]:
-    W, B, p = real_parameters(params)
-    return W, B, p, activation(W, B, p)
-
-
-@jax.jit
 def _exact_or_nearest(
-    W: jax.Array,
-    p: jax.Array,
-    exact: Activation,
-    footprint: jax.Array,
-    is_erosion: jax.Array,
-    distance: jax.Array,
-) -> tuple[BooleanBiSE, Activation, jax.Array]:
+    params: BiSEParams, decision: Decision, nearest: _Nearest | None
+) -> _Binarized:
+    exact = decision.activation
+    chosen: _Nearest = exact.footprint, exact.is_erosion, 0 * decision.B
+    if nearest is not None:
+        xp = np if isinstance(decision.B, np.ndarray) else jnp
+        footprint, is_erosion, distance = (
+            xp.where(exact.is_activated, mine, other)
+            for mine, other in zip(chosen, nearest, strict=True)
+        )
+        chosen = footprint, is_erosion, distance
+    footprint, is_erosion, distance = map(jnp.asarray, chosen)
     boolean = BooleanBiSE(
-        jnp.where(exact.is_activated, exact.footprint, footprint).reshape(W.shape),
-        jnp.where(exact.is_activated, exact.is_erosion, is_erosion),
-        p < 0,
+        footprint.reshape(params.weight.shape), is_erosion, jnp.asarray(decision.is_negative)
     )
-    return boolean, exact, jnp.where(exact.is_activated, 0, distance)
+    return _Binarized(boolean, jnp.asarray(exact.is_activated), distance)
+
+
+def _nearest_of_all(decisions: Sequence[Decision], method: str) -> list[_Nearest]:
+    """The nearest operators of sets of neurons, by one of the projections."""
+    is_on_host = all(isinstance(decision.B, np.ndarray) for decision in decisions)
+    if method == "qp" and any(isinstance(d.B, jax.core.Tracer) for d in decisions):
+        raise ValueError(
+            "method 'qp' calls a solver and needs concrete parameters, not a trace of jax.jit: use "
+            "method='activable', which gives the same operators"
+        )
+    if method == "qp" or (method == "activable" and is_on_host):
+        return _nearest_of_open(decisions, method)
+    return [_nearest(jnp.asarray(d.W), jnp.asarray(d.B), method) for d in decisions]
+
+
+def _nearest_of_open(decisions: Sequence[Decision], method: str) -> list[_Nearest]:
+    """By what looks only at neurons that are not activated, outside of any trace."""
+    is_open = [~np.asarray(d.activation.is_activated).reshape(-1) for d in decisions]
+    sets = [
+        (np.asarray(d.W).reshape(-1, mine.size)[:, mine], np.asarray(d.B).reshape(-1)[mine])
+        for d, mine in zip(decisions, is_open, strict=True)
+    ]
+    found = nearest_operators(sets) if method == "activable" else [_by_programs(*s) for s in sets]
+    return [
+        _at_their_places(decision, mine, operators)
+        for decision, mine, operators in zip(decisions, is_open, found, strict=True)
+    ]
 
 
 @partial(jax.jit, static_argnames="method")
-def _nearest(W: jax.Array, B: jax.Array, method: str) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Footprints (n, neurons...), is_erosion and squared distances of the projections."""
+def _nearest(W: jax.Array, B: jax.Array, method: str) -> _Nearest:
     if method == "activable":
         nearest = project(W, B)
         return nearest.footprint, nearest.is_erosion, nearest.squared_distance
@@ -88,69 +170,107 @@ def _nearest(W: jax.Array, B: jax.Array, method: str) -> tuple[jax.Array, jax.Ar
     return footprint, jnp.sum(W, axis=0) < 2 * B, squared_distance(W, footprint)
 
 
-def _nearest_by_programs(
-    W: jax.Array, B: jax.Array, is_activated: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`_nearest` by quadratic programs, for the neurons that need one."""
-    if isinstance(W, jax.core.Tracer):
-        raise ValueError(
-            "method 'qp' calls a solver and needs concrete parameters, not a trace of jax.jit: use "
-            "method='activable', which gives the same operators"
-        )
+def _by_programs(W: np.ndarray, B: np.ndarray) -> _Nearest:
+    """`nearest_operators` of one set, by quadratic programs."""
     # The one import of CVXPY, which evaluation does without.
     from bimonn_jax.projection.qp import project_qp
 
-    columns, biases = np.array(W.reshape(W.shape[0], -1)), np.array(B.reshape(-1))
-    todo = ~np.asarray(is_activated).reshape(-1)
-    footprint = np.zeros(columns.shape, bool)
-    is_erosion, distance = np.zeros(biases.shape, bool), np.zeros(biases.shape, columns.dtype)
-    if todo.any():
-        nearest = project_qp(columns[:, todo], biases[todo])
-        footprint[:, todo] = nearest.footprint
-        is_erosion[todo], distance[todo] = nearest.is_erosion, nearest.squared_distance
-    return (
-        jnp.asarray(footprint.reshape(W.shape)),
-        jnp.asarray(is_erosion.reshape(B.shape)),
-        jnp.asarray(distance.reshape(B.shape)),
-    )
+    if not B.size:
+        return np.zeros(W.shape, bool), np.zeros(0, bool), np.zeros(0)
+    nearest = project_qp(W, B)
+    return nearest.footprint, nearest.is_erosion, nearest.squared_distance
 
 
-def check_finite(params: Any) -> None:
-    """Raises ValueError where a concrete parameter tree holds NaN, infinities or a zero scale.
+def _at_their_places(
+    decision: Decision, is_open: np.ndarray, found: Sequence[np.ndarray]
+) -> _Nearest:
+    """What was found of the open neurons, (..., k) each, among all neurons; 0 for the others."""
+    placed = []
+    for values in found:
+        full = np.zeros((*values.shape[:-1], is_open.size), values.dtype)
+        full[..., is_open] = values
+        placed.append(full.reshape(*values.shape[:-1], *decision.B.shape))
+    footprint, is_erosion, distance = placed
+    return footprint, is_erosion, distance
 
-    Traced arrays pass: under `jax.jit` there is nothing to look at yet.
+
+def checked_parameters(params: Any) -> Any:
+    """The tree with its real-valued neurons as JAX arrays, as which they run.
+
+    Of traced arrays there are no values to look at yet; the others are checked.
+
+    Raises:
+      TypeError: if the tree holds neither neurons nor a ternary head, or a field of neurons is of
+        another dtype than `DTYPES`.
+      ValueError: where values are not finite, or a scale is 0.
     """
-    for path, neurons in named_neurons(params).items():
-        if not isinstance(neurons, BiSEParams):
-            continue
-        for field in ("weight", "bias", "scale"):
-            values = getattr(neurons, field)
-            if isinstance(values, jax.core.Tracer):
-                return
-            bad = ~np.isfinite(values)
-            if bad.any():
-                raise ValueError(
-                    f"{path}.{field} has {int(bad.sum())} values that are not finite (of "
-                    f"{bad.size}): train again with a smaller learning rate, or restore an earlier "
-                    "checkpoint"
-                )
-        if np.any(np.asarray(neurons.scale) == 0):
-            raise ValueError(
-                f"{path}.scale is 0 for {int(np.sum(np.asarray(neurons.scale) == 0))} neurons, "
-                "whose output is 1/2 whatever they read: give them a scale other than 0"
-            )
+    named = named_neurons(params)
+    heads = [node for node in jax.tree.leaves(params, is_leaf=is_ternary) if is_ternary(node)]
+    if not named and not heads:
+        raise TypeError(
+            "params holds no neurons: BiSEParams, BooleanBiSE or a ternary head, as model.init "
+            f"returns them, were looked for; {_what_it_is(params)}"
+        )
+    for head in heads:
+        if isinstance(head, TernaryLatents):
+            _check_finite("latent of a ternary head", head.latent)
+    return map_named_neurons(_checked, params)
 
 
-def binarize(params: Any, *, method: str = "constant") -> Any:
+def _what_it_is(params: Any) -> str:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    names = {jax.tree_util.keystr(path[-1:], simple=True) for path, _ in leaves}
+    if {"weight", "bias", "scale"} <= names:
+        return (
+            "these are plain dictionaries, as of a checkpoint that was restored without a target: "
+            "restore it into a tree of model.init"
+        )
+    return f"its arrays are called {', '.join(sorted(names))}" if names else "it holds no arrays"
+
+
+def _checked(path: str, neurons: Neurons) -> Neurons:
+    if not isinstance(neurons, BiSEParams):
+        return neurons
+    fields = {}
+    for name in ("weight", "bias", "scale"):
+        given = getattr(neurons, name)
+        if str(given.dtype) not in DTYPES:
+            raise TypeError(f"{path}.{name} is {given.dtype}; one of {DTYPES} was expected")
+        fields[name] = jnp.asarray(given)
+        _check_finite(f"{path}.{name}", fields[name])
+    scale = fields["scale"]
+    if not isinstance(scale, jax.core.Tracer) and (zero := np.asarray(scale) == 0).any():
+        raise ValueError(
+            f"{path}.scale is 0 for {int(zero.sum())} neurons, whose output is 1/2 whatever they "
+            "read: give them a scale other than 0"
+        )
+    return replace(neurons, **fields)  # type: ignore[arg-type]
+
+
+def _check_finite(name: str, values: jax.Array) -> None:
+    if isinstance(values, jax.core.Tracer):
+        return
+    bad = ~np.isfinite(np.asarray(values))
+    if bad.any():
+        raise ValueError(
+            f"{name} has {int(bad.sum())} values that are not finite in {values.dtype} (of "
+            f"{bad.size}): train again with a smaller learning rate, or restore an earlier "
+            "checkpoint"
+        )
+
+
+def binarize(params: Any, *, method: str = "activable") -> Any:
     """Replaces every BiSE neuron of a parameter tree by a boolean one.
 
     Neurons that are activated on binary inputs are replaced without loss, whatever the method. The
-    test runs in the precision of the weights; `bimonn_jax.certify` proves that its rounding did
-    no harm.
-    All methods but "qp" work under `jax.jit` and `jax.vmap`.
+    test runs in the precision of the weights, at least float32; `bimonn_jax.certify` proves that
+    its rounding did no harm.
+    All methods but "qp" work under `jax.jit` and `jax.vmap`; outside of these "activable" takes one
+    program for neurons of all shapes.
 
     Args:
-      params: a tree with `BiSEParams` among its nodes; other leaves (a real head) are kept.
+      params: a tree with `BiSEParams` among its nodes; other leaves (a real head) are kept. NumPy
+        arrays are taken as JAX takes them: float64 as float32, unless x64 is on.
       method: the projection of neurons that are not activated: "activable" (nearest activable
         neuron, exact; much the best for positive weights, see BUILD_NOTES.md), "qp" (the
         same by CVXPY and OSQP, some 100,000 times slower), "constant" (nearest lambda 1_S),
@@ -161,6 +281,8 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
       place of its latents.
 
     Raises:
+      TypeError: if there is nothing to binarize in the tree, as in a checkpoint restored as plain
+        dictionaries, or neurons are of another dtype than float16, bfloat16, float32 or float64.
       ValueError: for an unknown method, "qp" under a trace, or (outside of a trace) parameters
         that are not finite or a scale of 0.
       RuntimeError: if OSQP does not converge.
@@ -171,12 +293,16 @@ def binarize(params: Any, *, method: str = "constant") -> Any:
       >>> binarize({"layer": neurons})["layer"].footprint[:, 0]
       Array([ True,  True, False], dtype=bool)
     """
-    check_finite(params)
-    return binarize_heads(
-        map_neurons(
-            lambda n: binarize_neurons(n, method=method) if isinstance(n, BiSEParams) else n, params
-        )
-    )
+    return _binarize(params, method)[0]
+
+
+def _binarize(params: Any, method: str) -> tuple[Any, dict[str, _Binarized]]:
+    """The boolean tree, and what became of each set of real-valued neurons, by path."""
+    named = named_neurons(checked_parameters(params))
+    real = {path: neurons for path, neurons in named.items() if isinstance(neurons, BiSEParams)}
+    binarized = _binarize_all(real, method)
+    tree = map_named_neurons(lambda path, n: binarized[path].boolean if path in real else n, params)
+    return binarize_heads(tree), binarized
 
 
 @struct.dataclass
@@ -215,23 +341,18 @@ class LayerReport:
 
 
 def binarize_with_report(
-    params: Any, *, method: str = "constant"
+    params: Any, *, method: str = "activable"
 ) -> tuple[Any, tuple[LayerReport, ...]]:
     """`binarize`, and what happened to each neuron: one `LayerReport` per set of neurons.
 
     Needs concrete parameters. Arguments and errors are those of `binarize`.
     """
-    check_finite(params)
-    paths, reports = iter(named_neurons(params)), []
+    tree, binarized = _binarize(params, method)
+    return tree, tuple(_report(path, found) for path, found in binarized.items())
 
-    def binarized(neurons: Neurons) -> Neurons:
-        path = next(paths)
-        if not isinstance(neurons, BiSEParams):
-            return neurons
-        boolean, exact, distance = _binarize_with_distance(neurons, method)
-        size = jnp.sum(flat_weight(boolean.footprint, boolean.is_erosion), axis=0)
-        fields = exact.is_activated, boolean.is_erosion, size == 0, size, distance
-        reports.append(LayerReport(path, *(np.asarray(f) for f in fields)))
-        return boolean
 
-    return binarize_heads(map_neurons(binarized, params)), tuple(reports)
+def _report(path: str, found: _Binarized) -> LayerReport:
+    boolean = found.boolean
+    size = jnp.sum(flat_weight(boolean.footprint, boolean.is_erosion), axis=0)
+    fields = found.is_exact, boolean.is_erosion, size == 0, size, found.squared_distance
+    return LayerReport(path, *(np.asarray(field) for field in fields))

@@ -6,8 +6,12 @@ is exact. The test is necessary and sufficient. **Smooth** (parameters and archi
 network as it was trained, thresholded only at its end, is exact; the dead zone of every neuron is
 carried from layer to layer.
 
-Each result comes twice: in real arithmetic for the float weights as given, and in float32, where
-rounding is bounded. Both speak of the boolean network that `bimonn_jax.binarize` returns.
+Each result comes twice. *Real*: in real arithmetic, for the numbers as they were given. *Float*: in
+the arithmetic that runs, the dtype of the parameters as JAX takes them (NumPy's float64 becomes
+float32 unless x64 is on), where rounding, underflow and overflow are bounded for any order of
+summation, and whether subnormal numbers are flushed to zero or not (`bimonn_jax.rounding`). Both
+speak of the boolean network that `bimonn_jax.binarize` returns, by whatever method: a neuron that
+binarize does not find activated is never called exact.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,20 +24,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.activation import Activation, activation, rounding_margin
+from bimonn_jax.activation import activation_on_host
 from bimonn_jax.architecture import Architecture, Layer
-from bimonn_jax.binarization import binarize_neurons, check_finite
-from bimonn_jax.params import BiSEParams, flat_weight, named_neurons, real_parameters
+from bimonn_jax.binarization import all_real_parameters, checked_parameters, decide_all
+from bimonn_jax.params import BiSEParams, named_neurons
+from bimonn_jax.rounding import (
+    FLOAT64,
+    RealNeurons,
+    Rounding,
+    exact_step,
+    real_neurons,
+    rounding_of,
+    sum_error,
+    threshold_distance,
+)
 from bimonn_jax.thresholds import THRESHOLDS
 
-Arithmetic = Literal["real", "float32"]
-_ARITHMETICS: tuple[Arithmetic, ...] = ("real", "float32")
-# "Real" is decided in float64; `_resolve_ties` settles what its rounding leaves open.
-_DTYPES = {"real": jnp.float64, "float32": jnp.float32}
-
-# How far a computed xi may lie from the real one: float64 to a few ulps; in float32 compilers use
-# approximations, of which tests/test_certificate.py measures the error to be below this.
-_THRESHOLD_ERROR = {"real": 2.0**-48, "float32": 2.0**-20}
+Arithmetic = Literal["real", "float"]
+_ARITHMETICS: tuple[Arithmetic, ...] = ("real", "float")
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,13 @@ class DeadZone:
     def map(self, fn: Callable[[np.ndarray], np.ndarray]) -> "DeadZone":
         """Applies a change of shape to both ends."""
         return DeadZone(fn(self.v1), fn(self.v2))
+
+    def widened(self, error: float) -> "DeadZone":
+        """The zone of values that may be off by so much; exact 0 and 1 stay what they are."""
+        return DeadZone(
+            np.minimum(self.v1 + error * (self.v1 != 0), 1),
+            np.maximum(self.v2 - error * (self.v2 != 1), 0),
+        )
 
     def worst(self) -> "DeadZone":
         """One zone, with ends of shape (1,), that holds for all."""
@@ -65,15 +80,17 @@ class LayerCertificate:
 
     Attributes:
       path: where they stand in the parameter tree.
-      is_exact: bool, for "real" and "float32": the neuron is its operator on all inputs that reach
+      dtype: in which they run, of which "float" speaks.
+      is_exact: bool, for "real" and "float": the neuron is its operator on all inputs that reach
         it.
       is_erosion: bool; the operator, where exact.
       footprint_size: int; 0 for a constant neuron, 1 for a copy of one input, where exact.
-      zones: the dead zone of the outputs, for "real" and "float32". A neuron that is not exact has
+      zones: the dead zone of the outputs, for "real" and "float". A neuron that is not exact has
         (1, 0): anything.
     """
 
     path: str
+    dtype: str
     is_exact: Mapping[Arithmetic, np.ndarray]
     is_erosion: np.ndarray
     footprint_size: np.ndarray
@@ -106,7 +123,7 @@ class LayerCertificate:
             return f"{self.path}: {counts}"
         low, high = worst
         exact = self.is_exact["real"]
-        rounding = int((exact & ~self.is_exact["float32"]).sum())
+        rounding = int((exact & ~self.is_exact["float"]).sum())
         note = f"; {rounding} exact in real arithmetic only" if rounding else ""
         return f"{self.path}: {counts}; dead zone ({low:.3g}, {high:.3g}){note}"
 
@@ -135,14 +152,30 @@ class Certificate:
         return all(bool(layer.is_exact[arithmetic].all()) for layer in needed)
 
     @property
+    def dtype(self) -> str:
+        """The dtype in which the network runs, or all of them, of which `exact_float` speaks."""
+        return " and ".join(sorted({layer.dtype for layer in self.layers}))
+
+    @property
     def exact_real(self) -> bool:
-        """Whether the float network, in real arithmetic, equals the boolean one on all inputs."""
+        """Whether the float network, in real arithmetic, equals the boolean one on all inputs.
+
+        It speaks of the parameters as they were given, before JAX makes arrays of them.
+        """
         return self._holds("real")
 
     @property
+    def exact_float(self) -> bool:
+        """Whether it also does as it runs: in `dtype`, whatever the order of its sums.
+
+        It holds where subnormal numbers are flushed to zero, as XLA does on a CPU, and where not.
+        """
+        return self._holds("float")
+
+    @property
     def exact_float32(self) -> bool:
-        """Whether it also does in float32, whatever the order of its sums."""
-        return self._holds("float32")
+        """`exact_float`, of a network that runs in float32 throughout."""
+        return self.dtype == "float32" and self.exact_float
 
     @property
     def first_break(self) -> str | None:
@@ -153,18 +186,23 @@ class Certificate:
         return broken[0] if broken else self.head or None
 
     def __str__(self) -> str:
-        """A line for the whole network, then one per set of neurons."""
-        if self.exact_float32:
-            verdict = "exact, in real arithmetic and in float32"
+        """What holds for the whole network, then a line per set of neurons."""
+        if self.exact_real and self.exact_float:
+            verdict = f"exact, in real arithmetic and in {self.dtype}"
         elif self.exact_real:
-            verdict = "exact in real arithmetic; float32 rounding may break it"
+            verdict = f"exact in real arithmetic; {self.dtype} rounding may break it"
+        elif self.exact_float:
+            verdict = f"exact in {self.dtype}, but not the parameters as they were given"
         else:
             verdict = f"not proven: breaks at {self.first_break}"
         subject = {
             "hard": "network with hard thresholds after every layer",
             "smooth": "smooth network, thresholded at its end",
         }[self.strength]
-        return "\n".join([f"{subject}: {verdict}", *(f"  {layer}" for layer in self.layers)])
+        lines = [str(layer) for layer in self.layers]
+        if self.exact_float:
+            lines.insert(0, f"{self.dtype}: sums in any order, subnormals kept or flushed to zero")
+        return "\n".join([f"{subject}: {verdict}", *(f"  {line}" for line in lines)])
 
 
 def _operator_in_rationals(w: np.ndarray, b: float, p: float) -> tuple[bool, list[bool]] | None:
@@ -190,95 +228,183 @@ def _operator_in_rationals(w: np.ndarray, b: float, p: float) -> tuple[bool, lis
 
 
 def _is_operator_in_rationals(
-    W: jax.Array,
-    B: jax.Array,
-    p: jax.Array,
-    undecided: np.ndarray,
-    footprint: np.ndarray,
-    is_erosion: np.ndarray,
+    neurons: RealNeurons, undecided: np.ndarray, footprint: np.ndarray, is_erosion: np.ndarray
 ) -> np.ndarray:
     """Of the undecided neurons, those that are the given operators in exact arithmetic."""
-    proven, flat = np.zeros_like(undecided), np.asarray(flat_weight(W, B))
+    proven = np.zeros_like(undecided)
     for index in zip(*np.nonzero(undecided), strict=True):
         column = (slice(None), *index)
-        found = _operator_in_rationals(flat[column], float(B[index]), float(p[index]))
+        B, p = float(neurons.B[index]), float(neurons.p[index])
+        found = _operator_in_rationals(neurons.W[column], B, p)
         if found is not None:
             same_operator = found[0] == is_erosion[index] or sum(found[1]) == 1
             proven[index] = same_operator and found[1] == footprint[column].tolist()
     return proven
 
 
-# Compiled, because dozens of small operations on every new shape would each be compiled alone.
-_real_parameters = jax.jit(real_parameters)
-_rounding_margin = jax.jit(rounding_margin, static_argnames="dtype")
-
-
-@partial(jax.jit, static_argnames=("threshold", "error"))
+@partial(jax.jit, static_argnames="threshold")
 def _output_ends(
-    result: Activation, B: jax.Array, p: jax.Array, margin: jax.Array, threshold: str, error: float
+    lower: jax.Array, upper: jax.Array, B: jax.Array, p: jax.Array, threshold: str
 ) -> tuple[jax.Array, jax.Array]:
+    """The values of xi at the two ends of the gap in which the sums of a neuron do not lie."""
     xi = THRESHOLDS[threshold].forward
-    error = 0.0 if threshold == "step" else error
-    low, high = (xi(p * (end - B)) for end in (result.lower + margin, result.upper - margin))
-    v1 = jnp.clip(jnp.where(p > 0, low, high) + error, 0, 1)
-    v2 = jnp.clip(jnp.where(p > 0, high, low) - error, 0, 1)
-    return v1, v2
+    low, high = xi(p * (lower - B)), xi(p * (upper - B))
+    return jnp.where(p > 0, low, high), jnp.where(p > 0, high, low)
 
 
-def _certify_neurons(path: str, params: BiSEParams, zones: Zones) -> LayerCertificate:
+def _are_bits(zone: DeadZone) -> bool:
+    return bool(np.all(zone.v1 == 0) and np.all(zone.v2 == 1))
+
+
+def _margin(
+    neurons: RealNeurons, rounding: Rounding, *, is_real: bool, on_bits: bool
+) -> np.ndarray:
+    """How far from its threshold a sum must stay for the proof, float64 (neurons...)."""
+    # In real arithmetic the sign of a sum decides, however small it is.
+    least = np.zeros_like(neurons.B) if is_real else threshold_distance(neurons.p, rounding)
+    margin = sum_error(neurons, rounding) + least
+    if on_bits:
+        # Sums that are not rounded are 0 or a step away from it.
+        step = exact_step(neurons, rounding)
+        margin = np.where((step > 0) & (step >= least), 0.0, margin)
+    return np.asarray(margin)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """One set of neurons that is to be certified.
+
+    Attributes:
+      path: where they stand.
+      given: as they came: "real" speaks of these.
+      running: as they run: "float" speaks of these, and `binarize` decides from them.
+      footprint: bool (n, neurons...), and
+      is_erosion: bool (neurons...); the operators that binarize finds, and
+      is_activated: bool (neurons...); where it finds one.
+      rounding: the arithmetic in which they run.
+      threshold: name of xi.
+      shape: of the weights.
+    """
+
+    path: str
+    given: RealNeurons
+    running: RealNeurons
+    footprint: np.ndarray
+    is_erosion: np.ndarray
+    is_activated: np.ndarray
+    rounding: Rounding
+    threshold: str
+    shape: tuple[int, ...]
+
+
+def _sets_of(params: Any) -> dict[str, _Set]:
+    """The sets of neurons of a tree, by path."""
+    named = {k: n for k, n in named_neurons(params).items() if isinstance(n, BiSEParams)}
+    if not named:
+        raise TypeError("certify takes a tree with BiSEParams, as model.init returns it; got none")
+    arrays = named_neurons(checked_parameters(params))
+    running = {path: neurons for path in named if isinstance(neurons := arrays[path], BiSEParams)}
+    longer = {k: n for k, n in named.items() if rounding_of(n) != rounding_of(running[k])}
+    with jax.enable_x64(True):
+        of_longer = all_real_parameters(longer)
+    sets = {}
+    for path, decision in decide_all(running).items():
+        neurons, rounding = running[path], rounding_of(running[path])
+        mine = given = real_neurons(neurons, decision.W, decision.B, rounding)
+        if path in longer:
+            W, B, _ = of_longer[path]
+            given = real_neurons(named[path], W, B, rounding_of(named[path]))
+        found = decision.activation
+        sets[path] = _Set(
+            path=path,
+            given=given,
+            running=mine,
+            footprint=np.asarray(found.footprint),
+            is_erosion=np.asarray(found.is_erosion),
+            is_activated=np.asarray(found.is_activated),
+            rounding=rounding,
+            threshold=neurons.threshold,
+            shape=neurons.weight.shape,
+        )
+    return sets
+
+
+def _certify_neurons(mine: _Set, zones: Zones) -> LayerCertificate:
     """Certifies one set of neurons for inputs in ``zones``, whose ends broadcast to the weights."""
-    # The proof is about the network that `binarize` returns, which decides in float32.
-    # Only activated neurons matter here, so the cheapest projection of the others will do.
-    boolean = binarize_neurons(params, method="constant")
-    footprint = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
-    is_erosion, size = np.asarray(boolean.is_erosion), footprint.sum(axis=0)
-    W, B, p = (jnp.asarray(np.asarray(a), jnp.float64) for a in _real_parameters(params))
     is_exact: dict[Arithmetic, np.ndarray] = {}
     out: Zones = {}
     for arithmetic in _ARITHMETICS:
-        zone = zones[arithmetic]
-        margin = _rounding_margin(W, B, p, dtype=_DTYPES[arithmetic])
-        v1, v2 = jnp.asarray(zone.v1), jnp.asarray(zone.v2)
-        result = activation(W, B, p, v1=v1, v2=v2, margin=margin)
-        same = (np.asarray(result.footprint) == footprint).all(axis=0)
-        same &= (np.asarray(result.is_erosion) == is_erosion) | (size == 1)
-        exact = np.asarray(result.is_activated) & same
-        if arithmetic == "real" and np.all(zone.v1 == 0) and np.all(zone.v2 == 1):
-            possible = np.asarray(activation(W, B, p, margin=-margin).is_activated)
-            undecided = possible & ~np.asarray(result.is_activated)
-            exact |= _is_operator_in_rationals(W, B, p, undecided, footprint, is_erosion)
-        is_exact[arithmetic] = exact
-        low, high = _output_ends(
-            result, B, p, margin, threshold=params.threshold, error=_THRESHOLD_ERROR[arithmetic]
+        is_real = arithmetic == "real"
+        is_exact[arithmetic], out[arithmetic] = _certify_in(
+            mine,
+            mine.given if is_real else mine.running,
+            FLOAT64 if is_real else mine.rounding,
+            zones[arithmetic],
+            is_real=is_real,
         )
-        # A tie has no room for a dead zone: its low outputs reach 1/2, and nothing else is known.
-        proven = exact & np.asarray(result.is_activated)
-        tie = exact & ~proven
-        out[arithmetic] = DeadZone(
-            np.where(proven, low, np.where(tie, 0.5, 1.0)),
-            np.where(proven, high, np.where(tie, 0.5, 0.0)),
-        )
-    return LayerCertificate(path, is_exact, is_erosion, size, out)
+    size = mine.footprint.sum(axis=0)
+    return LayerCertificate(mine.path, mine.rounding.dtype, is_exact, mine.is_erosion, size, out)
+
+
+def _certify_in(
+    mine: _Set, neurons: RealNeurons, rounding: Rounding, zone: DeadZone, *, is_real: bool
+) -> tuple[np.ndarray, DeadZone]:
+    """Which neurons are exact in one arithmetic, bool (neurons...), and their dead zones."""
+    W, B, p, size = neurons.W.reshape(mine.shape), neurons.B, neurons.p, mine.footprint.sum(axis=0)
+    on_bits = _are_bits(zone)
+    margin = _margin(neurons, rounding, is_real=is_real, on_bits=on_bits)
+    found = activation_on_host(W, B, p, v1=zone.v1, v2=zone.v2, margin=margin)
+    same = (found.footprint == mine.footprint).all(axis=0)
+    same &= (found.is_erosion == mine.is_erosion) | (size == 1)
+    exact = found.is_activated & same
+    if is_real and on_bits:
+        possible = activation_on_host(W, B, p, margin=-margin).is_activated
+        undecided = possible & ~np.asarray(found.is_activated) & (neurons.error == 0)
+        exact |= _is_operator_in_rationals(neurons, undecided, mine.footprint, mine.is_erosion)
+    exact &= mine.is_activated
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = found.lower + margin, found.upper - margin
+    with jax.enable_x64(True):
+        low, high = map(np.asarray, _output_ends(*ends, B, p, threshold=mine.threshold))
+    error = 0.0 if mine.threshold == "step" else rounding.threshold_error
+    # A tie has no room for a dead zone: its low outputs reach 1/2, and nothing else is known.
+    proven, tie = exact & found.is_activated, exact & ~np.asarray(found.is_activated)
+    return exact, DeadZone(
+        np.where(proven, np.clip(low + error, 0, 1), np.where(tie, 0.5, 1.0)),
+        np.where(proven, np.clip(high - error, 0, 1), np.where(tie, 0.5, 0.0)),
+    )
 
 
 @dataclass
 class _Walk:
     """Carries the dead zones through the layers of an architecture."""
 
-    params: Mapping[str, Any]
+    sets: Mapping[str, _Set]
     zones: Zones = field(default_factory=_binary_zones)
     layers: list[LayerCertificate] = field(default_factory=list)
     head: str = ""
     is_flat: bool = False
+    # The roundoff of the dtype that the outputs of the last neurons have.
+    unit: float = 0.0
+
+    def set_of(self, layer: Layer, part: str) -> _Set:
+        path = f"{layer.name}/{part}" if layer.name else part
+        if path not in self.sets:
+            raise ValueError(
+                f"the architecture has a layer {path!r}, but the real-valued neurons of params are "
+                f"{sorted(self.sets)}"
+            )
+        return self.sets[path]
 
     def neurons(self, layer: Layer, part: str, zones: Zones) -> None:
-        path = f"{layer.name}/{part}" if layer.name else part
-        params = layer.params_of(self.params)[part]
-        if not isinstance(params, BiSEParams):
-            raise TypeError(f"{path} is {type(params).__name__}: certify takes real parameters")
-        certificate = _certify_neurons(path, params, zones)
+        mine = self.set_of(layer, part)
+        unit = mine.rounding.unit
+        if unit > self.unit > 0:
+            # The neurons read their inputs in their own, shorter dtype.
+            zones = {**zones, "float": zones["float"].widened(unit)}
+        certificate = _certify_neurons(mine, zones)
         self.layers.append(certificate)
-        self.zones, self.is_flat = certificate.zones, False
+        self.zones, self.is_flat, self.unit = certificate.zones, False, unit
 
     def zones_for(self, inputs: int) -> Zones:
         """The zones of ``inputs`` channels or features, each end of shape (inputs,)."""
@@ -292,7 +418,7 @@ class _Walk:
         return {arithmetic: fitted(zone) for arithmetic, zone in self.zones.items()}
 
     def inputs_of(self, layer: Layer, part: str) -> int:
-        return int(layer.params_of(self.params)[part].weight.shape[-2])
+        return self.set_of(layer, part).shape[-2]
 
     def bisel(self, layer: Layer) -> None:
         zones = self.zones_for(self.inputs_of(layer, "bise"))
@@ -312,10 +438,9 @@ class _Walk:
         def both(arithmetic: Arithmetic, zone: DeadZone) -> DeadZone:
             # The order of flat features is not tracked here, so they share their worst zone.
             zone = zone.worst() if self.is_flat else zone
-            error = 2.0**-24 if arithmetic == "float32" else 2.0**-53
-            low = np.minimum(1 - zone.v2 + error * (zone.v2 != 1), 1)
-            high = np.maximum(1 - zone.v1 - error * (zone.v1 != 0), 0)
-            joined = DeadZone(np.append(zone.v1, low), np.append(zone.v2, high))
+            error = self.unit if arithmetic == "float" else 2.0**-53
+            inverted = DeadZone(1 - zone.v2, 1 - zone.v1).widened(error)
+            joined = DeadZone(np.append(zone.v1, inverted.v1), np.append(zone.v2, inverted.v2))
             return joined.worst() if self.is_flat or zone.v1.ndim == 0 else joined
 
         self.zones = {arithmetic: both(arithmetic, zone) for arithmetic, zone in self.zones.items()}
@@ -338,8 +463,7 @@ class _Walk:
 
     def votes(self, layer: Layer) -> None:
         # Whole numbers: the same scores wherever the features are exactly 0 or 1.
-        are_binary = [np.all(z.v1 == 0) and np.all(z.v2 == 1) for z in self.zones.values()]
-        if not all(are_binary):
+        if not all(_are_bits(zone) for zone in self.zones.values()):
             self.head = layer.name or layer.kind
 
 
@@ -369,34 +493,36 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
         thresholds after every layer, which the parameters alone determine.
 
     Returns:
-      A `Certificate`. For every binary input, ``exact_real`` and ``exact_float32`` each promise
-      that thresholding the float network's output at 1/2 (1 where strictly above) gives the boolean
-      network's output.
+      A `Certificate`. For every binary input, ``exact_real`` and ``exact_float`` each promise that
+      thresholding the float network's output at 1/2 (1 where strictly above) gives the boolean
+      network's output; scores of a ternary or popcount head are equal. ``exact_real`` speaks of
+      real arithmetic and of the parameters as given, ``exact_float`` of what runs: the parameters
+      as JAX arrays, computed in their ``dtype``, in any order, with subnormal numbers kept or
+      flushed to zero.
 
     Raises:
-      ValueError: if parameters are not finite, a scale is 0, or the architecture is empty.
-      TypeError: if the tree holds no `BiSEParams` or is boolean already.
+      ValueError: if parameters are not finite, a scale is 0, the architecture is empty, or names
+        parameters that the tree does not hold.
+      TypeError: if the tree holds no `BiSEParams`, is boolean already, or its neurons are of
+        another dtype than float16, bfloat16, float32 or float64.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
       >>> print(certify({"bise": neurons}))
       network with hard thresholds after every layer: exact, in real arithmetic and in float32
+        float32: sums in any order, subnormals kept or flushed to zero
         bise: 1 dilation; dead zone (0.269, 0.881)
     """
-    check_finite(params)
-    real = {k: n for k, n in named_neurons(params).items() if isinstance(n, BiSEParams)}
-    if not real:
-        raise TypeError("certify takes a tree with BiSEParams, as model.init returns it; got none")
-    with jax.enable_x64(True):
-        if architecture is None:
-            layers = tuple(_certify_neurons(k, n, _binary_zones()) for k, n in real.items())
-            return Certificate("hard", layers)
-        if not architecture:
-            raise ValueError("architecture has no layers: pass model.architecture")
-        walk = _Walk(params)
-        for layer in architecture:
-            _WALKS[layer.kind](walk, layer)
-            if walk.head:
-                break
-        return Certificate("smooth", tuple(walk.layers), walk.head)
+    sets = _sets_of(params)
+    if architecture is None:
+        layers = [_certify_neurons(mine, _binary_zones()) for mine in sets.values()]
+        return Certificate("hard", tuple(layers))
+    if not architecture:
+        raise ValueError("architecture has no layers: pass model.architecture")
+    walk = _Walk(sets)
+    for layer in architecture:
+        _WALKS[layer.kind](walk, layer)
+        if walk.head:
+            break
+    return Certificate("smooth", tuple(walk.layers), walk.head)

@@ -78,7 +78,8 @@ def ternary_scores(head: TernaryLatents | TernaryWeights, x: jax.Array) -> jax.A
     # Whole numbers below 2^24: exact in float32.
     if isinstance(head, TernaryWeights):
         return matmul(x.astype(jnp.float32), signs).astype(jnp.int32)
-    straight_through = head.latent + jax.lax.stop_gradient(signs - head.latent)
+    # The difference is exactly 0, so the scores are whole numbers whatever the latents' size.
+    straight_through = signs + (head.latent - jax.lax.stop_gradient(head.latent))
     return matmul(x.astype(jnp.float32), straight_through)
 
 

@@ -73,14 +73,31 @@ def map_neurons(fn: Callable[[Neurons], Any], tree: Any) -> Any:
     return jax.tree.map(lambda n: fn(n) if is_neurons(n) else n, tree, is_leaf=is_neurons)
 
 
+def _path_name(keys: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/") or "neurons"
+
+
+def map_named_neurons(fn: Callable[[str, Neurons], Any], tree: Any) -> Any:
+    """Like `map_neurons`, with the path of each set of neurons as the first argument."""
+    return jax.tree_util.tree_map_with_path(
+        lambda keys, n: fn(_path_name(keys), n) if is_neurons(n) else n, tree, is_leaf=is_neurons
+    )
+
+
 def named_neurons(tree: Any) -> dict[str, Neurons]:
-    """The sets of neurons of a parameter tree by path, such as "layers_0/bise"."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_neurons)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/") or "neurons": leaf
-        for path, leaf in leaves
-        if is_neurons(leaf)
-    }
+    """The sets of neurons of a parameter tree by path, such as "layers_0/bise".
+
+    Raises:
+      ValueError: if two of them have one path, as {"a": {"b": n}} and {"a/b": n}.
+    """
+    named: dict[str, Neurons] = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_neurons):
+        path = _path_name(keys)
+        if is_neurons(leaf):
+            if path in named:
+                raise ValueError(f"two sets of neurons are at {path!r}: give one another name")
+            named[path] = leaf
+    return named
 
 
 def static_names(tree: Any) -> dict[str, dict[str, str]]:

@@ -104,7 +104,7 @@ def test_the_report_counts_operators_and_distances():
     W = jnp.array([[3.0, 1.0, 1.0, 3.0], [1.0, 1.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0]])
     W = jnp.concatenate([W, W[2:], W[2:]])
     neurons = BiSEParams(W, jnp.array([1.5, 9.0, -1.0, 0.5]), jnp.array([1.0, 1.0, -1.0, 1.0]))
-    boolean, (report,) = binarize_with_report({"lui": neurons})
+    boolean, (report,) = binarize_with_report({"lui": neurons}, method="constant")
     assert report.path == "lui"
     np.testing.assert_array_equal(report.is_exact, [False, True, True, True])
     np.testing.assert_array_equal(report.is_constant, [False, True, True, False])

@@ -1,5 +1,3 @@
-from fractions import Fraction
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,27 +5,8 @@ import pytest
 from neuron_oracles import all_inputs
 
 from bimonn_jax import BiSEParams, BooleanBiSE, DenseBiMoNN, NeuronConfig, binarize
-from bimonn_jax.activation import rounding_margin
 from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
 from bimonn_jax.projection.constant import constant_set, normal, squared_distance, uniform
-
-
-@pytest.mark.parametrize("n", [1, 17, 300, 4096])
-@pytest.mark.parametrize("order", ["sequential", "pairwise", "matmul"])
-def test_the_rounding_margin_bounds_the_error_against_rationals(n, order):
-    rng = np.random.default_rng(n)
-    W, x = rng.normal(size=n).astype(np.float32), rng.uniform(size=n).astype(np.float32)
-    B = np.float32(rng.normal())
-    sums = {
-        "sequential": lambda: np.cumsum(x * W, dtype=np.float32)[-1],
-        "pairwise": lambda: np.sum(x * W, dtype=np.float32),
-        "matmul": lambda: np.float32(jnp.dot(x, W, precision="highest")),
-    }
-    computed = Fraction(float(np.float32(sums[order]() - B)))
-    products = (Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x, W, strict=True))
-    error = abs(computed - sum(products, -Fraction(float(B))))
-    margin = rounding_margin(W[:, None], jnp.array([B]), jnp.array([1e6]), jnp.float32)
-    assert error <= Fraction(float(margin[0]))
 
 
 @pytest.mark.parametrize("projection", [constant_set, uniform, normal])

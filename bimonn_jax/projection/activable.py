@@ -17,7 +17,7 @@ from flax import struct
 from jax.sharding import PartitionSpec
 
 from bimonn_jax.params import flat_weight
-from bimonn_jax.projection.double_word import DoubleWord, double_word, rounded
+from bimonn_jax.projection.double_word import DoubleWord, argmin, double_word, lifted, rounded
 from bimonn_jax.projection.duality import (
     Form,
     deficit,
@@ -27,7 +27,13 @@ from bimonn_jax.projection.duality import (
     refine,
     solve,
 )
-from bimonn_jax.projection.sorted_weights import SortedWeights, between, first_of, sort_weights
+from bimonn_jax.projection.sorted_weights import (
+    Number,
+    SortedWeights,
+    between,
+    first_of,
+    sort_weights,
+)
 
 EROSIONS = ("dual", "euclidean")
 
@@ -67,21 +73,21 @@ def check_erosion(erosion: str) -> None:
 class _Best:
     """The best footprint so far: the first j weights, its multipliers, half its distance."""
 
-    value: DoubleWord
+    value: Number
     j: jax.Array
-    theta: DoubleWord
-    lam: DoubleWord
+    theta: Number
+    lam: Number
 
 
-def _search(
-    weights: SortedWeights, B: DoubleWord, form: Form, best: _Best
-) -> tuple[_Best, jax.Array]:
+def _search(weights: SortedWeights, B: Number, form: Form, best: _Best) -> tuple[_Best, jax.Array]:
     """Looks for a footprint better than ``best``; returns the best, and whether it is new."""
     n = weights.values.shape[0]
     dtype = weights.values.dtype
     bias = rounded(B)
     # A weight <= 0 in S is worth having only where it adds to the sum that b is compared with.
-    largest = n if form.is_total else jnp.maximum(weights.count_above(jnp.zeros((), dtype)), 1)
+    largest = (
+        weights.size if form.is_total else jnp.maximum(weights.count_above(jnp.zeros((), dtype)), 1)
+    )
     pieces = min(n, 2 * math.isqrt(n - 1) + 1)
     ends = 1 + (jnp.arange(pieces + 1, dtype=jnp.int32) * (largest - 1)) // pieces
     theta, lam = jax.vmap(lambda j: solve(weights, j, bias, form, weights.values[j - 1]))(ends)
@@ -114,7 +120,7 @@ def _search(
 
     def is_open(state: tuple[jax.Array, _Best, jax.Array]) -> jax.Array:
         bounds, best, _ = state
-        return jnp.min(bounds) < best.value.high
+        return jnp.min(bounds) < rounded(best.value)
 
     def look(state: tuple[jax.Array, _Best, jax.Array]) -> tuple[jax.Array, _Best, jax.Array]:
         bounds, best, is_new = state
@@ -126,8 +132,7 @@ def _search(
             return _Best(dual_value(weights, j, B, form, theta, lam), j, theta, lam)
 
         all_found = jax.vmap(one)(j, guess)
-        values = all_found.value
-        least = jnp.argmin((values.high - jnp.min(values.high)) + values.low)
+        least = argmin(all_found.value)
         found = jax.tree.map(lambda v: v[least], all_found)
         is_better = found.value < best.value
         best = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), found, best)
@@ -174,24 +179,47 @@ def _project_one(
     """The fields of a `Projected` for one neuron of weights (n,)."""
     weights, bias = sort_weights(W), double_word(B)
     one = _dual if erosion == "dual" else _euclidean
-    w, b, S, is_erosion, c = one(weights, W, bias, Form(signed), _nothing(W.dtype))
+    w, b, S, is_erosion, c = one(weights, W, bias, Form(signed), _nothing(bias))
     return w, rounded(b), S, is_erosion, c, jnp.sum(jnp.square(w - W)) + c * c
 
 
-def _nothing(dtype: jnp.dtype) -> _Best:
-    zero = double_word(jnp.zeros((), dtype))
-    return _Best(double_word(jnp.full((), jnp.inf, dtype)), jnp.int32(1), zero, zero)
+def _nothing(like: Number) -> _Best:
+    zero = jax.tree.map(jnp.zeros_like, like)
+    infinite = lifted(jnp.full_like(rounded(like), jnp.inf), like)
+    return _Best(infinite, jnp.int32(1), zero, zero)
+
+
+def nearest_of_sorted(weights: SortedWeights, B: Number) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The nearest operator of one neuron, dual erosions included.
+
+    Args:
+      weights: of one neuron.
+      B: its bias, double words or plain as the sums of the weights.
+
+    Returns:
+      j, int32 (): the footprint is the j largest weights; whether it is an erosion, bool (); the
+      squared distance, float ().
+    """
+    best, is_erosion, _ = _both_operators(weights, B, Form(), _nothing(B))
+    return best.j, is_erosion, 2 * jnp.maximum(rounded(best.value), 0)
+
+
+def _both_operators(
+    weights: SortedWeights, B: Number, form: Form, best: _Best
+) -> tuple[_Best, jax.Array, Number]:
+    """The best, whether it is an erosion, and its threshold: dilations, then dual erosions."""
+    threshold = between(weights.sums, jnp.int32(0), weights.size) - B
+    compared = jax.tree.map(lambda *v: jnp.stack(v), B, threshold)
+    best, is_new = jax.lax.scan(lambda best, B: _search(weights, B, form, best), best, compared)
+    chosen = jax.tree.map(partial(jnp.where, is_new[1]), threshold, B)
+    return best, is_new[1], chosen
 
 
 def _dual(
     weights: SortedWeights, W: jax.Array, B: DoubleWord, form: Form, best: _Best
 ) -> tuple[jax.Array, DoubleWord, jax.Array, jax.Array, jax.Array]:
     """Both operators by the same program, of the bias and of the threshold of an erosion."""
-    threshold = between(weights.sums, jnp.int32(0), jnp.int32(W.shape[0])) - B
-    compared = jax.tree.map(lambda *v: jnp.stack(v), B, threshold)
-    best, is_new = jax.lax.scan(lambda best, B: _search(weights, B, form, best), best, compared)
-    is_erosion = is_new[1]
-    chosen = jax.tree.map(partial(jnp.where, is_erosion), threshold, B)
+    best, is_erosion, chosen = _both_operators(weights, B, form, best)
     w, b, S, c = _neuron(weights, W, chosen, form, best)
     dual = _total(weights, form, best) - b
     return w, jax.tree.map(partial(jnp.where, is_erosion), dual, b), S, is_erosion, c

@@ -109,14 +109,28 @@ def double_word(value: jax.Array) -> DoubleWord:
     return DoubleWord(value, jnp.zeros_like(value))
 
 
+def lifted(value: jax.Array, like: DoubleWord | jax.Array) -> DoubleWord | jax.Array:
+    """A plain array as whichever kind of number ``like`` is."""
+    return double_word(value) if isinstance(like, DoubleWord) else value
+
+
 def rounded(value: DoubleWord | jax.Array) -> jax.Array:
     """The nearest plain number."""
     return value.high if isinstance(value, DoubleWord) else value
 
 
-def rounded_like(value: DoubleWord, like: DoubleWord | jax.Array) -> DoubleWord | jax.Array:
+def rounded_like(
+    value: DoubleWord | jax.Array, like: DoubleWord | jax.Array
+) -> DoubleWord | jax.Array:
     """The value as it is, or the nearest plain number: whichever kind of number ``like`` is."""
-    return value if isinstance(like, DoubleWord) else value.high
+    return value if isinstance(like, DoubleWord) else rounded(value)
+
+
+def argmin(values: DoubleWord | jax.Array) -> jax.Array:
+    """The index of the least of some numbers (n,), an int32 ()."""
+    if isinstance(values, DoubleWord):
+        return jnp.argmin((values.high - jnp.min(values.high)) + values.low)
+    return jnp.argmin(values)
 
 
 def positive_part(value: Any) -> Any:

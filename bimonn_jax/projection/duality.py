@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from bimonn_jax.projection.double_word import (
-    DoubleWord,
-    double_word,
+    lifted,
     positive_part,
     rounded,
     rounded_like,
@@ -55,10 +54,9 @@ def excess(weights: SortedWeights, j: jax.Array, tau: Number) -> tuple[Number, j
 
 def deficit(weights: SortedWeights, j: jax.Array, tau: Number) -> tuple[Number, jax.Array]:
     """N(tau) = sum_{i > j} (-a_i - tau)+, for tau >= 0, and how many terms it has."""
-    n = weights.values.shape[0]
     first = jnp.maximum(weights.count_from(-rounded(tau)), j)
-    count = (n - first).astype(weights.values.dtype)
-    total = rounded_like(between(weights.sums, first, jnp.int32(n)), tau)
+    count = (weights.size - first).astype(weights.values.dtype)
+    total = rounded_like(between(weights.sums, first, weights.size), tau)
     return -total - count * tau, count
 
 
@@ -168,17 +166,17 @@ def solve(
 
 
 def refine(
-    weights: SortedWeights, j: jax.Array, B: DoubleWord, form: Form, theta: jax.Array
-) -> tuple[DoubleWord, DoubleWord]:
-    """One more Newton step from the theta of `solve`, in double words: (theta, lam).
+    weights: SortedWeights, j: jax.Array, B: Number, form: Form, theta: jax.Array
+) -> tuple[Number, Number]:
+    """One more Newton step from the theta of `solve`, in the numbers that B is: (theta, lam).
 
     lam and mu are sums of as many terms as S and its complement have: a theta that is right to its
     last digit leaves them wrong in theirs, and neighbouring footprints differ by less.
     """
-    lam, lam_slope, slack, slack_slope = _conditions(weights, j, B, form, double_word(theta))
-    size = jnp.abs(theta) + jnp.abs(lam.high) + jnp.abs(B.high)
-    step, _, _ = _newton_step(lam.high, lam_slope, slack.high, slack_slope, size)
-    return double_word(theta) + step, positive_part(lam + double_word(lam_slope) * step)
+    lam, lam_slope, slack, slack_slope = _conditions(weights, j, B, form, lifted(theta, B))
+    size = jnp.abs(theta) + jnp.abs(rounded(lam)) + jnp.abs(rounded(B))
+    step, _, _ = _newton_step(rounded(lam), lam_slope, rounded(slack), slack_slope, size)
+    return lifted(theta, B) + step, positive_part(lam + lifted(lam_slope, B) * step)
 
 
 def dual_value(
@@ -209,7 +207,7 @@ def dual_value(
       above_lam: int32 (); the same for lam. Used only where lam acts on the positive weights.
     """
     C, Q = weights.sums, weights.squares
-    zero, n = jnp.int32(0), jnp.int32(weights.values.shape[0])
+    zero, n = jnp.int32(0), weights.size
 
     def length(start: jax.Array, end: jax.Array) -> jax.Array:
         return (end - start).astype(weights.values.dtype)

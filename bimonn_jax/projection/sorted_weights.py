@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from bimonn_jax.projection.double_word import cumulative_sum, double_word, rounded
 
-# A `DoubleWord` or a plain array: formulas are written once for both.
+# A `DoubleWord` or a plain array: formulas are written once for both. Plain ones may be NumPy's.
 Number = Any
 
 
@@ -20,14 +21,17 @@ class SortedWeights:
     """Weights a_1 >= ... >= a_n of one neuron.
 
     Attributes:
-      values: a, float (n,).
-      sums: C, with C_j = a_1 + ... + a_j for j = 0, ..., n; (n + 1,), double words or plain.
+      values: a, float (m,) with m >= n; further ones are -infinity and in no sum, so that neurons
+        of any number of inputs up to m share a program.
+      sums: C, with C_j = a_1 + ... + a_j for j = 0, ..., n; (m + 1,), double words or plain.
       squares: Q, the same of the squares.
+      size: n, int32 ().
     """
 
-    values: jax.Array
+    values: Any
     sums: Number
     squares: Number
+    size: Any
 
     def plain(self) -> SortedWeights:
         """The same with sums rounded to plain numbers: for bounds that allow for the rounding."""
@@ -55,7 +59,26 @@ def sort_weights(W: jax.Array) -> SortedWeights:
     # Both sums in one: half of the program to compile.
     both = jax.tree.map(lambda *powers: jnp.stack(powers), words, words * words)
     sums = jax.vmap(cumulative_sum)(both)
-    return SortedWeights(values, *(jax.tree.map(lambda v, i=i: v[i], sums) for i in (0, 1)))
+    first, second = (jax.tree.map(lambda v, i=i: v[i], sums) for i in (0, 1))
+    return SortedWeights(values, first, second, jnp.int32(W.shape[0]))
+
+
+def sort_on_host(W: np.ndarray, sizes: np.ndarray) -> SortedWeights:
+    """Sorts the weights of many neurons with NumPy, which compiles nothing.
+
+    Args:
+      W: float64 (neurons, m), -infinity beyond the inputs of a neuron.
+      sizes: how many inputs each has, int (neurons,).
+
+    Returns:
+      `SortedWeights` with plain sums, all fields with a leading axis of neurons.
+    """
+    values = -np.sort(-W, axis=1)
+    finite = np.where(np.isfinite(values), values, 0)
+    sums, squares = (
+        np.pad(np.cumsum(powers, axis=1), ((0, 0), (1, 0))) for powers in (finite, finite**2)
+    )
+    return SortedWeights(values, sums, squares, sizes.astype(np.int32))
 
 
 def sort_descending(W: jax.Array) -> jax.Array:
