@@ -127,7 +127,9 @@ def _exact_or_nearest(
             for mine, other in zip(chosen, nearest, strict=True)
         )
         chosen = footprint, is_erosion, distance
-    footprint, is_erosion, distance = map(jnp.asarray, chosen)
+    # Distances that no number of the dtype can hold are infinite.
+    with np.errstate(over="ignore"):
+        footprint, is_erosion, distance = map(jnp.asarray, chosen)
     boolean = BooleanBiSE(
         footprint.reshape(params.weight.shape), is_erosion, jnp.asarray(decision.is_negative)
     )

@@ -80,14 +80,14 @@ class RealNeurons:
 
     @property
     def magnitude(self) -> np.ndarray:
-        """The largest sum that may occur, sum |w| + |B|, float64 (neurons...); infinite if larger."""
-        return _sum_of_sizes(self.W) + np.abs(self.B)
+        """The largest sum that may occur, sum |w| + |B|, float64 (neurons...); may be infinite."""
+        with np.errstate(over="ignore"):
+            return np.asarray(_sum_of_sizes(self.W) + np.abs(self.B))
 
 
 def _sum_of_sizes(W: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        total: np.ndarray = np.abs(W).sum(axis=0)
-    return total
+        return np.asarray(np.abs(W).sum(axis=0))
 
 
 def real_neurons(
@@ -121,12 +121,15 @@ def _reparametrization_error(
         sums = np.logaddexp(0, omega).sum(axis=0)
         in_range = (sums > n * rounding.tiny / rounding.unit) & (2 * sums < rounding.largest)
         underflow = np.where(in_range, 2 * n * rounding.tiny * (1 + total / sums), np.inf)
+    if params.weight_reparam == "identity" and params.bias_reparam == "identity":
+        return underflow
     of_weights = weight_units[params.weight_reparam] * total
-    of_bias = {"identity": 0 * B, "positive": softplus * np.abs(B)}.get(
-        params.bias_reparam,
+    of_bias = softplus * np.abs(B)
+    if params.bias_reparam == "identity":
+        of_bias = np.zeros_like(B)
+    elif params.bias_reparam != "positive":
         # Clipped to a range that is a sum of weights.
-        np.maximum(softplus * np.abs(B), of_sum * total + of_weights),
-    )
+        of_bias = np.maximum(of_bias, of_sum * total + of_weights)
     if params.bias_reparam != "identity":
         underflow = underflow + 2 * (n + 1) * rounding.tiny
     error: np.ndarray = rounding.unit * (of_weights + of_bias) + underflow
@@ -136,19 +139,20 @@ def _reparametrization_error(
 def sum_error(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
     """Bound on the error of a computed W x - B for x in [0, 1]^n, float64 (neurons...).
 
-    With m weights other than 0, (m + 8) u (sum |w| + |B|) covers the products and sums, those of a
-    hit-or-miss neuron over [x, 1 - x], the subtraction, and inputs that a computed xi puts a unit
-    outside of [0, 1]; (4 n + 16) times the smallest normal
-    number what is flushed to zero on the way, the result included. The roundoff of float64, in
-    which the certificate itself computes, is added to u. Infinite where sums may overflow or have
-    more terms than the dtype can count.
+    With m weights other than 0, (2 m + 4) u (sum |w| + |B|) covers the products, the sums, the
+    subtraction, and inputs that a computed xi puts a unit outside of [0, 1]; also the two sums of
+    a hit-or-miss neuron, x (W+ - W-) + sum W-, in which a weight may be added twice. What is
+    flushed to zero on the way, the result included, is at most (4 n + 16) times the smallest normal
+    number. The roundoff of float64, in which the certificate itself computes, is added to u.
+    Infinite where sums may overflow or have more terms than the dtype can count.
     """
     magnitude = neurons.magnitude
+    units = (2 * np.count_nonzero(neurons.W, axis=0) + 4) * (rounding.unit + 2.0**-53)
+    underflow = (4 * len(neurons.W) + 16) * (rounding.tiny + np.finfo(np.float64).tiny)
     with np.errstate(over="ignore", invalid="ignore"):
-        units = (np.count_nonzero(neurons.W, axis=0) + 8) * (rounding.unit + 2.0**-53)
-        error = 1.1 * units * magnitude + neurons.error
-    error = error + (4 * len(neurons.W) + 16) * (rounding.tiny + np.finfo(np.float64).tiny)
-    is_bounded = (2 * magnitude < rounding.largest) & (units < 0.01) & np.isfinite(error)
+        # A tenth more for the squares of roundoffs.
+        error = 1.1 * units * magnitude + neurons.error + underflow
+        is_bounded = (2 * magnitude < rounding.largest) & (units < 0.01) & np.isfinite(error)
     return np.where(is_bounded, error, np.inf)
 
 
@@ -185,5 +189,8 @@ def exact_step(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
     step = np.minimum(lowest_bits(neurons.W).min(axis=0), lowest_bits(neurons.B))
     magnitude = neurons.magnitude
     # Half of the digits that there are, so that differences of weights have room too.
-    fits = (neurons.error == 0) & (step >= rounding.tiny) & (2 * magnitude <= step / rounding.unit)
-    return np.where(fits & (2 * magnitude < rounding.largest), step, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        has_digits = 2 * magnitude <= step / rounding.unit
+        is_finite = 2 * magnitude < rounding.largest
+    fits = (neurons.error == 0) & (step >= rounding.tiny) & has_digits & is_finite
+    return np.where(fits, step, 0.0)

@@ -75,9 +75,11 @@ def sort_on_host(W: np.ndarray, sizes: np.ndarray) -> SortedWeights:
     """
     values = -np.sort(-W, axis=1)
     finite = np.where(np.isfinite(values), values, 0)
-    sums, squares = (
-        np.pad(np.cumsum(powers, axis=1), ((0, 0), (1, 0))) for powers in (finite, finite**2)
-    )
+    # What overflows has no nearest operator that could be told: any will do.
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums, squares = (
+            np.pad(np.cumsum(powers, axis=1), ((0, 0), (1, 0))) for powers in (finite, finite**2)
+        )
     return SortedWeights(values, sums, squares, sizes.astype(np.int32))
 
 
