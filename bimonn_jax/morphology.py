@@ -8,28 +8,61 @@ footprint for a dilation (SciPy) are reached through `bimonn_jax.conventions`.
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.windows import Border, Padding, pad_image, shifted_views
+from bimonn_jax.windows import Border, Padding, pad_image, pad_widths, shifted_views
 
 Image = jax.Array
 # Of level sets, for a network: for every channel, or one row a channel.
 LevelThresholds = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
-def _check(name: str, value: jax.Array | np.ndarray, min_rank: int, max_rank: int | None) -> None:
+def _check(name: str, value: jax.Array | np.ndarray, axes: str) -> None:
     if value.dtype != jnp.bool_:
         raise ValueError(
             f"{name} must be bool, got {value.dtype}: threshold it first, for example {name} > 0.5"
         )
-    if value.ndim < min_rank or (max_rank is not None and value.ndim > max_rank):
-        raise ValueError(f"{name} has shape {value.shape}; a rank of {min_rank} was expected")
+    if value.ndim < 2 or (value.ndim > 2 and "..." not in axes):
+        raise ValueError(f"{name} has shape {value.shape}; {axes} was expected")
     if 0 in value.shape[value.ndim - 2 :]:
         raise ValueError(f"{name} has shape {value.shape}: it has no pixels")
+
+
+def _checked(
+    x: jax.Array | np.ndarray, footprint: jax.Array | np.ndarray
+) -> tuple[jax.Array, jax.Array]:
+    """Image and footprint as JAX arrays; raises ValueError where they are none."""
+    x, footprint = jnp.asarray(x), jnp.asarray(footprint)
+    _check("x", x, "(..., height, width)")
+    _check("footprint", footprint, "(height, width)")
+    return x, footprint
+
+
+@jax.jit
+def _dilate(padded: jax.Array, footprint: jax.Array) -> jax.Array:
+    """The dilation of an image that is padded already."""
+    hits = [view & footprint[at] for at, view in shifted_views(padded, footprint.shape)]
+    return reduce(jnp.logical_or, hits)
+
+
+def _erode(padded: jax.Array, footprint: jax.Array) -> jax.Array:
+    """The erosion: the dual of the dilation."""
+    return ~_dilate(~padded, footprint)
+
+
+@partial(jax.jit, static_argnames=("operator", "padding", "border"))
+def _applied(
+    operator: Callable[[Image, jax.Array], Image],
+    x: jax.Array,
+    footprint: jax.Array,
+    padding: tuple[tuple[int, int], ...],
+    border: Border,
+) -> Image:
+    return operator(pad_image(x, footprint.shape, padding=padding, border=border), footprint)
 
 
 def dilation(
@@ -37,7 +70,8 @@ def dilation(
 ) -> Image:
     """Dilation: OR of the pixels that the footprint selects around each pixel.
 
-    ``out[i] = any_k footprint[k] & x[i + k - centre]`` (arXiv 2401.03830, section 2).
+    ``out[i] = any_k footprint[k] & x[i + k - centre]`` (arXiv 2401.03830, section 2). Compiled once
+    for every shape of image and footprint; kh kw operations a pixel.
 
     Args:
       x: bool (..., H, W).
@@ -57,13 +91,8 @@ def dilation(
       >>> dilation(x, jnp.array([[True, False, True]]))
       Array([[ True, False,  True, False]], dtype=bool)
     """
-    x, footprint = jnp.asarray(x), jnp.asarray(footprint)
-    _check("x", x, 2, None)
-    _check("footprint", footprint, 2, 2)
-    kernel_size = (footprint.shape[0], footprint.shape[1])
-    padded = pad_image(x, kernel_size, padding=padding, border=border)
-    hits = [view & footprint[at] for at, view in shifted_views(padded, kernel_size)]
-    return reduce(jnp.logical_or, hits)
+    x, footprint = _checked(x, footprint)
+    return _applied(_dilate, x, footprint, pad_widths(footprint.shape, padding), border)
 
 
 def erosion(
@@ -73,21 +102,27 @@ def erosion(
 
     ``out[i] = all_k ~footprint[k] | x[i + k - centre]``: the complement of the dilation of the
     complement by the same footprint. With ``border="zero"`` pixels outside are False, so an erosion
-    clears what touches the border. An empty footprint gives an all-True image.
+    clears what touches the border. Compiled once for every shape of image and footprint.
 
-    Arguments, result and errors are those of `dilation`.
+    Args:
+      x: bool (..., H, W).
+      footprint: bool (kh, kw). An empty one gives an all-True image.
+      padding: "SAME", "VALID", ints or pairs, as in Flax.
+      border: "zero", "edge", "reflect" or "wrap": what lies outside of the image.
+
+    Returns:
+      bool (..., H', W'), with H' = H and W' = W for "SAME".
+
+    Raises:
+      ValueError: if an argument is not bool, has a wrong rank, or the kernel does not fit.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> erosion(jnp.array([[True, True, True, False]]), jnp.array([[True, True, False]]))
       Array([[False,  True,  True, False]], dtype=bool)
     """
-    x, footprint = jnp.asarray(x), jnp.asarray(footprint)
-    _check("x", x, 2, None)
-    _check("footprint", footprint, 2, 2)
-    kernel_size = (footprint.shape[0], footprint.shape[1])
-    padded = pad_image(x, kernel_size, padding=padding, border=border)
-    return ~dilation(~padded, footprint, padding="VALID")
+    x, footprint = _checked(x, footprint)
+    return _applied(_erode, x, footprint, pad_widths(footprint.shape, padding), border)
 
 
 def embed_in_odd(footprint: jax.Array) -> jax.Array:
@@ -115,32 +150,74 @@ def reflect(footprint: jax.Array) -> jax.Array:
     return embed_in_odd(footprint)[::-1, ::-1]
 
 
+def _one_after_the_other(
+    first: Callable[..., Image],
+    second: Callable[..., Image],
+    x: Image,
+    footprint: jax.Array,
+    border: Border,
+) -> Image:
+    """An operator, then another by the reflected footprint."""
+    x, footprint = _checked(x, footprint)
+    footprint = embed_in_odd(footprint)
+    if border not in ("edge", "reflect"):
+        return second(first(x, footprint, border=border), reflect(footprint), border=border)
+    # The image is extended once, for both: the first operator's result would be extended otherwise
+    # than the image, and an opening could add pixels there.
+    both = tuple((side - 1, side - 1) for side in footprint.shape)
+    found = first(x, footprint, padding=both, border=border)
+    return second(found, reflect(footprint), padding="VALID")
+
+
 def opening(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
     """Opening: an erosion, then the dilation by the *reflected* footprint (its adjoint).
 
-    Anti-extensive and idempotent. Arguments as in `dilation`; the size of the image is kept.
+    Anti-extensive, ``opening(x) <= x``, and increasing with every border; idempotent with
+    ``border="zero"`` and "wrap", and with the others away from the border.
+
+    Args:
+      x: bool (..., H, W).
+      footprint: bool (kh, kw); even sizes are embedded in odd ones.
+      border: what lies outside of the image. "edge" and "reflect" extend it by kh - 1 and kw - 1
+        pixels, once for both operators.
+
+    Returns:
+      bool (..., H, W).
+
+    Raises:
+      ValueError: see `dilation`.
     """
-    footprint = embed_in_odd(footprint)
-    return dilation(erosion(x, footprint, border=border), reflect(footprint), border=border)
+    return _one_after_the_other(erosion, dilation, x, footprint, border)
 
 
 def closing(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
     """Closing: a dilation, then the erosion by the *reflected* footprint (its adjoint).
 
-    Extensive and idempotent away from the border: with ``border="zero"`` the erosion sees False
-    outside of the image. Arguments as in `dilation`; the size of the image is kept.
+    Increasing with every border, and extensive, ``closing(x) >= x``, with every one but "zero",
+    where the erosion sees False outside of the image and clears pixels at the border; idempotent
+    with "wrap", and with the others away from the border.
+
+    Args:
+      x: bool (..., H, W).
+      footprint: bool (kh, kw); even sizes are embedded in odd ones.
+      border: what lies outside of the image, as in `opening`.
+
+    Returns:
+      bool (..., H, W).
+
+    Raises:
+      ValueError: see `dilation`.
     """
-    footprint = embed_in_odd(footprint)
-    return erosion(dilation(x, footprint, border=border), reflect(footprint), border=border)
+    return _one_after_the_other(dilation, erosion, x, footprint, border)
 
 
 def white_tophat(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
-    """White top-hat: what an `opening` removes, ``x & ~opening(x)``."""
+    """White top-hat: what an `opening` removes, ``x & ~opening(x)``; arguments as there."""
     return jnp.asarray(x) & ~opening(x, footprint, border=border)
 
 
 def black_tophat(x: Image, footprint: jax.Array, *, border: Border = "zero") -> Image:
-    """Black top-hat: what a `closing` adds, ``closing(x) & ~x``."""
+    """Black top-hat: what a `closing` adds, ``closing(x) & ~x``; arguments as there."""
     return closing(x, footprint, border=border) & ~jnp.asarray(x)
 
 
