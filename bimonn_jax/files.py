@@ -6,9 +6,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def user_path(path: str | Path) -> Path:
+    """The path, with a leading ``~`` or ``~name`` as the home folder, as shells expand it.
+
+    Shells leave it as it is after an equals sign, as in ``--input=~/scans``. A name that no user
+    has stays as it is too.
+
+    Examples:
+      >>> user_path("~/scans") == Path.home() / "scans"
+      True
+    """
+    return Path(os.path.expanduser(path))
+
+
 def free_path(path: str | Path, *, overwrite: bool) -> Path:
     """The path, where a file may be written; raises FileExistsError if it would be replaced."""
-    path = Path(path)
+    path = user_path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: pass overwrite=True to replace it")
     return path
@@ -46,11 +59,11 @@ def write_text(path: str | Path, text: str, *, overwrite: bool) -> Path:
     """Writes a text file by `replacing`; returns its path."""
     with replacing(path, overwrite=overwrite) as part:
         part.write_text(text)
-    return Path(path)
+    return user_path(path)
 
 
 def write_bytes(path: str | Path, data: bytes, *, overwrite: bool) -> Path:
     """Writes a file by `replacing`; returns its path."""
     with replacing(path, overwrite=overwrite) as part:
         part.write_bytes(data)
-    return Path(path)
+    return user_path(path)
