@@ -14,9 +14,10 @@ import jax
 import numpy as np
 
 from bimonn_jax.architecture import Architecture, Layer
-from bimonn_jax.heads import popcount_signs
+from bimonn_jax.heads import check_countable, popcount_signs
+from bimonn_jax.morphology import read_thresholds
 from bimonn_jax.params import BooleanBiSE
-from bimonn_jax.windows import Border, pad_widths
+from bimonn_jax.windows import Border, check_padding, pad_widths
 
 Shape = tuple[int, int, int]
 Widths = tuple[tuple[int, int], tuple[int, int]]
@@ -89,10 +90,11 @@ class Gates:
         """The shape of the output on an image of a shape."""
         if shape[2] != self.channels:
             raise ValueError(f"{self.name} takes {self.channels} channels; got {shape[2]}")
-        sizes = self.positions(shape)
-        if min(sizes) < 1:
-            raise ValueError(f"{self.name} has windows {self.window}, larger than {shape[:2]}")
-        height, width = (-(-size // self.pool) for size in sizes)
+        try:
+            check_padding(shape[:2], self.window, self.padding, self.border)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+        height, width = (-(-size // self.pool) for size in self.positions(shape))
         return height, width, len(self)
 
 
@@ -101,7 +103,7 @@ class Thresholds:
     """Level sets: bit c q + k is set where channel c is at least ``values[c, k]``.
 
     Attributes:
-      values: float (C, q).
+      values: float32 (C, q), from `bimonn_jax.morphology.read_thresholds`.
     """
 
     values: np.ndarray
@@ -328,16 +330,21 @@ def _complement(layer: Layer, params: Mapping[str, Any], channels: int) -> list[
 
 def _ternary(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     head = params["head"]
+    check_countable(head.positive.shape[0])
     return [Votes(np.asarray(head.positive), np.asarray(head.negative))]
 
 
 def _popcount(layer: Layer, params: Mapping[str, Any], channels: int) -> list[Stage]:
+    check_countable(channels)
     signs = np.asarray(popcount_signs(channels, layer.options["classes"]))
     return [Votes(signs > 0, signs < 0)]
 
 
 def _dense(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    return [Linear(np.asarray(params["kernel"]), np.asarray(params["bias"]))]
+    kernel, bias = (np.asarray(params[part], np.float32) for part in ("kernel", "bias"))
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise ValueError(f"the real head {layer.name!r} holds numbers that are not finite")
+    return [Linear(kernel, bias)]
 
 
 # By kind: (layer, its parameters) -> stages; those that depend on the channels take them too.
@@ -364,7 +371,7 @@ def _stages(layer: Layer, params: Mapping[str, Any], shape: Shape) -> list[Stage
     if layer.kind in _FROM_CHANNELS:
         return _FROM_CHANNELS[layer.kind](layer, own, shape[2])
     if layer.kind == "level_sets":
-        values = np.atleast_1d(np.asarray(layer.options["thresholds"], float))
+        values = read_thresholds(layer.options["thresholds"], shape[2])
         return [Thresholds(np.broadcast_to(values, (shape[2], values.shape[-1])))]
     if layer.options["rank"] != 3 and shape[:2] != (1, 1):
         raise ValueError(
@@ -388,7 +395,9 @@ def circuit_of(
 
     Raises:
       TypeError: if a layer's parameters are real-valued.
-      ValueError: if the layers do not fit the shape or each other.
+      ValueError: if the layers do not fit the shape or each other, the image is smaller than a
+        border needs, thresholds are refused by `bimonn_jax.morphology.read_thresholds`, or a head
+        has more features than it can count, or numbers that are not finite.
     """
     if len(input_shape) not in (1, 3) or min(input_shape) < 1:
         raise ValueError(
@@ -402,5 +411,7 @@ def circuit_of(
             if isinstance(stage, Thresholds) and stages:
                 raise ValueError("level sets can only be the first layer of a circuit")
             shapes.append(stage.shape_after(shapes[-1]))
+            if 0 in shapes[-1]:
+                raise ValueError(f"a layer of kind {layer.kind!r} gives nothing: {shapes[-1]}")
             stages.append(stage)
     return Circuit(tuple(stages), tuple(input_shape), tuple(shapes))

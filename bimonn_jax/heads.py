@@ -12,6 +12,9 @@ from bimonn_jax.precision import matmul
 
 # A latent above this counts as +1, below its negative as -1.
 _TERNARY_LEVEL = 1 / 3
+# Votes are added in float32. Every partial sum of n votes, in whatever order, is a whole number of
+# -n to n, and float32 holds all of those up to n = 2^24.
+_MOST_FEATURES = 2**24
 
 
 @struct.dataclass
@@ -36,6 +39,14 @@ class TernaryWeights:
 
     positive: jax.Array
     negative: jax.Array
+
+
+def check_countable(features: int) -> None:
+    """Raises ValueError where a head reads more bits than are counted exactly in float32."""
+    if features > _MOST_FEATURES:
+        raise ValueError(
+            f"a head counts at most {_MOST_FEATURES:,} features exactly; got {features:,}"
+        )
 
 
 def is_ternary(node: object) -> bool:
@@ -68,15 +79,15 @@ def ternary_scores(head: TernaryLatents | TernaryWeights, x: jax.Array) -> jax.A
       Float (..., classes) of `TernaryLatents`, int32 of `TernaryWeights`.
 
     Raises:
-      ValueError: if the features are not n.
+      ValueError: if the features are not n, or more than `TernaryWeights` can count exactly.
     """
     latent = head.latent if isinstance(head, TernaryLatents) else head.positive
     if x.shape[-1:] != latent.shape[:1]:
         raise ValueError(f"x has shape {x.shape}; (..., {latent.shape[0]}) was expected")
     weights = ternary_weights(head) if isinstance(head, TernaryLatents) else head
     signs = weights.positive.astype(jnp.float32) - weights.negative.astype(jnp.float32)
-    # Whole numbers below 2^24: exact in float32.
     if isinstance(head, TernaryWeights):
+        check_countable(x.shape[-1])
         return matmul(x.astype(jnp.float32), signs).astype(jnp.int32)
     # The difference is exactly 0, so the scores are whole numbers whatever the latents' size.
     straight_through = signs + (head.latent - jax.lax.stop_gradient(head.latent))
@@ -102,6 +113,11 @@ def popcount_scores(x: jax.Array, classes: int) -> jax.Array:
 
     Returns:
       Float (..., classes) where x is float, int32 where it is bool.
+
+    Raises:
+      ValueError: for more bools than are counted exactly.
     """
+    if x.dtype == jnp.bool_:
+        check_countable(x.shape[-1])
     scores = matmul(x.astype(jnp.float32), popcount_signs(x.shape[-1], classes))
     return scores.astype(jnp.int32) if x.dtype == jnp.bool_ else scores

@@ -267,7 +267,7 @@ def search_hit_or_miss(
             raise ValueError("x must be bool: threshold it first, or give thresholds")
         bits = [image[..., None] for image in xs]
     else:
-        bits = [np.asarray(level_sets(jnp.asarray(image)[..., None], thresholds)) for image in xs]
+        bits = [np.asarray(level_sets(image[..., None], thresholds)) for image in xs]
     size = kernel_size, kernel_size
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     examples = _draw_examples(bits, ys, size, pixels, rng)

@@ -16,7 +16,7 @@ from bimonn_jax.architecture import LAYERS, Layer
 from bimonn_jax.draws import normal
 from bimonn_jax.heads import TernaryLatents
 from bimonn_jax.initializers import NeuronConfig, init_neurons
-from bimonn_jax.morphology import LevelThresholds
+from bimonn_jax.morphology import LevelThresholds, as_numbers
 from bimonn_jax.params import Neurons
 from bimonn_jax.windows import Border, Padding
 
@@ -257,7 +257,8 @@ class LevelSets(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""
-        return LAYERS["level_sets"]({}, _check_features(self, x), thresholds=self.thresholds)
+        x = _check_features(self, as_numbers(x))
+        return LAYERS["level_sets"]({}, x, thresholds=self.thresholds)
 
     def describe(self, name: str = "") -> Layer:
         """This layer as an entry of an architecture."""

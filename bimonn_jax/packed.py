@@ -14,14 +14,14 @@ is computed together.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial, reduce
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.circuit import Flatten, Gates, Linear, Votes, circuit_of, operator_gates
-from bimonn_jax.morphology import level_sets
+from bimonn_jax.morphology import as_numbers, level_sets
 from bimonn_jax.precision import matmul
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import pad_image
@@ -36,6 +36,8 @@ _MOST_SLICES = 512
 _SIZE_STEP = 8
 # Words that are worked on at once: they are to stay in the cache of a CPU.
 _WORDS_AT_ONCE = {"cpu": 2**19, "other": 2**26}
+# Shapes that `packed_by_shape` keeps the programs of, each about 10 MB.
+_MOST_SHAPES = 4
 
 
 @jax.jit
@@ -256,7 +258,9 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
     """Scores int32 (L, 32, classes) of the samples in words uint32 (n, L).
 
     Bits are transposed, so that a word holds 32 features of one sample and counting is an
-    instruction: ten times as fast as adding the votes of samples bit by bit.
+    instruction: ten times as fast as adding the votes of samples bit by bit. Words are padded with
+    features that no class counts. At most 2^24 vote for and as many against a class, so that int32
+    holds every sum.
     """
     n, length = words.shape
     padded = jnp.pad(words, [(0, -n % WORD_BITS), (0, 0)]).reshape(-1, WORD_BITS, length)
@@ -264,9 +268,11 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
 
     def count(scores: jax.Array, of_word: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         features, positive, negative = of_word
-        bits = jax.lax.population_count
-        difference = bits(features & positive[:, None]) - bits(features & negative[:, None])
-        return scores + difference.astype(jnp.int32), None
+        for_class, against = (
+            jax.lax.population_count(features & voters[:, None]).astype(jnp.int32)
+            for voters in (positive, negative)
+        )
+        return scores + for_class - against, None
 
     masks = pack_samples(jnp.asarray(votes.positive)), pack_samples(jnp.asarray(votes.negative))
     start = jnp.zeros((votes.positive.shape[1], of_features.shape[1]), jnp.int32)
@@ -309,6 +315,7 @@ class PackedNetwork:
         self._unpack = jax.jit(self._to_samples, static_argnames="samples")
         self._pack_strips = jax.jit(lambda x: pack_strips(self._bits(x)))
         self._run_strips = jax.jit(self._on_strips, static_argnames="height")
+        self._unpack_strips = jax.jit(unpack_strips, static_argnames="height")
 
     def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
         """Runs the network on a batch.
@@ -322,7 +329,7 @@ class PackedNetwork:
         Raises:
           ValueError: for another shape or dtype.
         """
-        x = jnp.asarray(x)
+        x = as_numbers(x)
         self.circuit.check_batch(x)
         if self.circuit.thresholds is None and x.dtype != jnp.bool_:
             raise ValueError(f"x must be bool, got {x.dtype}: threshold it first (x > 0.5)")
@@ -332,10 +339,22 @@ class PackedNetwork:
         if x.shape[0] < WORD_BITS and self._can_use_strips():
             height = x.shape[1]
             words = self._run_strips(self._pack_strips(x), height=height)
-            y: jax.Array = unpack_strips(words, height=height)
+            y: jax.Array = self._unpack_strips(words, height=height)
             return y
         y = self._unpack(self._run(self._pack(x)), samples=x.shape[0])
         return y
+
+    def forget(self) -> None:
+        """Frees the compiled programs; the next call compiles them anew."""
+        for program in (
+            self._pack,
+            self._run,
+            self._unpack,
+            self._pack_strips,
+            self._run_strips,
+            self._unpack_strips,
+        ):
+            program.clear_cache()
 
     def run_words(self, words: jax.Array) -> jax.Array:
         """Runs the network on samples that are packed already, for use under `jax.jit`.
@@ -391,7 +410,7 @@ class PackedNetwork:
     def _bits(self, x: jax.Array) -> jax.Array:
         """The input as images of bits (N, H, W, C)."""
         if self.circuit.thresholds is not None:
-            x = level_sets(x, self.circuit.thresholds.values.tolist())
+            x = level_sets(x, self.circuit.thresholds.values)
         return x.reshape(-1, *(1, 1, *x.shape[1:])[-3:])
 
     def _on_strips(self, words: jax.Array, height: int) -> jax.Array:
@@ -407,6 +426,19 @@ class PackedNetwork:
 
 
 def packed_by_shape(network: BooleanNetwork) -> Callable[[jax.Array | np.ndarray], jax.Array]:
-    """Runs a network packed on batches (N, ...) of any shapes, compiled once for each of them."""
-    of_shape = cache(partial(PackedNetwork, network))
-    return lambda x: of_shape(x.shape[1:])(x)
+    """Runs a network packed on batches (N, ...) of any shapes.
+
+    It is compiled for each shape, and the programs of the last 4 shapes are kept: a folder of images
+    of a thousand sizes does not fill the memory.
+    """
+    kept: dict[tuple[int, ...], PackedNetwork] = {}
+
+    def run(x: jax.Array | np.ndarray) -> jax.Array:
+        packed = kept.pop(x.shape, None) or PackedNetwork(network, x.shape[1:])
+        # The shape used last comes last.
+        kept[x.shape] = packed
+        if len(kept) > _MOST_SHAPES:
+            kept.pop(next(iter(kept))).forget()
+        return packed(x)
+
+    return run

@@ -25,6 +25,7 @@ from bimonn_jax.architecture import Architecture, apply_layers, from_json, to_js
 from bimonn_jax.consistency import check_consistency
 from bimonn_jax.files import free_path, replacing
 from bimonn_jax.heads import TernaryLatents, TernaryWeights
+from bimonn_jax.morphology import as_numbers
 from bimonn_jax.params import BiSEParams, BooleanBiSE
 
 FORMAT = "bimonn_jax boolean network"
@@ -71,7 +72,7 @@ class BooleanNetwork:
         Raises:
           ValueError: for other values, or a shape that the network does not take.
         """
-        x = jnp.asarray(x)
+        x = as_numbers(x)
         if x.dtype != jnp.bool_ and not self.takes_numbers:
             other = x[(x != 0) & (x != 1)]
             if other.size:

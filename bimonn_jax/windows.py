@@ -61,6 +61,36 @@ def _before_and_after(side: object) -> tuple[int, int] | None:
     return before, after
 
 
+def check_padding(
+    sizes: Sequence[int],
+    kernel_size: Sequence[int],
+    widths: Sequence[tuple[int, int]],
+    border: Border,
+) -> None:
+    """Raises ValueError unless an image can be padded so, and a kernel then fits.
+
+    Args:
+      sizes: the image's height and width.
+      kernel_size: the kernel's height and width.
+      widths: (before, after) for each axis, from `pad_widths`.
+      border: see `pad_image`.
+    """
+    if border not in PAD_MODES:
+        raise ValueError(f"border must be one of {sorted(PAD_MODES)}; got {border!r}")
+    for size, k, width in zip(sizes, kernel_size, widths, strict=True):
+        available = {"reflect": size - 1, "wrap": size}.get(border, max(width))
+        if max(width) > available:
+            raise ValueError(
+                f"border {border!r} cannot pad an axis of {size} pixels by {max(width)}: use "
+                "border='zero', a smaller kernel or a larger image"
+            )
+        if size + sum(width) < k:
+            raise ValueError(
+                f"the image has {size} + {sum(width)} padded pixels along an axis where the kernel "
+                f"has {k}: use padding='SAME', a smaller kernel or a larger image"
+            )
+
+
 def pad_image(
     x: jax.Array,
     kernel_size: Sequence[int],
@@ -83,23 +113,11 @@ def pad_image(
       ValueError: if the border is unknown, the padded image is smaller than the kernel, or a
         reflection or wrap would need more pixels than the image has.
     """
-    if border not in PAD_MODES:
-        raise ValueError(f"border must be one of {sorted(PAD_MODES)}; got {border!r}")
     widths = pad_widths(kernel_size, padding)
+    sizes = [x.shape[axis] for axis in spatial_axes]
+    check_padding(sizes, kernel_size, widths, border)
     all_widths = [(0, 0)] * x.ndim
-    for axis, k, width in zip(spatial_axes, kernel_size, widths, strict=True):
-        size = x.shape[axis]
-        available = {"reflect": size - 1, "wrap": size}.get(border, max(width))
-        if max(width) > available:
-            raise ValueError(
-                f"border {border!r} cannot pad an axis of {size} pixels by {max(width)}: use "
-                "border='zero', a smaller kernel or a larger image"
-            )
-        if size + sum(width) < k:
-            raise ValueError(
-                f"the image has {size} + {sum(width)} padded pixels along an axis where the kernel "
-                f"has {k}: use padding='SAME', a smaller kernel or a larger image"
-            )
+    for axis, width in zip(spatial_axes, widths, strict=True):
         all_widths[axis] = width
     return jnp.pad(x, all_widths, mode=PAD_MODES[border])
 

@@ -1,11 +1,19 @@
 """The part of the exported C code that is the same for all networks."""
 
+# Of the header: {word} and {lanes} are the type and the number of words in a block.
 TYPES = """
-/* One bit of each of SAMPLES samples. */
-typedef struct {
-    bits lane[LANES];
-} block;
+/* One bit of {samples}. */
+typedef struct {{
+    {word} lane[{lanes}];
+}} {name}_block;
 
+/* What a call works in: yours, one per thread. Nothing in it is kept from call to call. */
+typedef struct {{
+{members}
+}} {name}_workspace;
+"""
+
+GATE = """
 /* All literals from set to clear must be set, all from clear to end must be clear; flip is all ones
    where the output is the complement of that. */
 typedef struct {
@@ -15,42 +23,47 @@ typedef struct {
 """
 
 PACK = """
-/* Packs the level sets of count samples, VALUES numbers each, one bit of the blocks per sample. */
+/* Packs the level sets of count samples, VALUES numbers each, one bit of the blocks per sample.
+   TILE numbers of eight samples are compared at a time, so that no buffer grows with the image. */
+enum { TILE = 256 };
+
 static void pack(const pixel *samples, size_t count, block *out)
 {
-    for (int level = 0; level < LEVELS; level++) {
-#if BITS == 1
-        (void)count;
-        for (int v = 0; v < VALUES; v++)
-            out[v * LEVELS + level].lane[0] = samples[v] >= thresholds[v % CHANNELS][level];
-#else
-        for (int lane = 0; lane < LANES; lane++) {
-            static const uint8_t none[VALUES];
-            uint8_t octets[8][VALUES];
-            const uint8_t *rows[8];
-            for (int k = 0; k < 8; k++) {
-                size_t first = (size_t)lane * 64 + (size_t)k * 8;
-                size_t end = first + 8 < count ? first + 8 : count;
-                rows[k] = first < count ? octets[k] : none;
-                for (size_t s = end; s-- > first;) {
-                    const pixel *sample = samples + s * VALUES;
-                    /* The latest samples come first: each one moves them up by a bit. */
-                    if (s + 1 == end)
-                        memset(octets[k], 0, VALUES);
-                    for (int v = 0; v < VALUES; v++)
-                        octets[k][v] = (uint8_t)(2 * octets[k][v]
-                            + (sample[v] >= thresholds[v % CHANNELS][level]));
+    for (int level = 0; level < LEVELS; level++)
+        for (int lane = 0; lane < LANES; lane++)
+            for (int start = 0; start < VALUES; start += TILE) {
+                int values = VALUES - start < TILE ? VALUES - start : TILE;
+                uint8_t octets[8][TILE];
+                memset(octets, 0, sizeof octets);
+                for (int k = 0; k < 8; k++) {
+                    size_t first = (size_t)lane * 64 + (size_t)k * 8;
+                    size_t end = first + 8 < count ? first + 8 : count;
+                    for (size_t s = end; s-- > first;) {
+                        const pixel *sample = samples + s * VALUES + start;
+                        /* The latest samples come first: each one moves them up by a bit. */
+                        for (int v = 0; v < values; v++)
+                            octets[k][v] = (uint8_t)(2 * octets[k][v]
+                                + (sample[v] >= thresholds[(start + v) % CHANNELS][level]));
+                    }
+                }
+                for (int v = 0; v < values; v++) {
+                    bits word = 0;
+                    for (int k = 0; k < 8; k++)
+                        word |= (bits)octets[k][v] << (8 * k);
+                    out[(start + v) * LEVELS + level].lane[lane] = word;
                 }
             }
-            for (int v = 0; v < VALUES; v++) {
-                bits word = 0;
-                for (int k = 0; k < 8; k++)
-                    word |= (bits)rows[k][v] << (8 * k);
-                out[v * LEVELS + level].lane[lane] = word;
-            }
-        }
-#endif
-    }
+}
+"""
+
+PACK_ONE = """
+/* The level sets of one sample, VALUES numbers. */
+static void pack(const pixel *sample, size_t count, block *out)
+{
+    (void)count;
+    for (int v = 0; v < VALUES; v++)
+        for (int level = 0; level < LEVELS; level++)
+            out[v * LEVELS + level].lane[0] = sample[v] >= thresholds[v % CHANNELS][level];
 }
 """
 
@@ -122,14 +135,32 @@ static void pad(const block *image, int height, int width, int channels, int top
 }
 """
 
+# Why the counts are right, for whatever votes.
+#
+# Between calls of carry_on, with C[d] = carry[d] where a carry waits at d and 0 elsewhere,
+#     from + votes so far = sum over d of 2^d (digit[d] + C[d])    (mod 2^DIGITS)
+# in every bit of the lanes. start_counting sets the digits of `from`, and nothing waits. One vote
+# is added to digit 0, which leaves a carry of weight 2. Of seven votes, sum + 2 twos + 4 fours is
+# the number, so that digits 0 to 2 take them up and one carry of weight 8 is left. A carry at
+# d < DIGITS, of weight 2^d, either comes to wait where none does, or is added with the one that
+# waits: digit + two carries, at most 3, is a new digit and a carry of weight 2^(d + 1), with which
+# carry_on goes on. A carry at DIGITS has the weight 2^DIGITS, 0 in that arithmetic, and is dropped.
+# finish_counting adds what waits.
+#
+# total_of starts from MOST_AGAINST - against, and counts votes for, and votes against that are not
+# cast. So it ends at MOST_AGAINST + score, at least 0, and at most MOST_AGAINST plus the most votes
+# for a class: DIGITS is the number of binary digits of that, so the total is below 2^DIGITS and is
+# what the digits say. It is at least 3, so digits 0 to 2 exist. Heads have at most 2^24 features
+# (`bimonn_jax.heads.check_countable`), so totals are at most 2^25 and DIGITS is at most 26: shifts
+# of uint32_t and sums in int32_t hold it.
 VOTES = """
 /* Counts of set bits, one per sample, as binary digits; carries wait for a second one. */
 typedef struct {
     block digit[DIGITS], carry[DIGITS];
-    unsigned waiting;
+    uint32_t waiting;
 } counter;
 
-static void start_counting(counter *c, unsigned from)
+static void start_counting(counter *c, uint32_t from)
 {
     c->waiting = 0;
     for (int d = 0; d < DIGITS; d++)
@@ -148,23 +179,28 @@ static void add(block *digit, block *a, const block *b)
     }
 }
 
-/* Adds a carry to digit d: with the one that waits there, or to wait itself. */
+/* Adds a carry to digit d: with the one that waits there, or to wait itself. Totals have DIGITS
+   digits, so what is carried out of the last one counts for nothing. */
 static void carry_on(counter *c, block carry, int d)
 {
-    for (; d < DIGITS - 1 && (c->waiting >> d & 1); d++) {
+    for (; d < DIGITS && (c->waiting >> d & 1); d++) {
         add(&c->digit[d], &carry, &c->carry[d]);
-        c->waiting ^= 1u << d;
+        c->waiting ^= (uint32_t)1 << d;
     }
-    c->carry[d] = carry;
-    c->waiting |= 1u << d;
+    if (d < DIGITS) {
+        c->carry[d] = carry;
+        c->waiting |= (uint32_t)1 << d;
+    }
 }
 
 /* Sum and carry of three bits. */
 #define SUM(a, b, c) ((a) ^ (b) ^ (c))
 #define CARRY(a, b, c) (((a) & (b)) | (((a) ^ (b)) & (c)))
 
+static const block zero = {{0}};
+
 static void count_votes(
-    counter *c, const block *features, const literal *votes, uint32_t count, bits flip)
+    counter *c, const block *features, const literal *voters, uint32_t count, bits flip)
 {
     uint32_t i = 0;
     /* Seven votes at a time: their sum has three digits, and is ready before the last one's. */
@@ -173,7 +209,7 @@ static void count_votes(
         for (int l = 0; l < LANES; l++) {
             bits v[7], sum, twos, fours, low, high;
             for (int k = 0; k < 7; k++)
-                v[k] = features[votes[i + (uint32_t)k]].lane[l] ^ flip;
+                v[k] = features[voters[i + (uint32_t)k]].lane[l] ^ flip;
             bits first = SUM(v[0], v[1], v[2]), second = SUM(v[3], v[4], v[5]);
             bits carries[3] = {CARRY(v[0], v[1], v[2]), CARRY(v[3], v[4], v[5]),
                 CARRY(first, second, v[6])};
@@ -190,10 +226,9 @@ static void count_votes(
         carry_on(c, carry, 3);
     }
     for (; i < count; i++) {
-        static const block zero;
         block carry;
         for (int l = 0; l < LANES; l++)
-            carry.lane[l] = features[votes[i]].lane[l] ^ flip;
+            carry.lane[l] = features[voters[i]].lane[l] ^ flip;
         add(&c->digit[0], &carry, &zero);
         carry_on(c, carry, 1);
     }
@@ -201,7 +236,6 @@ static void count_votes(
 
 static void finish_counting(counter *c)
 {
-    static const block zero;
     for (int first = 1; first < DIGITS; first++)
         if (c->waiting >> first & 1) {
             block carry = c->carry[first];
@@ -213,10 +247,10 @@ static void finish_counting(counter *c)
 /* The votes of a class, as a number that is never negative. */
 static void total_of(int k, const block *features, counter *c)
 {
-    start_counting(c, MOST_AGAINST - (votes_end[k] - votes_against[k]));
+    uint32_t against = votes_end[k] - votes_against[k];
+    start_counting(c, MOST_AGAINST - against);
     count_votes(c, features, votes + votes_for[k], votes_against[k] - votes_for[k], 0);
-    count_votes(c, features, votes + votes_against[k], votes_end[k] - votes_against[k],
-        (bits)~(bits)0);
+    count_votes(c, features, votes + votes_against[k], against, ~(bits)0);
     finish_counting(c);
 }
 
@@ -244,26 +278,64 @@ static void choose(const block *features, size_t count, uint16_t *classes)
     for (int k = 1; k < CLASSES; k++) {
         total_of(k, features, &total);
         for (int l = 0; l < LANES; l++) {
-            bits greater = 0, equal = (bits)~(bits)0;
+            bits greater = 0, equal = ~(bits)0;
             for (int d = DIGITS; d-- > 0;) {
                 bits mine = total.digit[d].lane[l], old = best.digit[d].lane[l];
-                greater |= equal & mine & (bits)~old;
-                equal &= (bits)~(mine ^ old);
+                greater |= equal & mine & ~old;
+                equal &= ~(mine ^ old);
             }
             for (int d = 0; d < DIGITS; d++)
-                best.digit[d].lane[l] = (best.digit[d].lane[l] & (bits)~greater)
+                best.digit[d].lane[l] = (best.digit[d].lane[l] & ~greater)
                     | (total.digit[d].lane[l] & greater);
             for (int b = 0; b < 16; b++)
                 chosen[b].lane[l] = (k >> b & 1 ? chosen[b].lane[l] | greater
-                                                : chosen[b].lane[l] & (bits)~greater);
+                                                : chosen[b].lane[l] & ~greater);
         }
     }
     for (size_t s = 0; s < count; s++) {
-        unsigned class = 0;
+        unsigned winner = 0;
         for (int b = 0; (CLASSES - 1) >> b; b++)
-            class |= (unsigned)(chosen[b].lane[s / BITS] >> (s % BITS) & 1) << b;
-        classes[s] = (uint16_t)class;
+            winner |= (unsigned)(chosen[b].lane[s / BITS] >> (s % BITS) & 1) << b;
+        classes[s] = (uint16_t)winner;
     }
+}
+"""
+
+# Of one sample at a time a vote is 0 or 1, and plain sums are the fastest. At most 2^24 features
+# vote for a class and as many against it, so every partial sum fits int32_t.
+VOTES_OF_ONE = """
+/* Votes for class k minus votes against it. */
+static int32_t score_of(int k, const block *features)
+{
+    int32_t score = 0;
+    for (uint32_t i = votes_for[k]; i < votes_against[k]; i++)
+        score += features[votes[i]].lane[0] & 1;
+    for (uint32_t i = votes_against[k]; i < votes_end[k]; i++)
+        score -= features[votes[i]].lane[0] & 1;
+    return score;
+}
+
+static void score(const block *features, size_t count, int32_t *scores)
+{
+    (void)count;
+    for (int k = 0; k < CLASSES; k++)
+        scores[k] = score_of(k, features);
+}
+
+/* The first class with the largest score. */
+static void choose(const block *features, size_t count, uint16_t *classes)
+{
+    int winner = 0;
+    int32_t best = score_of(0, features);
+    (void)count;
+    for (int k = 1; k < CLASSES; k++) {
+        int32_t mine = score_of(k, features);
+        if (mine > best) {
+            best = mine;
+            winner = k;
+        }
+    }
+    classes[0] = (uint16_t)winner;
 }
 """
 
@@ -307,13 +379,16 @@ static void unpack(const block *found, size_t count, uint8_t *out)
 """
 
 RUN = """
-void {name}_{function}(const pixel *inputs, size_t count, {result} *outputs, {name}_workspace *w)
+void {name}_{function}(
+    const pixel *inputs, size_t count, {result} *outputs, {name}_workspace *workspace)
 {{
     for (size_t first = 0; first < count; first += SAMPLES) {{
-        size_t samples = count - first < SAMPLES ? count - first : SAMPLES;
-        pack(inputs + first * VALUES, samples, w->input);
-        run_block(w);
-        {finish}(w->{last}, samples, outputs + first * {width});
+        size_t samples = SAMPLES;
+        if (samples > count - first)
+            samples = count - first;
+        pack(inputs + first * VALUES, samples, workspace->input);
+        compute(workspace);
+        {finish}(workspace->{last}, samples, outputs + first * {width});
     }}
 }}
 """
@@ -325,18 +400,22 @@ MAIN = """
 /* Reads inputs from standard input and writes the outputs of each to standard output. */
 int main(void)
 {{
+    enum {{ AT_ONCE = {at_once} }};
     static {name}_workspace workspace;
-    static pixel input[VALUES];
-    static {result} output[{width}];
+    static pixel input[(size_t)AT_ONCE * VALUES];
+    static {result} output[(size_t)AT_ONCE * {width}];
     size_t read;
-    while ((read = fread(input, sizeof *input, VALUES, stdin)) == VALUES) {{
-        {name}_run(input, 1, output, &workspace);
-        if (fwrite(output, sizeof *output, {width}, stdout) != {width})
+    while ((read = fread(input, sizeof *input, (size_t)AT_ONCE * VALUES, stdin)) != 0) {{
+        size_t count = read / VALUES;
+        {name}_run(input, count, output, &workspace);
+        if (fwrite(output, sizeof *output, count * {width}, stdout) != count * {width})
             return 1;
+        if (read % VALUES != 0) {{
+            fprintf(stderr, "the last input is cut short\\n");
+            return 1;
+        }}
     }}
-    if (read != 0)
-        fprintf(stderr, "the last input is cut short\\n");
-    return read != 0;
+    return 0;
 }}
 #endif
 """

@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from bimonn_jax.circuit import Circuit, Linear, Votes, circuit_of
 from bimonn_jax.export.c import Mode, write_c
+from bimonn_jax.files import free_path, replacing
 from bimonn_jax.saving import BooleanNetwork
 
 _FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror")
@@ -27,17 +29,37 @@ class CLibrary:
     def __init__(self, library: Path, circuit: Circuit, name: str) -> None:
         """Loads the shared library that `compile_c` made."""
         self.circuit = circuit
-        self._library = ctypes.CDLL(str(library))
         self._name = name
+        # A process keeps what it has loaded, and gives it again for the same path or file: so each
+        # library is loaded from a copy of its own, which is not needed any more then. It lies
+        # beside the original, as there are temporary folders that nothing may be loaded from.
+        with tempfile.TemporaryDirectory(dir=library.parent, ignore_cleanup_errors=True) as folder:
+            copy = shutil.copy(library, folder)
+            self._library = ctypes.CDLL(copy, ctypes.RTLD_LOCAL)
         bytes_needed = getattr(self._library, f"{name}_workspace_bytes")
         bytes_needed.restype = ctypes.c_size_t
         self._workspace_bytes = bytes_needed()
 
-    def _call(self, function: str, x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    def _numbers(self, x: np.ndarray) -> np.ndarray:
+        """The inputs as the C code reads them, contiguous; raises ValueError for other ones."""
+        x = np.asarray(x)
         self.circuit.check_batch(x)
         if x.dtype not in (np.bool_, np.uint8):
             raise ValueError(f"x must be bool or uint8, got {x.dtype}")
         x = np.ascontiguousarray(x)
+        if x.dtype == np.bool_:
+            # NumPy takes any byte but 0 for True, as views of other arrays have them.
+            return np.not_equal(x.view(np.uint8), 0)
+        if self.circuit.thresholds is None and x.max(initial=0) > 1:
+            raise ValueError(
+                f"x must be binary, but holds values up to {x.max()}: threshold it first, for "
+                "example x > 127"
+            )
+        return x
+
+    def _call(self, function: str, x: np.ndarray, width: Sequence[int], dtype: type) -> np.ndarray:
+        x = self._numbers(x)
+        out: np.ndarray = np.empty((len(x), *width), dtype)
         workspace = np.zeros(self._workspace_bytes + 64, np.uint8)
         aligned = workspace.ctypes.data + -workspace.ctypes.data % 64
         getattr(self._library, f"{self._name}_{function}")(
@@ -49,20 +71,30 @@ class CLibrary:
         return out
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Runs the network: bool or uint8 (N, *input_shape) -> bool (N, ...), or scores."""
-        types = {Votes: np.int32, Linear: np.float32}
-        dtype = types.get(type(self.circuit.head), np.bool_)
-        return self._call("run", x, np.empty((len(x), *self.circuit.output_shape), dtype))
+        """Runs the network.
 
-    def classify(self, x: np.ndarray) -> np.ndarray:
-        """The class of each input, uint16 (N,).
+        Args:
+          x: bool or uint8 (N, *input_shape), in any layout; of a network on bits, 0 and 1.
+
+        Returns:
+          Bool (N, ...), or the scores of a head: int32, or float32 of a real one.
 
         Raises:
-          ValueError: if the network is not a classifier, or for another shape or dtype.
+          ValueError: for another shape or dtype, or numbers other than 0 and 1 for bits.
+        """
+        types = {Votes: np.int32, Linear: np.float32}
+        dtype = types.get(type(self.circuit.head), np.bool_)
+        return self._call("run", x, self.circuit.output_shape, dtype)
+
+    def classify(self, x: np.ndarray) -> np.ndarray:
+        """The class of each input, uint16 (N,): the first one with the largest score.
+
+        Raises:
+          ValueError: if the network is not a classifier, or as calling it does.
         """
         if self.circuit.head is None:
             raise ValueError("this network has no head: its outputs are bits, not classes")
-        return self._call("classify", x, np.empty(len(x), np.uint16))
+        return self._call("classify", x, (), np.uint16)
 
 
 def compile_c(
@@ -77,9 +109,12 @@ def compile_c(
 ) -> CLibrary:
     """Exports a network to C, compiles it and loads it.
 
+    Every call loads a library of its own, also under a name that was used before. A process keeps
+    what it has loaded until it ends.
+
     Args:
       network: architecture and boolean parameters.
-      folder: where NAME.c and NAME.so are written.
+      folder: where NAME.c, NAME.h and NAME.so are written; made if there is none.
       input_shape: of one input.
       name: prefix of the public names, and of the files.
       mode: see `export_c`.
@@ -87,8 +122,10 @@ def compile_c(
       overwrite: whether existing files may be replaced.
 
     Raises:
+      FileExistsError: if a file exists and ``overwrite`` is False.
       FileNotFoundError: if the compiler is not installed.
       RuntimeError: if the compiler fails, with its messages.
+      ValueError: see `export_c`.
     """
     if shutil.which(compiler) is None:
         raise FileNotFoundError(
@@ -96,11 +133,13 @@ def compile_c(
         )
     folder = Path(folder)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+    library = free_path(folder / f"{name}.so", overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.c"
     write_c(circuit, source, name=name, mode=mode, pixel="uint8", overwrite=overwrite)
-    library = folder / f"{name}.so"
-    command = [compiler, *_FLAGS, "-shared", "-fPIC", "-o", str(library), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    with replacing(library, overwrite=overwrite) as part:
+        command = [compiler, *_FLAGS, "-shared", "-fPIC", "-o", str(part), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     return CLibrary(library.resolve(), circuit, name)

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, circuit_of
+from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Thresholds, Votes, circuit_of
 from bimonn_jax.files import free_path, write_bytes
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import PAD_MODES
 
 _OPSET = 19
+# Sums of ones and minus ones up to this, and such sums less a half, are float32 numbers. (Votes are
+# counted too: see `bimonn_jax.heads.check_countable`.)
+_MOST_LITERALS = 2**23
 
 
 class _Graph:
@@ -47,7 +50,7 @@ def _first(graph: _Graph, circuit: Circuit) -> str:
     if circuit.thresholds is not None:
         levels = circuit.thresholds.values
         numbers = graph.reshape(graph.cast(value, TensorProto.FLOAT), (height, width, channels, 1))
-        value = graph.add("GreaterOrEqual", numbers, graph.constant(levels.astype(np.float32)))
+        value = graph.add("GreaterOrEqual", numbers, graph.constant(levels))
         channels = levels.size
     value = graph.reshape(graph.cast(value, TensorProto.FLOAT), (height, width, channels))
     return graph.add("Transpose", value, perm=[0, 3, 1, 2])
@@ -58,18 +61,25 @@ def _gates(graph: _Graph, value: str, gates: Gates) -> str:
         (top, bottom), (left, right) = gates.padding
         widths = graph.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
         value = graph.add("Pad", value, widths, mode=PAD_MODES[gates.border])
+    most = int(np.diff(gates.starts).max())
+    if most > _MOST_LITERALS:
+        raise ValueError(
+            f"{gates.name} has a gate of {most:,} literals; float32 counts {_MOST_LITERALS:,} "
+            "exactly"
+        )
     weights = np.zeros((len(gates), gates.channels, *gates.window), np.int8)
-    needed = np.zeros((1, len(gates), 1, 1), np.float32)
+    enough = np.zeros((1, len(gates), 1, 1), np.float32)
     flip = np.zeros((1, len(gates), 1, 1), bool)
     for gate in range(len(gates)):
         must_be_set, must_be_clear, flip[0, gate] = gates.requirements(gate)
         for literals, sign in ((must_be_set, 1), (must_be_clear, -1)):
             row, column, channel = literals.T
             weights[gate, channel, row, column] += sign
-        needed[0, gate] = len(must_be_set)
+        enough[0, gate] = len(must_be_set) - 0.5
     kernel = graph.cast(graph.constant(weights), TensorProto.FLOAT)
-    # As many as are needed, and none of those that must be clear: the largest value there is.
-    holds = graph.add("Equal", graph.add("Conv", value, kernel), graph.constant(needed))
+    # As many as are needed, and none of those that must be clear: the largest value there is, and
+    # more than half of one above all others, whatever a fast convolution may round.
+    holds = graph.add("Greater", graph.add("Conv", value, kernel), graph.constant(enough))
     value = graph.cast(graph.add("Xor", holds, graph.constant(flip)), TensorProto.FLOAT)
     if gates.pool == 1:
         return value
@@ -109,6 +119,9 @@ def export_onnx(
     Its input "x" is bool (batch, *input_shape), or float32 if the network begins with level sets;
     its output "y" is what the network gives.
 
+    Level sets compare as `bimonn_jax.morphology.level_sets` does with floats: whole numbers above
+    2^24 are rounded when they become float32.
+
     Args:
       network: architecture and boolean parameters.
       path: of the file.
@@ -120,18 +133,24 @@ def export_onnx(
 
     Raises:
       FileExistsError: if the file exists and ``overwrite`` is False.
-      ValueError: if the network does not take this shape.
+      ValueError: if the network does not take this shape, or has gates of more literals than
+        float32 counts exactly.
     """
     free_path(path, overwrite=overwrite)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     graph = _Graph()
     value = _first(graph, circuit)
     for stage, after in zip(circuit.stages, circuit.shapes[1:], strict=True):
-        if isinstance(stage, Gates):
-            value = _gates(graph, value, stage)
-        elif isinstance(stage, Flatten):
-            value = graph.add("Transpose", value, perm=[0, 2, 3, 1])
-            value = graph.reshape(value, (after[2], 1, 1))
+        match stage:
+            case Gates():
+                value = _gates(graph, value, stage)
+            case Flatten():
+                value = graph.add("Transpose", value, perm=[0, 2, 3, 1])
+                value = graph.reshape(value, (after[2], 1, 1))
+            case Thresholds() | Votes() | Linear():
+                pass  # Of the input and of the output.
+            case _:
+                assert_never(stage)
     output = _last(graph, value, circuit)
     numbers = TensorProto.BOOL if circuit.thresholds is None else TensorProto.FLOAT
     entry = helper.make_tensor_value_info("x", numbers, ["batch", *circuit.input_shape])

@@ -2,13 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 
-from bimonn_jax.circuit import Circuit, Flatten, Gates, Shape, Thresholds, Votes, circuit_of
+from bimonn_jax.circuit import (
+    Circuit,
+    Flatten,
+    Gates,
+    Linear,
+    Shape,
+    Thresholds,
+    Votes,
+    circuit_of,
+)
 from bimonn_jax.conventions import footprint_for
 from bimonn_jax.export.describe import title
-from bimonn_jax.export.names import check_identifier
+from bimonn_jax.export.names import check_identifier, in_comment
 from bimonn_jax.files import write_text
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.windows import PAD_MODES
@@ -17,6 +27,24 @@ _IMPORTS = """
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
 """
+
+_LEVEL_SETS = '''
+
+def level_sets(x, thresholds):
+    """Marks where x[..., c] is at least each of thresholds[c]: in float32, or as whole numbers."""
+    if x.dtype.kind == "b":
+        x = x.astype(np.uint8)
+    is_whole = x.dtype.kind in "iu"
+    if not is_whole:
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32)
+    levels = [
+        x[..., c] >= (math.ceil(t) if is_whole else np.float32(t))
+        for c, row in enumerate(thresholds)
+        for t in row
+    ]
+    return np.stack(levels, axis=-1)
+'''
 
 _FOOTPRINT = '''
 
@@ -60,7 +88,7 @@ def _terms(gates: Gates, gate: int) -> Iterator[str]:
 
 def _gates(gates: Gates, shape: Shape) -> Iterator[str]:
     kh, kw = gates.window
-    yield f"    # {gates.name}"
+    yield f"    # {in_comment(gates.name)}"
     same = tuple(((k - 1) // 2, k // 2) for k in gates.window)
     crop = ""
     if gates.border != "zero" or gates.padding != same:
@@ -99,22 +127,24 @@ def _function(circuit: Circuit, name: str) -> Iterator[str]:
     if len(circuit.input_shape) == 1:
         yield "    x = x[None, None]"
     for stage, before in zip(circuit.stages, circuit.shapes, strict=False):
-        if isinstance(stage, Gates):
-            yield from _gates(stage, before)
-        elif isinstance(stage, Thresholds):
-            yield f"    x = (x[..., None] >= np.array({stage.values.tolist()}))"
-            yield "    x = x.reshape(*x.shape[:2], -1)"
-        elif isinstance(stage, Flatten):
-            yield "    x = x.reshape(1, 1, -1)"
-        elif isinstance(stage, Votes):
-            yield "    x = x[0, 0]"
-            yield from _votes(stage)
-            return
-        else:
-            raise ValueError(
-                "a real head is not morphology: train with a ternary or popcount head, or export "
-                "the layers before it"
-            )
+        match stage:
+            case Gates():
+                yield from _gates(stage, before)
+            case Thresholds():
+                yield f"    x = level_sets(x, {stage.values.tolist()})"
+            case Flatten():
+                yield "    x = x.reshape(1, 1, -1)"
+            case Votes():
+                yield "    x = x[0, 0]"
+                yield from _votes(stage)
+                return
+            case Linear():
+                raise ValueError(
+                    "a real head is not morphology: train with a ternary or popcount head, or "
+                    "export the layers before it"
+                )
+            case _:
+                assert_never(stage)
     yield "    return x[0, 0]" if len(circuit.output_shape) == 1 else "    return x"
 
 
@@ -144,10 +174,13 @@ def export_python(
       FileExistsError: if the file exists and ``overwrite`` is False.
       ValueError: for a real head, or a shape that the network does not take.
     """
-    check_identifier(name)
+    check_identifier(name, "Python")
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     body = "\n".join(_function(circuit, name))
-    text = '"""A boolean network, written by bimonn_jax."""\n' + _IMPORTS
+    has_levels = circuit.thresholds is not None
+    text = '"""A boolean network, written by bimonn_jax."""\n'
+    text += ("\nimport math\n" if has_levels else "") + _IMPORTS
+    text += _LEVEL_SETS if has_levels else ""
     text += _FOOTPRINT if "footprint(" in body else ""
     text += _UNION if "union_over_windows(" in body else ""
     return write_text(path, text + body + "\n", overwrite=overwrite)

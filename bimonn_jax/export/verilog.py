@@ -4,12 +4,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 
-from bimonn_jax.circuit import Circuit, Gates, Linear, Shape, Thresholds, Votes, circuit_of
+from bimonn_jax.circuit import (
+    Circuit,
+    Flatten,
+    Gates,
+    Linear,
+    Shape,
+    Thresholds,
+    Votes,
+    circuit_of,
+)
 from bimonn_jax.export.describe import chain, picture, title
-from bimonn_jax.export.names import check_identifier
+from bimonn_jax.export.names import check_identifier, in_comment
 from bimonn_jax.files import write_text
 from bimonn_jax.saving import BooleanNetwork
 
@@ -43,7 +53,7 @@ def _gate(source: str, shape: Shape, gates: Gates, gate: int, y: int, x: int) ->
 
 
 def _gates(gates: Gates, source: str, shape: Shape, target: str, put: str) -> Iterator[str]:
-    yield f"    // {gates.name}"
+    yield f"    // {in_comment(gates.name)}"
     rows, columns, count = gates.shape_after(shape)
     height, width = gates.positions(shape)
     for gate in range(count):
@@ -65,11 +75,22 @@ def _level_sets(
     channels, levels = stage.values.shape
     for index in range(math.prod(shape)):
         for k in range(levels):
-            level = int(np.ceil(stage.values[index % channels, k]))
+            # Whole numbers compare with the ceiling.
+            level = math.ceil(stage.values[index % channels, k])
             if not 0 <= level <= 255:
                 raise ValueError(f"thresholds must lie in 0 to 255 for Verilog; got {level}")
             pixel = f"{source}[{8 * index + 7}:{8 * index}]"
             yield put.format(f"{target}[{index * levels + k}]", f"{pixel} >= 8'd{level}")
+
+
+def _width(votes: Votes) -> int:
+    """Bits of a signed number that holds every score.
+
+    Of n features at most n vote for a class and at most n against it, so scores are of -n to n;
+    n < 2^(width - 1). Sums on the way may leave that range: they wrap around at 2^width, and the
+    last one is right as it does not.
+    """
+    return len(votes.positive).bit_length() + 1
 
 
 def _votes(votes: Votes, source: str, width: int, put: str) -> Iterator[str]:
@@ -87,11 +108,6 @@ class _Module:
     """Writes the module of one circuit."""
 
     def __init__(self, circuit: Circuit, name: str, pipelined: bool) -> None:
-        if isinstance(circuit.head, Linear):
-            raise ValueError(
-                "a real head needs floating point: train with a ternary or popcount head, or "
-                "export the layers before it"
-            )
         self.circuit, self.name, self.pipelined = circuit, name, pipelined
 
     def text(self) -> str:
@@ -106,22 +122,30 @@ class _Module:
         source = "x"
         for index, stage in enumerate(circuit.stages):
             shape, after = circuit.shapes[index], circuit.shapes[index + 1]
-            if isinstance(stage, Votes):
-                width = len(stage.positive).bit_length() + 1
-                ports.append(f"output {self._kind} [{width * after[2] - 1}:0] scores")
-                lines += self._block(_votes(stage, source, width, put))
-                lines.insert(0, f"    // scores: {after[2]} signed numbers of {width} bits")
-            elif isinstance(stage, Gates | Thresholds):
-                target = f"stage_{index}"
-                arguments = (source, shape, target, put)
-                found = (
-                    _gates(stage, *arguments)
-                    if isinstance(stage, Gates)
-                    else _level_sets(stage, *arguments)
-                )
-                lines.append(f"    {self._kind} [{math.prod(after) - 1}:0] {target};")
-                lines += self._block(found)
-                source = target
+            target = f"stage_{index}"
+            match stage:
+                case Votes():
+                    width = _width(stage)
+                    ports.append(f"output {self._kind} [{width * after[2] - 1}:0] scores")
+                    lines += self._block(_votes(stage, source, width, put))
+                    lines.insert(0, f"    // scores: {after[2]} signed numbers of {width} bits")
+                    continue
+                case Gates():
+                    found = _gates(stage, source, shape, target, put)
+                case Thresholds():
+                    found = _level_sets(stage, source, shape, target, put)
+                case Flatten():
+                    continue  # The bits are in this order already.
+                case Linear():
+                    raise ValueError(
+                        "a real head needs floating point: train with a ternary or popcount head, "
+                        "or export the layers before it"
+                    )
+                case _:
+                    assert_never(stage)
+            lines.append(f"    {self._kind} [{math.prod(after) - 1}:0] {target};")
+            lines += self._block(found)
+            source = target
         if circuit.head is None:
             ports.append(f"output wire [{math.prod(circuit.shapes[-1]) - 1}:0] y")
             lines.append(f"    assign y = {source};")
@@ -175,6 +199,6 @@ def export_verilog(
       ValueError: for a real head, thresholds outside of 0 to 255, a name that Verilog does not
         take, or a shape that the network does not take.
     """
-    check_identifier(name)
+    check_identifier(name, "Verilog")
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     return write_text(path, _Module(circuit, name, pipelined).text(), overwrite=overwrite)

@@ -48,7 +48,7 @@ def estimate_resources(
       RuntimeError: if Yosys fails, with its messages.
       ValueError: for a name that Verilog does not take, or less than 2 or more than 8 inputs.
     """
-    check_identifier(name)
+    check_identifier(name, "Verilog")
     if not 2 <= lut_inputs <= 8:
         raise ValueError(f"lut_inputs must be 2 to 8, got {lut_inputs}")
     if shutil.which(yosys) is None:
