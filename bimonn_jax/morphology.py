@@ -267,7 +267,7 @@ def as_numbers(x: jax.Array | np.ndarray) -> jax.Array:
     # What is too large for float32 is infinite there: nothing to warn of. (``jnp.asarray`` compiles
     # a program for every shape, and keeps it.)
     with np.errstate(over="ignore"):
-        array = jax.device_put(given)
+        array: jax.Array = jax.device_put(given)
     if jnp.issubdtype(array.dtype, jnp.integer) and array.dtype != given.dtype and given.size:
         least, most = int(given.min()), int(given.max())
         ends = jnp.iinfo(array.dtype)

@@ -14,13 +14,14 @@ is computed together.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.circuit import Flatten, Gates, Linear, Votes, circuit_of, operator_gates
+from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Votes, circuit_of, operator_gates
 from bimonn_jax.morphology import as_numbers, level_sets
 from bimonn_jax.precision import matmul
 from bimonn_jax.saving import BooleanNetwork
@@ -50,6 +51,10 @@ def pack_samples(x: jax.Array) -> jax.Array:
     Returns:
       uint32 (ceil(N / 32), ...); bit b of word l is sample 32 l + b, 0 where there is none.
     """
+    return _pack_samples(x)
+
+
+def _pack_samples(x: jax.Array) -> jax.Array:
     x = jnp.pad(x, [(0, -x.shape[0] % WORD_BITS), *[(0, 0)] * (x.ndim - 1)])
     return _join(x.reshape(-1, WORD_BITS, *x.shape[1:]), axis=1)
 
@@ -57,6 +62,10 @@ def pack_samples(x: jax.Array) -> jax.Array:
 @partial(jax.jit, static_argnames="samples")
 def unpack_samples(words: jax.Array, samples: int) -> jax.Array:
     """The inverse of `pack_samples`: uint32 (L, ...) -> bool (samples, ...)."""
+    return _unpack_samples(words, samples)
+
+
+def _unpack_samples(words: jax.Array, samples: int) -> jax.Array:
     return _split(words, axis=1).reshape(-1, *words.shape[1:])[:samples]
 
 
@@ -70,6 +79,10 @@ def pack_strips(images: jax.Array) -> jax.Array:
     Returns:
       uint32 (N, S, W, C), S = ceil(H / 32); bit b of row r is row b S + r of the image, 0 below it.
     """
+    return _pack_strips(images)
+
+
+def _pack_strips(images: jax.Array) -> jax.Array:
     height = images.shape[1]
     rows = -(-height // WORD_BITS)
     padded = jnp.pad(images, [(0, 0), (0, rows * WORD_BITS - height), (0, 0), (0, 0)])
@@ -79,6 +92,10 @@ def pack_strips(images: jax.Array) -> jax.Array:
 @partial(jax.jit, static_argnames="height")
 def unpack_strips(words: jax.Array, height: int) -> jax.Array:
     """The inverse of `pack_strips`: uint32 (N, S, W, C) -> bool (N, height, W, C)."""
+    return _unpack_strips(words, height)
+
+
+def _unpack_strips(words: jax.Array, height: int) -> jax.Array:
     strips = _split(words, axis=1)
     count, rows = words.shape[:2]
     return strips.reshape(count, WORD_BITS * rows, *words.shape[2:])[:, :height]
@@ -274,7 +291,7 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
         )
         return scores + for_class - against, None
 
-    masks = pack_samples(jnp.asarray(votes.positive)), pack_samples(jnp.asarray(votes.negative))
+    masks = tuple(_pack_samples(jnp.asarray(v)) for v in (votes.positive, votes.negative))
     start = jnp.zeros((votes.positive.shape[1], of_features.shape[1]), jnp.int32)
     scores = jax.lax.scan(count, start, (of_features, *masks))[0]
     return scores.T.reshape(WORD_BITS, length, -1).swapaxes(0, 1)
@@ -289,82 +306,30 @@ def _apply_stages(stages: Sequence[Gates | Flatten], words: jax.Array, pad: Pad)
     return words
 
 
-class PackedNetwork:
-    """A boolean network that runs on packed words.
+@dataclass(frozen=True)
+class _Computation:
+    """What `PackedNetwork` compiles: functions of a circuit, which hold nothing compiled.
 
-    Computes what `bimonn_jax.saving.BooleanNetwork` computes, many times faster.
-
-    Attributes:
-      circuit: its gates, for one input shape.
+    They call no function that is compiled by itself: JAX would keep it for every shape, also when
+    the network is gone.
     """
 
-    def __init__(self, network: BooleanNetwork, input_shape: Sequence[int]) -> None:
-        """Prepares a network for inputs of one shape.
+    circuit: Circuit
 
-        Args:
-          network: architecture and boolean parameters.
-          input_shape: of one input, (H, W, C) or (n,).
+    def pack(self, x: jax.Array) -> jax.Array:
+        """The input as packed samples."""
+        return _pack_samples(self.bits(x))
 
-        Raises:
-          TypeError: if the network's parameters are real-valued.
-          ValueError: if the network does not take this shape.
-        """
-        self.circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
-        self._pack = jax.jit(lambda x: pack_samples(self._bits(x)))
-        self._run = jax.jit(self.run_words)
-        self._unpack = jax.jit(self._to_samples, static_argnames="samples")
-        self._pack_strips = jax.jit(lambda x: pack_strips(self._bits(x)))
-        self._run_strips = jax.jit(self._on_strips, static_argnames="height")
-        self._unpack_strips = jax.jit(unpack_strips, static_argnames="height")
+    def pack_strips(self, x: jax.Array) -> jax.Array:
+        """The input as packed strips."""
+        return _pack_strips(self.bits(x))
 
-    def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
-        """Runs the network on a batch.
-
-        Args:
-          x: (N, *input_shape), bool, or numbers if the network begins with level sets.
-
-        Returns:
-          What the network gives: bool (N, ...), int32 scores, or float32 ones of a real head.
-
-        Raises:
-          ValueError: for another shape or dtype.
-        """
-        x = as_numbers(x)
-        self.circuit.check_batch(x)
-        if self.circuit.thresholds is None and x.dtype != jnp.bool_:
-            raise ValueError(f"x must be bool, got {x.dtype}: threshold it first (x > 0.5)")
-        if x.shape[0] == 0:
-            one = jax.eval_shape(self, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
-            return jnp.zeros((0, *one.shape[1:]), one.dtype)
-        if x.shape[0] < WORD_BITS and self._can_use_strips():
-            height = x.shape[1]
-            words = self._run_strips(self._pack_strips(x), height=height)
-            y: jax.Array = self._unpack_strips(words, height=height)
-            return y
-        y = self._unpack(self._run(self._pack(x)), samples=x.shape[0])
-        return y
-
-    def forget(self) -> None:
-        """Frees the compiled programs; the next call compiles them anew."""
-        for program in (
-            self._pack,
-            self._run,
-            self._unpack,
-            self._pack_strips,
-            self._run_strips,
-            self._unpack_strips,
-        ):
-            program.clear_cache()
+    def unpack_strips(self, words: jax.Array, height: int) -> jax.Array:
+        """The output of images from their strips."""
+        return _unpack_strips(words, height)
 
     def run_words(self, words: jax.Array) -> jax.Array:
-        """Runs the network on samples that are packed already, for use under `jax.jit`.
-
-        Args:
-          words: uint32 (L, H, W, C), the input of the stages after the level sets.
-
-        Returns:
-          uint32 (L, H', W', C'), or the scores of a head, (L, 32, classes).
-        """
+        """See `PackedNetwork.run_words`."""
         at_once = self._words_at_once()
         length = words.shape[0]
         if length <= at_once:
@@ -397,7 +362,7 @@ class PackedNetwork:
             return matmul(features, head.kernel) + head.bias
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
-    def _can_use_strips(self) -> bool:
+    def can_use_strips(self) -> bool:
         """Whether every stage keeps the size of the image, with zeros outside of it."""
         return len(self.circuit.output_shape) == 3 and all(
             isinstance(stage, Gates)
@@ -407,29 +372,99 @@ class PackedNetwork:
             for stage in self.circuit.on_bits
         )
 
-    def _bits(self, x: jax.Array) -> jax.Array:
+    def bits(self, x: jax.Array) -> jax.Array:
         """The input as images of bits (N, H, W, C)."""
         if self.circuit.thresholds is not None:
             x = level_sets(x, self.circuit.thresholds.values)
         return x.reshape(-1, *(1, 1, *x.shape[1:])[-3:])
 
-    def _on_strips(self, words: jax.Array, height: int) -> jax.Array:
+    def run_strips(self, words: jax.Array, height: int) -> jax.Array:
         planes = jnp.moveaxis(words, (0, 3), (3, 0))
         planes = _apply_stages(self.circuit.on_bits, planes, partial(_pad_strips, height=height))
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
-    def _to_samples(self, found: jax.Array, samples: int) -> jax.Array:
+    def to_samples(self, found: jax.Array, samples: int) -> jax.Array:
         if self.circuit.head is not None:
             return found.reshape(-1, found.shape[2])[:samples]
-        bits: jax.Array = unpack_samples(found, samples)
+        bits = _unpack_samples(found, samples)
         return bits.reshape(samples, *self.circuit.output_shape)
+
+
+class PackedNetwork:
+    """A boolean network that runs on packed words.
+
+    Computes what `bimonn_jax.saving.BooleanNetwork` computes, many times faster.
+
+    Attributes:
+      circuit: its gates, for one input shape.
+    """
+
+    def __init__(self, network: BooleanNetwork, input_shape: Sequence[int]) -> None:
+        """Prepares a network for inputs of one shape.
+
+        Args:
+          network: architecture and boolean parameters.
+          input_shape: of one input, (H, W, C) or (n,).
+
+        Raises:
+          TypeError: if the network's parameters are real-valued.
+          ValueError: if the network does not take this shape.
+        """
+        self.circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
+        # The compiled functions refer to the computation, not back to this network: its memory is
+        # free as soon as nothing refers to it.
+        self._computation = _Computation(self.circuit)
+        self._pack = jax.jit(self._computation.pack)
+        self._run = jax.jit(self._computation.run_words)
+        self._unpack = jax.jit(self._computation.to_samples, static_argnames="samples")
+        self._pack_strips = jax.jit(self._computation.pack_strips)
+        self._run_strips = jax.jit(self._computation.run_strips, static_argnames="height")
+        self._unpack_strips = jax.jit(self._computation.unpack_strips, static_argnames="height")
+
+    def __call__(self, x: jax.Array | np.ndarray) -> jax.Array:
+        """Runs the network on a batch.
+
+        Args:
+          x: (N, *input_shape), bool, or numbers if the network begins with level sets.
+
+        Returns:
+          What the network gives: bool (N, ...), int32 scores, or float32 ones of a real head.
+
+        Raises:
+          ValueError: for another shape or dtype.
+        """
+        x = as_numbers(x)
+        self.circuit.check_batch(x)
+        if self.circuit.thresholds is None and x.dtype != jnp.bool_:
+            raise ValueError(f"x must be bool, got {x.dtype}: threshold it first (x > 0.5)")
+        if x.shape[0] == 0:
+            one = jax.eval_shape(self, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
+            return jnp.zeros((0, *one.shape[1:]), one.dtype)
+        if x.shape[0] < WORD_BITS and self._computation.can_use_strips():
+            height = x.shape[1]
+            words = self._run_strips(self._pack_strips(x), height=height)
+            y: jax.Array = self._unpack_strips(words, height=height)
+            return y
+        y = self._unpack(self._run(self._pack(x)), samples=x.shape[0])
+        return y
+
+    def run_words(self, words: jax.Array) -> jax.Array:
+        """Runs the network on samples that are packed already, for use under `jax.jit`.
+
+        Args:
+          words: uint32 (L, H, W, C), the input of the stages after the level sets.
+
+        Returns:
+          uint32 (L, H', W', C'), or the scores of a head, (L, 32, classes).
+        """
+        return self._computation.run_words(words)
 
 
 def packed_by_shape(network: BooleanNetwork) -> Callable[[jax.Array | np.ndarray], jax.Array]:
     """Runs a network packed on batches (N, ...) of any shapes.
 
-    It is compiled for each shape, and the programs of the last 4 shapes are kept: a folder of images
-    of a thousand sizes does not fill the memory.
+    It is compiled for each shape. The programs of the last 4 shapes are kept, so that a folder of
+    images of a thousand sizes does not fill the memory.
     """
     kept: dict[tuple[int, ...], PackedNetwork] = {}
 
@@ -438,7 +473,7 @@ def packed_by_shape(network: BooleanNetwork) -> Callable[[jax.Array | np.ndarray
         # The shape used last comes last.
         kept[x.shape] = packed
         if len(kept) > _MOST_SHAPES:
-            kept.pop(next(iter(kept))).forget()
+            del kept[next(iter(kept))]
         return packed(x)
 
     return run
