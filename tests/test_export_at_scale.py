@@ -2,64 +2,28 @@
 
 import functools
 import os
-import runpy
-import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import onnxruntime
 import pytest
 
 from bimonn_jax import BooleanBiSE, Flatten, HitOrMissConv, LevelSets, TernaryHead
 from bimonn_jax.data.classification import load_tfds
-from bimonn_jax.export.c_library import compile_c
-from bimonn_jax.export.onnx import export_onnx
-from bimonn_jax.export.python import export_python
-from bimonn_jax.export.stablehlo import export_stablehlo, run_stablehlo
-from bimonn_jax.export.verilog import export_verilog
 from bimonn_jax.heads import TernaryWeights
 from bimonn_jax.models import Sequential
-from bimonn_jax.packed import PackedNetwork
 from bimonn_jax.saving import BooleanNetwork
-from bimonn_jax.simplify import simplify
+from tests import runtimes
 from tests.boolean_networks import inputs, network
-from tests.verilog_simulation import simulate_compiled
-
-
-def onnx(plain, shape, x, folder):
-    session = onnxruntime.InferenceSession(export_onnx(plain, folder / "n.onnx", shape))
-    given = x.astype(np.float32) if x.dtype == np.uint8 else x
-    return session.run(None, {"x": given})[0]
-
-
-def stablehlo(plain, shape, x, folder):
-    path = export_stablehlo(plain, folder / "n.stablehlo", shape)
-    return np.asarray(run_stablehlo(path, jnp.asarray(x)))
-
-
-def python(plain, shape, x, folder):
-    path = export_python(plain, folder / "network.py", shape)
-    function = runpy.run_path(str(path))["network"]
-    return np.stack([function(image) for image in x])
-
-
-def verilog(plain, shape, x, folder):
-    if shutil.which("verilator") is None:
-        pytest.skip("verilator is not installed")
-    return simulate_compiled(
-        export_verilog(plain, folder / "network.v", shape), x, np.asarray(plain(x))
-    )
-
 
 RUNTIMES = {
-    "packed": lambda plain, shape, x, folder: np.asarray(PackedNetwork(plain, shape)(x)),
-    "C": lambda plain, shape, x, folder: compile_c(plain, folder, shape)(x),
-    "ONNX": onnx,
-    "StableHLO": stablehlo,
-    "simplified": lambda plain, shape, x, folder: np.asarray(simplify(plain)(x)),
-    "Python": python,
-    "Verilog": verilog,
+    "packed": runtimes.packed,
+    "C": runtimes.c,
+    "ONNX": runtimes.onnx,
+    "StableHLO": runtimes.stablehlo,
+    "simplified": runtimes.simplified,
+    "Python": runtimes.python,
+    "Verilog": runtimes.verilator,
 }
 
 # One image at a time, or a simulation.
@@ -72,7 +36,7 @@ BY_SPEED = [pytest.param(r, marks=[pytest.mark.slow] * (r in SLOW)) for r in RUN
 def test_a_hundred_thousand_inputs(name, runtime, tmp_path):
     plain, shape = network(name, seed=2)
     x = inputs(name, shape, 100_000, seed=1)
-    np.testing.assert_array_equal(RUNTIMES[runtime](plain, shape, x, tmp_path), plain(x))
+    np.testing.assert_array_equal(RUNTIMES[runtime](plain, shape, tmp_path)(x), plain(x))
 
 
 @functools.cache
@@ -104,4 +68,4 @@ def mnist():
 @pytest.mark.parametrize("runtime", BY_SPEED)
 def test_the_test_images_of_mnist(runtime, tmp_path):
     plain, x, expected = mnist()
-    np.testing.assert_array_equal(RUNTIMES[runtime](plain, (28, 28, 1), x, tmp_path), expected)
+    np.testing.assert_array_equal(RUNTIMES[runtime](plain, (28, 28, 1), tmp_path)(x), expected)

@@ -73,26 +73,36 @@ int main() {{
   unsigned char x[{x_bytes}];
   while (fread(x, 1, sizeof x, stdin) == sizeof x) {{
     memcpy(&network.x, x, sizeof x);
-    network.eval();
+    {step}
     fwrite(&network.{port}, 1, {y_bytes}, stdout);
   }}
 }}
 """
 
 
-def simulate_compiled(path: Path, x: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """What the combinational module in a file computes, by Verilator: many inputs.
+def simulate_compiled(
+    path: Path, x: np.ndarray, like: np.ndarray, *, pipelined: bool = False
+) -> np.ndarray:
+    """What the module in a file computes, by Verilator: many inputs.
 
     Args:
       path: of the Verilog; the program and its files go beside it.
       x: bool or uint8 (N, *input_shape).
       like: an array (N, ...) of the shape and dtype of the outputs: bool, or int32 scores.
+      pipelined: whether the module has a clock.
     """
     port = "scores" if like.dtype == np.int32 else "y"
-    widths = re.findall(rf"wire \[(\d+):0\] (x|{port}),?$", path.read_text(), re.MULTILINE)
+    text = path.read_text()
+    widths = re.findall(rf"(?:wire|reg) \[(\d+):0\] (x|{port}),?$", text, re.MULTILINE)
     x_bytes, y_bytes = ((int(width) + 8) // 8 for width, _ in widths)
     driver = path.with_name("driver.cpp")
-    driver.write_text(_DRIVER.format(port=port, x_bytes=x_bytes, y_bytes=y_bytes))
+    step = "network.eval();"
+    if pipelined:
+        stages = text.count("always @(posedge clock)")
+        step = (
+            f"for (int i = 0; i < {2 * stages}; i++) {{ network.clock = i % 2; network.eval(); }}"
+        )
+    driver.write_text(_DRIVER.format(port=port, x_bytes=x_bytes, y_bytes=y_bytes, step=step))
     objects = path.with_name("objects")
     build = ["verilator", "--cc", "--exe", "--build", "-O3", "--output-split", "20000"]
     build += ["-CFLAGS", "-O1", "--Mdir", str(objects), "--top-module", "network"]
