@@ -4,18 +4,20 @@ import runpy
 import shutil
 import subprocess
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
 
-from bimonn_jax.architecture import LAYERS
+from bimonn_jax.architecture import LAYERS, Layer
 from bimonn_jax.export.c import export_c
 from bimonn_jax.export.c_library import compile_c
 from bimonn_jax.export.onnx import export_onnx
 from bimonn_jax.export.python import export_python
 from bimonn_jax.export.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.export.verilog import export_verilog
+from bimonn_jax.packed import PackedNetwork
 from bimonn_jax.params import BooleanBiSE
 from bimonn_jax.saving import BooleanNetwork
 from tests.boolean_networks import MODULES, NAMES, examples, inputs, network
@@ -43,12 +45,6 @@ def test_c(name, mode, tmp_path):
         assert_same(library(x), expected, name)
         if library.circuit.head is not None:
             np.testing.assert_array_equal(library.classify(x), expected.argmax(axis=1))
-
-
-def test_c_takes_numbers_below_one(tmp_path):
-    plain, shape = network("pooled beyond")
-    path = export_c(plain, tmp_path / "network.c", shape, pixel="float32")
-    assert "typedef float pixel" in path.read_text()
 
 
 def test_c_program_filters_standard_input(tmp_path):
@@ -140,6 +136,109 @@ def test_verilog(name, pipelined, tmp_path):
     path = export_verilog(plain, tmp_path / "network.v", shape, pipelined=pipelined)
     x, expected = examples(name, 6)
     np.testing.assert_array_equal(simulate(path, x, expected, pipelined=pipelined), expected)
+
+
+EXPORTERS = {
+    "c": export_c,
+    "onnx": export_onnx,
+    "py": export_python,
+    "stablehlo": export_stablehlo,
+    "v": export_verilog,
+}
+
+
+def sliding(kind, border, padding="SAME"):
+    """A layer of 7 x 4 windows."""
+    if kind == "bise":
+        neurons = BooleanBiSE(
+            np.ones((7, 4, 1, 1), bool), np.eye(1, dtype=bool), ~np.eye(1, dtype=bool)
+        )
+        layer = Layer("bise", "a", {"padding": padding, "border": border})
+        return BooleanNetwork((layer,), {"a": {"bise": neurons}})
+    neurons = BooleanBiSE(np.ones((7, 4, 2, 1), bool), np.ones(1, bool), np.zeros(1, bool))
+    layer = Layer(kind, "a", {"padding": padding, "border": border, "pool": 1})
+    return BooleanNetwork((layer,), {"a": {"lui": neurons}})
+
+
+@pytest.mark.parametrize("kind", ["bise", "hit_or_miss_conv"])
+@pytest.mark.parametrize("border", ["reflect", "wrap"])
+def test_images_smaller_than_a_border_needs_are_refused_as_by_the_network(kind, border, tmp_path):
+    plain = sliding(kind, border)
+    refused = 0
+    for height in range(1, 6):
+        for width in range(1, 5):
+            shape = (height, width, 1)
+            # 3 rows and 2 columns are mirrored, without the edge, or come from the other side.
+            edge = border == "reflect"
+            fits = height - edge >= 3 and width - edge >= 2
+            refused += not fits
+            x = jax.ShapeDtypeStruct((1, *shape), bool)
+            runs = [lambda x=x: jax.eval_shape(plain, x)]
+            runs += [lambda shape=shape: PackedNetwork(plain, shape)]
+            runs += [
+                lambda shape=shape, export=export, ending=ending: export(
+                    plain, tmp_path / f"n.{ending}", shape, overwrite=True
+                )
+                for ending, export in EXPORTERS.items()
+                if ending != "stablehlo" or (height, width) in ((2, 1), (3, 2), (4, 3))
+            ]
+            for run in runs:
+                if fits:
+                    run()
+                else:
+                    with pytest.raises(ValueError, match=f"border '{border}' cannot pad an axis"):
+                        run()
+    assert refused == {"reflect": 16, "wrap": 11}[border]
+
+
+@pytest.mark.parametrize("export", EXPORTERS.values())
+def test_images_smaller_than_the_windows_are_refused(export, tmp_path):
+    with pytest.raises(ValueError, match="the image has 6"):
+        export(sliding("bise", "zero", "VALID"), tmp_path / "file", (6, 9, 1))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("export", "names"),
+    [
+        (export_c, ["int", "class", "while", "typename", "_Bool", "co_await", "xor"]),
+        (export_python, ["class", "lambda", "None", "np", "math", "footprint", "binary_erosion"]),
+        (export_verilog, ["module", "wire", "logic", "endmodule", "x", "y", "clock", "stage_0"]),
+    ],
+)
+def test_names_that_mean_something_in_the_language_are_refused(export, names, tmp_path):
+    plain, shape = network("one operator")
+    for name in names:
+        with pytest.raises(ValueError, match=rf"name must .*{name}"):
+            export(plain, tmp_path / "file", shape, name=name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x", "maps", "scores", "union", "match", "print", "Wire", "main"])
+def test_other_names_work_in_python(name, tmp_path):
+    plain, shape = network("pooled beyond")
+    path = export_python(plain, tmp_path / "network.py", shape, name=name)
+    x, expected = examples("pooled beyond", 3)
+    np.testing.assert_array_equal(runpy.run_path(str(path))[name](x[0]), expected[0])
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+@pytest.mark.parametrize("name", ["int_", "stage", "main", "network_x", "Wire", "input1"])
+def test_other_names_work_in_verilog(name, tmp_path):
+    plain, shape = network("ternary")
+    path = export_verilog(plain, tmp_path / "network.v", shape, name=name)
+    subprocess.run(["iverilog", "-g2012", "-Wall", "-t", "null", path], check=True)
+
+
+@pytest.mark.parametrize(("export", "comment"), [(export_python, "#"), (export_verilog, "//")])
+def test_names_of_a_hostile_file_stay_in_their_comments(export, comment, tmp_path):
+    name = "a\nimport os\r\u2028*/ `include \\"
+    plain = sliding("bise", "zero")
+    layer = Layer("bise", name, plain.architecture[0].options)
+    hostile = BooleanNetwork((layer,), {name: plain.params["a"]})
+    text = export(hostile, tmp_path / "file", (7, 7, 1)).read_text()
+    (line,) = (line for line in text.splitlines() if "import os" in line)
+    assert line.strip() == f"{comment} a?import os???/ ?include ?/bise"
 
 
 @pytest.mark.parametrize("export", [export_python, export_verilog])

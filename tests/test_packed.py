@@ -1,5 +1,9 @@
 """The runtime on packed words computes what the network computes."""
 
+import gc
+import weakref
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +16,21 @@ from bimonn_jax.packed import (
     erode_strips,
     pack_samples,
     pack_strips,
+    packed_by_shape,
     unpack_samples,
     unpack_strips,
 )
-from tests.boolean_networks import NAMES, examples, network, rounding
+from tests.boolean_networks import NAMES, examples, inputs, network, rounding
+
+
+@contextmanager
+def collector_off():
+    """No garbage is collected but what nothing refers to."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +82,60 @@ def test_within_jit():
     x, expected = examples("ternary", 40)
     packed = PackedNetwork(plain, shape)
     np.testing.assert_array_equal(jax.jit(packed.__call__)(x), expected)
+
+
+def test_any_number_of_samples():
+    plain, shape = network("ternary")
+    packed = PackedNetwork(plain, shape)
+    x, expected = examples("ternary", 600)
+    for count in (2, 31, 32, 33, 63, 64, 96, 97):
+        np.testing.assert_array_equal(packed(x[:count]), expected[:count])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ternary", "one operator", "edge"])
+def test_every_number_of_samples(name):
+    plain, shape = network(name)
+    packed = PackedNetwork(plain, shape)
+    x, expected = examples(name, 600)
+    for count in range(1, 101):
+        np.testing.assert_array_equal(packed(x[:count]), expected[:count])
+
+
+def test_a_network_that_is_gone_leaves_nothing_compiled():
+    plain, shape = network("wide")
+    packed = PackedNetwork(plain, shape)
+    packed(inputs("wide", shape, 3))
+    packed(inputs("wide", shape, 40))
+    gone = weakref.ref(packed)
+    with collector_off():
+        del packed
+        # Nothing refers to it in a circle, and no cache holds it.
+        assert gone() is None
+
+
+def test_packed_by_shape_keeps_the_networks_of_the_last_shapes(monkeypatch):
+    made = []
+
+    class Counted(PackedNetwork):
+        def __init__(self, network, input_shape):
+            super().__init__(network, input_shape)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("bimonn_jax.packed.PackedNetwork", Counted)
+    plain, _ = network("one operator")
+    run = packed_by_shape(plain)
+    rng = np.random.default_rng(0)
+    shapes = [(1, 5 + side, 6, 1) for side in range(7)]
+    for shape in [*shapes, shapes[-1], shapes[-4]]:
+        x = rng.random(shape) < 0.5
+        np.testing.assert_array_equal(run(x), plain(x))
+    assert len(made) == len(shapes)
+    with collector_off():
+        assert [index for index, network in enumerate(made) if network()] == [3, 4, 5, 6]
+        # The one used longest ago goes first, and is made anew when it is asked for again.
+        run(rng.random(shapes[0]) < 0.5)
+        assert [index for index, network in enumerate(made) if network()] == [3, 5, 6, 7]
 
 
 def test_errors():
