@@ -17,7 +17,7 @@ import numpy as np
 
 from bimonn_jax.heads import popcount_scores, ternary_scores
 from bimonn_jax.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
-from bimonn_jax.morphology import level_sets
+from bimonn_jax.morphology import level_sets, read_thresholds
 from bimonn_jax.params import BiSEParams, apply_aligned, apply_conv, apply_dense
 from bimonn_jax.precision import matmul
 from bimonn_jax.windows import Border, Padding, pad_widths
@@ -123,28 +123,35 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What options may be, so that a file from elsewhere cannot ask for more memory than there is.
+_MOST = {"rank": 32, "classes": 2**16, "pool": 2**16}
+_MOST_PADDING = 2**12
+
+
 def _check_options(options: Mapping[str, Any]) -> None:
     """Raises ValueError where the value of an option is not one that its layer takes."""
     if "padding" in options:
-        pad_widths((1, 1), options["padding"])
+        widths = np.ravel(pad_widths((1, 1), options["padding"]))
+        if widths.max() > _MOST_PADDING:
+            raise ValueError(f"padding must be at most {_MOST_PADDING}; got {options['padding']!r}")
     if "border" in options and options["border"] not in get_args(Border):
         raise ValueError(f"border must be one of {get_args(Border)}; got {options['border']!r}")
-    for name in ("rank", "classes", "pool"):
+    for name, most in _MOST.items():
         value = options.get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an int >= 1; got {value!r}")
+        if type(value) is not int or not 1 <= value <= most:
+            raise ValueError(f"{name} must be an int of 1 to {most}; got {value!r}")
     if "thresholds" in options:
         values = options["thresholds"]
         if not isinstance(values, list | tuple) or not _are_numbers(values):
             raise ValueError(
                 f"thresholds must be a list of numbers or of such lists; got {values!r}"
             )
+        read_thresholds(values)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
     return all(
-        _are_numbers(v) if isinstance(v, list | tuple) else isinstance(v, int | float)
-        for v in values
+        _are_numbers(v) if isinstance(v, list | tuple) else type(v) in (int, float) for v in values
     )
 
 

@@ -46,13 +46,15 @@ def _checked(
 @jax.jit
 def _dilate(padded: jax.Array, footprint: jax.Array) -> jax.Array:
     """The dilation of an image that is padded already."""
-    hits = [view & footprint[at] for at, view in shifted_views(padded, footprint.shape)]
+    kh, kw = footprint.shape
+    hits = [view & footprint[at] for at, view in shifted_views(padded, (kh, kw))]
     return reduce(jnp.logical_or, hits)
 
 
 def _erode(padded: jax.Array, footprint: jax.Array) -> jax.Array:
     """The erosion: the dual of the dilation."""
-    return ~_dilate(~padded, footprint)
+    eroded: Image = ~_dilate(~padded, footprint)
+    return eroded
 
 
 @partial(jax.jit, static_argnames=("operator", "padding", "border"))
@@ -93,7 +95,8 @@ def dilation(
       Array([[ True, False,  True, False]], dtype=bool)
     """
     x, footprint = _checked(x, footprint)
-    return _applied(_dilate, x, footprint, pad_widths(footprint.shape, padding), border)
+    dilated: Image = _applied(_dilate, x, footprint, pad_widths(footprint.shape, padding), border)
+    return dilated
 
 
 def erosion(
@@ -123,7 +126,8 @@ def erosion(
       Array([[False,  True,  True, False]], dtype=bool)
     """
     x, footprint = _checked(x, footprint)
-    return _applied(_erode, x, footprint, pad_widths(footprint.shape, padding), border)
+    eroded: Image = _applied(_erode, x, footprint, pad_widths(footprint.shape, padding), border)
+    return eroded
 
 
 def embed_in_odd(footprint: jax.Array) -> jax.Array:

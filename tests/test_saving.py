@@ -8,10 +8,10 @@ import pytest
 
 import bimonn_jax
 from bimonn_jax import BiMoNN, DenseBiMoNN
-from bimonn_jax.architecture import to_json
+from bimonn_jax.architecture import Layer, to_json
 from bimonn_jax.draws import bernoulli, uniform
 from bimonn_jax.params import map_neurons
-from bimonn_jax.saving import load_network, save_network
+from bimonn_jax.saving import BooleanNetwork, load_network, save_network
 from tests.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
@@ -106,6 +106,12 @@ def votes(header):
         (lambda h, e: votes(h).update(shape=[10**6]), "bits"),
         (lambda h, e: votes(h).update(shape=[-1]), r"shape \(-1,\)"),
         (lambda h, e: votes(h).update(shape=[2**40]), "elements, more than"),
+        (lambda h, e: [d.update(shape=[2**29]) for d in h["arrays"].values()], "elements, more"),
+        (lambda h, e: h["nodes"].update(layers_9="ternary_votes"), "no parameters.*layers_9"),
+        (lambda h, e: h["nodes"].update({"layers_1/lui": "ternary_votes"}), "is called 'ternary"),
+        (lambda h, e: h["nodes"].update({"layers_1/lui": "object"}), "is called 'object'"),
+        (lambda h, e: h["nodes"].clear(), "boolean neurons were expected"),
+        (lambda h, e: h["architecture"][0]["options"].update(rank=10**9), "rank must be an int of"),
         (lambda h, e: votes(h).update(encoding="gaps"), "gaps"),
         (lambda h, e: votes(h).update(encoding="zip"), "encoding 'zip'"),
         (lambda h, e: votes(h).update(dtype="int8"), "is int8, but"),
@@ -120,8 +126,15 @@ def test_a_file_that_lies_is_refused_with_the_reason(change, message, tmp_path):
         load_network(path)
 
 
+def as_version_2(header, entries):
+    """What the library wrote before it named the types of nodes."""
+    header["version"] = 2
+    del header["nodes"]
+
+
 def as_version_1(header, entries):
     """What the library wrote before it knew gaps."""
+    as_version_2(header, entries)
     header["version"] = 1
     for name, description in header["arrays"].items():
         if description.pop("encoding") == "gaps":
@@ -140,12 +153,13 @@ def sparse_network():
     return plain.architecture, sparse
 
 
+@pytest.mark.parametrize("as_version", [as_version_1, as_version_2])
 @pytest.mark.parametrize("make", [sparse_network, lambda: network(MODELS["dense"])])
-def test_version_1_is_still_read(make, tmp_path):
+def test_older_versions_are_still_read(make, as_version, tmp_path):
     path = tmp_path / "n.npz"
     architecture, boolean = make()
     save_network(path, architecture, boolean)
-    rewrite(path, as_version_1)
+    rewrite(path, as_version)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), load_network(path).params, boolean)
     assert jax.tree.all(same)
 
@@ -162,12 +176,102 @@ def test_sparse_footprints_are_stored_as_gaps(tmp_path):
     assert jax.tree.all(same)
 
 
-def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+NAMES = [
+    *("positive", "negative", "complement", "footprint", "is_erosion", "header", "file", "nodes"),
+    *("block/1", "a\0b", "..", ".", "%2F", "a b", "Größe", "\ud800", "a.npy", "\\", "lui"),
+]
+
+
+def test_layers_of_any_name_come_back(tmp_path):
+    neurons = random_network("dense")[0].params["layers_0"]["lui"]
+    square = jax.tree.map(lambda a: jnp.asarray(a)[..., :9][:9], neurons)
+    architecture = tuple(Layer("lui", name) for name in NAMES)
+    save_network(tmp_path / "n.npz", architecture, {name: {"lui": square} for name in NAMES})
+    loaded = load_network(tmp_path / "n.npz")
+    assert [layer.name for layer in loaded.architecture] == NAMES
+    assert set(loaded.params) == set(NAMES)
+    for own in loaded.params.values():
+        same = jax.tree.map(lambda a, b: bool((a == b).all()), own["lui"], square)
+        assert jax.tree.all(same)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_real_heads_of_any_dtype_come_back_bit_by_bit(dtype, tmp_path):
+    head = {"kernel": jnp.asarray([[0.1, -3.0], [7e-6, 2.0]], dtype), "bias": jnp.ones(2, dtype)}
+    save_network(tmp_path / "n.npz", (Layer("dense", "h"),), {"h": head})
+    for name, array in load_network(tmp_path / "n.npz").params["h"].items():
+        assert array.dtype == dtype
+        assert np.asarray(array).tobytes() == np.asarray(head[name]).tobytes()
+
+
+def test_a_head_of_float64_is_saved_as_it_runs_and_needs_x64_to_come_back(tmp_path):
+    head = {"kernel": np.full((2, 2), 0.1), "bias": np.ones(2)}
+    save_network(tmp_path / "short.npz", (Layer("dense", "h"),), {"h": head})
+    assert load_network(tmp_path / "short.npz").params["h"]["kernel"].dtype == jnp.float32
+    with jax.enable_x64(True):
+        save_network(tmp_path / "long.npz", (Layer("dense", "h"),), {"h": head})
+        assert load_network(tmp_path / "long.npz").params["h"]["kernel"].dtype == jnp.float64
+    with pytest.raises(ValueError, match="is float64: set jax_enable_x64"):
+        load_network(tmp_path / "long.npz")
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [(np.nan, "float32", "not finite"), (np.inf, "bfloat16", "not finite"),
+     (1.0, "float8_e4m3fn", "is float8_e4m3fn; one of")],
+)  # fmt: skip
+def test_heads_that_could_not_be_read_are_not_saved(value, dtype, message, tmp_path):
+    head = {"kernel": jnp.full((2, 2), value, dtype), "bias": jnp.ones(2, dtype)}
+    with pytest.raises(ValueError, match=message):
+        save_network(tmp_path / "n.npz", (Layer("dense", "h"),), {"h": head})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_a_file_may_hold_is_neither_saved_nor_read(tmp_path, monkeypatch):
     path = tmp_path / "n.npz"
     save_network(path, *sparse_network())
-    monkeypatch.setattr("bimonn_jax.saving._MOST_BYTES", 100)
-    with pytest.raises(ValueError, match=r"unpacks to .* bytes, more than 100"):
-        load_network(path)
+    for limit in ("_MOST_ELEMENTS", "_MOST_BYTES", "_MOST_HEADER_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"bimonn_jax.saving.{limit}", 100)
+            with pytest.raises(ValueError, match="more than 100"):
+                load_network(path)
+            with pytest.raises(ValueError, match="more than 100"):
+                save_network(tmp_path / "other.npz", *sparse_network())
+    assert [p.name for p in tmp_path.iterdir()] == ["n.npz"]
+
+
+def test_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_network("~/n.npz", *network(MODELS["dense"]))
+    assert (tmp_path / "n.npz").exists()
+    assert load_network("~/n.npz").architecture == MODELS["dense"].architecture
+
+
+def test_a_network_is_a_function_for_jit_and_vmap_and_a_pytree():
+    plain = BooleanNetwork(*network(MODELS["convolutional"]), metadata={"kept": 1})
+    expected = plain(X)
+    for numbers in (X, X.astype(jnp.uint8), X.astype(jnp.float32)):
+        np.testing.assert_array_equal(jax.jit(plain)(numbers), expected)
+        np.testing.assert_array_equal(jax.vmap(plain)(numbers), expected)
+    traces = []
+
+    @jax.jit
+    def run(network, x):
+        traces.append(1)
+        return network(x)
+
+    same = jax.tree.map(jnp.asarray, plain)
+    assert same.metadata == {"kept": 1}
+    for net in (plain, same):
+        np.testing.assert_array_equal(run(net, X), expected)
+    assert len(traces) == 1
+    flipped = jax.tree.map(jnp.logical_not, plain)
+    assert not np.array_equal(run(flipped, X), expected)
+
+
+def test_a_network_prints_as_one_line():
+    plain = random_network("ternary")[0]
+    assert repr(plain) == "BooleanNetwork(flatten -> hit_or_miss -> ternary; 10,560 parameters)"
 
 
 def mutated(good, rng):
