@@ -238,7 +238,9 @@ def _checked(path: str, neurons: Neurons) -> Neurons:
         given = getattr(neurons, name)
         if str(given.dtype) not in DTYPES:
             raise TypeError(f"{path}.{name} is {given.dtype}; one of {DTYPES} was expected")
-        fields[name] = jnp.asarray(given)
+        # What overflows is named below.
+        with np.errstate(over="ignore"):
+            fields[name] = jnp.asarray(given)
         _check_finite(f"{path}.{name}", fields[name])
     scale = fields["scale"]
     if not isinstance(scale, jax.core.Tracer) and (zero := np.asarray(scale) == 0).any():

@@ -299,10 +299,10 @@ class _Set:
 
 def _sets_of(params: Any) -> dict[str, _Set]:
     """The sets of neurons of a tree, by path."""
+    arrays = named_neurons(checked_parameters(params))
     named = {k: n for k, n in named_neurons(params).items() if isinstance(n, BiSEParams)}
     if not named:
         raise TypeError("certify takes a tree with BiSEParams, as model.init returns it; got none")
-    arrays = named_neurons(checked_parameters(params))
     running = {path: neurons for path in named if isinstance(neurons := arrays[path], BiSEParams)}
     longer = {k: n for k, n in named.items() if rounding_of(n) != rounding_of(running[k])}
     with jax.enable_x64(True):

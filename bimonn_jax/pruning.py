@@ -8,7 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.params import BooleanBiSE, is_neurons, named_neurons
+from bimonn_jax.architecture import Architecture
+from bimonn_jax.params import BooleanBiSE, map_named_neurons, named_neurons
+
+# The kinds of layers whose "lui" are unions and intersections of channels.
+_UNIONS = ("lui", "dense_lui", "bisel")
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,30 @@ def _without(tree: Any, path: str, index: tuple[int, ...]) -> Any:
     """The tree with one bit of the footprints at ``path`` cleared."""
     neurons = _boolean_neurons(tree)[path]
     cut = replace(neurons, footprint=jnp.asarray(neurons.footprint).at[index].set(False))
-    paths = iter(named_neurons(tree))
-    return jax.tree.map(
-        lambda node: cut if is_neurons(node) and next(paths) == path else node,
-        tree,
-        is_leaf=is_neurons,
-    )
+    return map_named_neurons(lambda mine, node: cut if mine == path else node, tree)
+
+
+def _unions(sets: Iterable[str], architecture: Architecture | None) -> list[str]:
+    """The paths of unions and intersections of channels, as far as they can be told."""
+    if architecture is not None:
+        kinds = {layer.name: layer.kind for layer in architecture}
+        chosen = [p for p in sets if kinds.get(p.rpartition("/lui")[0]) in _UNIONS]
+    else:
+        # A hit-or-miss layer keeps its neurons under the same name, but has no BiSE beside them.
+        chosen = [p for p in sets if p.endswith("lui") and f"{p.removesuffix('lui')}bise" in sets]
+    if not chosen:
+        raise ValueError(
+            f"there are no unions to prune among {sorted(sets)}: give the architecture, which "
+            "tells them from hit-or-miss transforms, or paths"
+        )
+    return chosen
 
 
 def prune(
     boolean: Any,
     metric: Callable[[Any], jax.Array],
     *,
+    architecture: Architecture | None = None,
     paths: Iterable[str] | None = None,
     tolerance: float = 0.0,
 ) -> tuple[Any, PruningReport]:
@@ -59,17 +75,20 @@ def prune(
     Args:
       boolean: the boolean tree.
       metric: boolean tree -> scalar, higher is better; jit-compiled here.
-      paths: the sets of neurons to cut inputs of; by default those named ".../lui".
+      architecture: of the network: by default the neurons of its unions (LUI, BiSEL, DenseLUI)
+        lose inputs, never the literals of hit-or-miss transforms. Without it, those of BiSELs.
+      paths: the sets of neurons to cut inputs of, in place of these.
       tolerance: how much of the metric each cut may cost, against the best seen.
 
     Returns:
       (pruned tree, report).
 
     Raises:
-      ValueError: if a path is not in the tree or its neurons are not boolean.
+      ValueError: if a path is not in the tree or its neurons are not boolean, or there are no
+        unions.
     """
     sets = _boolean_neurons(boolean)
-    chosen = [p for p in sets if p.split("/")[-1] == "lui"] if paths is None else list(paths)
+    chosen = _unions(sets, architecture) if paths is None else list(paths)
     for path in chosen:
         if path not in sets:
             raise ValueError(f"paths must name boolean neurons among {sorted(sets)}; got {path!r}")

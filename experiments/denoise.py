@@ -248,7 +248,7 @@ def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None
     if recipe != "search":
-        pruned, report = prune(unpruned, score(task.validation))
+        pruned, report = prune(unpruned, score(task.validation), architecture=architecture)
         pruning = [report.before, report.after]
     channels = used_channels(architecture, pruned)
     metrics = {

@@ -11,6 +11,7 @@ from bimonn_jax import (
     NeuronConfig,
     binarize,
     binarize_with_report,
+    certify,
     embed,
     map_neurons,
 )
@@ -18,7 +19,9 @@ from bimonn_jax.activation import activation
 from bimonn_jax.binarization import METHODS as ALL_METHODS
 from bimonn_jax.draws import bernoulli
 from bimonn_jax.params import flat_weight, named_neurons, real_parameters
+from bimonn_jax.projection.activable import project
 from bimonn_jax.projection.constant import PROJECTIONS
+from bimonn_jax.projection.nearest import _search, nearest_operators
 from tests.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
@@ -162,3 +165,80 @@ def test_parameters_that_mean_nothing_are_named(field, value, message):
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"method must be one of .*constant.*got 'qq'"):
         binarize(init(), method="qq")
+
+
+def test_a_tree_without_neurons_is_refused_and_named():
+    restored = {"layers_0": {"bise": {"weight": X, "bias": X, "scale": X}}}
+    for fn in (binarize, certify, binarize_with_report):
+        with pytest.raises(
+            TypeError, match=r"holds no neurons.*plain dictionaries.*restore it into"
+        ):
+            fn(restored)
+        with pytest.raises(TypeError, match=r"holds no neurons.*arrays are called kernel"):
+            fn({"Dense_0": {"kernel": X}})
+        with pytest.raises(TypeError, match=r"holds no neurons.*no arrays"):
+            fn({})
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float8_e4m3fn", "bool"])
+def test_neurons_of_other_dtypes_are_refused_by_name(dtype):
+    neurons = BiSEParams(jnp.ones((3, 2), dtype), jnp.ones(2), jnp.ones(2))
+    for fn in (binarize, certify):
+        with pytest.raises(TypeError, match=f"a/lui.weight is {dtype}; one of"):
+            fn({"a": {"lui": neurons}})
+
+
+def test_numbers_that_the_running_dtype_cannot_hold_are_refused():
+    neurons = BiSEParams(np.full((3, 2), 1e300), np.ones(2), np.ones(2))
+    with pytest.raises(
+        ValueError, match=r"lui\.weight has 6 values that are not finite in float32"
+    ):
+        binarize({"lui": neurons})
+    tiny = BiSEParams(np.ones((3, 2)), np.ones(2), np.full(2, 1e-300))
+    with pytest.raises(ValueError, match=r"lui\.scale is 0 for 2 neurons"):
+        binarize({"lui": tiny})
+
+
+def test_concrete_neurons_beside_traced_ones_are_checked():
+    bad = BiSEParams(jnp.full((3, 2), jnp.nan), jnp.ones(2), jnp.ones(2))
+    with pytest.raises(ValueError, match=r"b\.weight has 6 values"):
+        jax.jit(lambda n: binarize({"a": n, "b": bad}))(bad.replace(weight=jnp.ones((3, 2))))
+
+
+def test_a_subnormal_negative_scale_complements():
+    scale = jnp.asarray(np.float32([1e-40, -1e-40]))
+    neurons = BiSEParams(jnp.ones((3, 2)), jnp.full(2, 0.5), scale)
+    np.testing.assert_array_equal(binarize(neurons).complement, [False, True])
+    np.testing.assert_array_equal(jax.jit(binarize)(neurons).complement, [False, True])
+    assert not certify({"n": neurons}).exact_float
+
+
+@pytest.mark.parametrize("sizes", [(3,), (40, 5, 33, 1), (1200, 7)])
+def test_neurons_of_all_shapes_get_the_operators_of_the_projection(sizes, monkeypatch):
+    # Small enough that neurons of 1,200 and of 7 inputs go their own ways.
+    monkeypatch.setattr("bimonn_jax.projection.nearest._MOST_PADDED", 2**17)
+    rng = np.random.default_rng(0)
+    sets = [(rng.normal(0.1, 1, (n, 9 + n % 50)), rng.normal(size=9 + n % 50)) for n in sizes]
+    sets = [tuple(v.astype(np.float32) for v in pair) for pair in sets]
+    for (W, B), found in zip(sets, nearest_operators(sets), strict=True):
+        expected = project(jnp.asarray(W), jnp.asarray(B))
+        np.testing.assert_array_equal(found[0], expected.footprint)
+        np.testing.assert_array_equal(found[1], expected.is_erosion)
+        np.testing.assert_allclose(found[2], expected.squared_distance, rtol=1e-5, atol=1e-6)
+
+
+def test_one_program_serves_networks_whose_sizes_share_a_class():
+    rng = np.random.default_rng(0)
+
+    def network(*shapes):
+        return [
+            (rng.normal(size=s).astype(np.float32), rng.normal(size=s[1]).astype(np.float32))
+            for s in shapes
+        ]
+
+    nearest_operators(network((60, 50)))
+    before = _search._cache_size()
+    nearest_operators(network((33, 40), (64, 5)))
+    nearest_operators(network((1, 1), (7, 20), (50, 42)))
+    assert _search._cache_size() == before
+    assert nearest_operators([]) == []

@@ -6,7 +6,13 @@ from neuron_oracles import all_inputs
 
 from bimonn_jax import BiSEParams, BooleanBiSE, embed
 from bimonn_jax.initializers import NeuronConfig, init_neurons
-from bimonn_jax.params import apply_aligned, apply_conv, apply_dense, real_parameters
+from bimonn_jax.params import (
+    apply_aligned,
+    apply_conv,
+    apply_dense,
+    named_neurons,
+    real_parameters,
+)
 
 rng = np.random.default_rng(0)
 
@@ -113,3 +119,10 @@ def test_wrong_inputs_are_named():
         real_parameters(BiSEParams(jnp.ones((2, 5, 3)), jnp.ones((2, 3)), jnp.ones((2, 3))))
     with pytest.raises(ValueError, match="scale must be > 0, got -1"):
         embed(boolean, scale=-1.0)
+
+
+def test_two_sets_of_neurons_at_one_path_are_refused():
+    neurons = real_neurons((4, 3), 1)
+    assert list(named_neurons({"a": {"b": neurons}, "c": neurons})) == ["a/b", "c"]
+    with pytest.raises(ValueError, match="two sets of neurons are at 'a/b'"):
+        named_neurons({"a": {"b": neurons}, "a/b": neurons})
