@@ -119,21 +119,21 @@ def _exact_or_nearest(
     params: BiSEParams, decision: Decision, nearest: _Nearest | None
 ) -> _Binarized:
     exact = decision.activation
-    chosen: _Nearest = exact.footprint, exact.is_erosion, 0 * decision.B
+    footprint, is_erosion, distance = exact.footprint, exact.is_erosion, 0 * decision.B
     if nearest is not None:
         xp = np if isinstance(decision.B, np.ndarray) else jnp
         footprint, is_erosion, distance = (
             xp.where(exact.is_activated, mine, other)
-            for mine, other in zip(chosen, nearest, strict=True)
+            for mine, other in zip((footprint, is_erosion, distance), nearest, strict=True)
         )
-        chosen = footprint, is_erosion, distance
-    # Distances that no number of the dtype can hold are infinite.
+    footprint = footprint.reshape(params.weight.shape)
+    boolean = BooleanBiSE(footprint, is_erosion, decision.is_negative)
+    found: _Binarized = _Binarized(boolean, exact.is_activated, distance)
+    # Not by jnp.asarray, which compiles a program for every shape. Distances that no number of the
+    # dtype can hold are infinite.
     with np.errstate(over="ignore"):
-        footprint, is_erosion, distance = map(jnp.asarray, chosen)
-    boolean = BooleanBiSE(
-        footprint.reshape(params.weight.shape), is_erosion, jnp.asarray(decision.is_negative)
-    )
-    return _Binarized(boolean, jnp.asarray(exact.is_activated), distance)
+        found = jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jax.device_put(v), found)
+    return found
 
 
 def _nearest_of_all(decisions: Sequence[Decision], method: str) -> list[_Nearest]:
@@ -240,7 +240,7 @@ def _checked(path: str, neurons: Neurons) -> Neurons:
             raise TypeError(f"{path}.{name} is {given.dtype}; one of {DTYPES} was expected")
         # What overflows is named below.
         with np.errstate(over="ignore"):
-            fields[name] = jnp.asarray(given)
+            fields[name] = given if isinstance(given, jax.Array) else jax.device_put(given)
         _check_finite(f"{path}.{name}", fields[name])
     scale = fields["scale"]
     if not isinstance(scale, jax.core.Tracer) and (zero := np.asarray(scale) == 0).any():

@@ -190,7 +190,7 @@ def _of_other(path: str, node: Any) -> LayerSummary:
 
 
 def summary(
-    params: Any, architecture: Architecture | None = None, *, method: str = "constant"
+    params: Any, architecture: Architecture | None = None, *, method: str = "activable"
 ) -> Summary:
     """What each layer of a network consists of: shapes, operators, sizes, bits, dead zones.
 

@@ -36,7 +36,7 @@ _MOST_TURNS, _NEURONS_IN_A_TURN = 32, 64
 
 
 def regularizer(
-    name: str,
+    name: str = "acti",
     *,
     relative: bool = False,
     layers: Collection[str] | None = None,
@@ -46,8 +46,8 @@ def regularizer(
 
     Args:
       name: what the distance is measured to: "acti" (the nearest activable neuron, of weights and
-        bias), "exact" (the nearest lambda 1_S of the weights), "uniform" or "normal" (lambda 1_S
-        with S by a threshold).
+        bias, to which `bimonn_jax.binarize` goes by default), "exact" (the nearest lambda 1_S of
+        the weights), "uniform" or "normal" (lambda 1_S with S by a threshold).
       relative: whether each neuron's squared distance is divided by |W|^2, so that neurons of many
         inputs, whose weights are small, count as much as others.
       layers: paths of the neurons that take part, as `bimonn_jax.params.named_neurons` gives them;
