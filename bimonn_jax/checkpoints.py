@@ -14,6 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from bimonn_jax.architecture import Architecture, to_json
+from bimonn_jax.files import user_path
 from bimonn_jax.params import static_names
 
 State = TypeVar("State")
@@ -43,7 +44,7 @@ class Checkpoints:
         keep: int = 2,
     ):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._folder = Path(folder).resolve()
+        self._folder = user_path(folder).resolve()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._fixed = {"architecture": to_json(architecture), "run": dict(run or {})}
 

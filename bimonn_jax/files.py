@@ -1,4 +1,4 @@
-"""Writing files: never half of one, and never over another by accident."""
+"""Writing files: never half of one, never over another by accident; paths as users give them."""
 
 import os
 from collections.abc import Iterator
@@ -17,6 +17,19 @@ def user_path(path: str | Path) -> Path:
       True
     """
     return Path(os.path.expanduser(path))
+
+
+def printable(name: str | Path) -> str:
+    r"""The name as text that every encoding of Unicode can hold.
+
+    Names of files may have bytes that are no text in the system's encoding, as those of old
+    archives; Python stands surrogates in for them, which cannot be written. They become U+FFFD.
+
+    Examples:
+      >>> printable("Gr\udcf6n.png") == "Gr\ufffdn.png"
+      True
+    """
+    return str(name).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def free_path(path: str | Path, *, overwrite: bool) -> Path:
@@ -45,10 +58,12 @@ def replacing(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
       FileExistsError: if the file exists and ``overwrite`` is False.
     """
     path = free_path(path, overwrite=overwrite)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # A part of the stem: the whole may be as long as names can be.
+    part = path.with_name(f".{path.stem[:32]}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
-        with open(part, "rb") as file:
+        # Windows refuses to flush what is opened to be read alone.
+        with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     finally:
@@ -56,9 +71,12 @@ def replacing(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str, *, overwrite: bool) -> Path:
-    """Writes a text file by `replacing`; returns its path."""
+    """Writes a text file by `replacing`; returns its path.
+
+    It is UTF-8 with the line ends that ``text`` has, whatever the system's encoding and line ends.
+    """
     with replacing(path, overwrite=overwrite) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8", newline="")
     return user_path(path)
 
 

@@ -4,12 +4,15 @@
 
 Each image of the folder ``--input`` (or the one file) is read as for the training, which the
 network's file tells; flags overrule it. Pictures are written under the same names to the folder
-``--output``, as PNG or ``--format``; the results of a classifier as classes.csv. Nothing is
-replaced without ``--overwrite``; that is checked before anything runs.
+``--output``, as PNG or ``--format``, with the resolution of the image (PBM and PGM have no place
+for it); the results of a classifier as classes.csv, in UTF-8. Nothing is replaced without
+``--overwrite``; that is checked before anything runs, and so is that names stay different where
+capitals and the encoding of accents do not count.
 """
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -18,11 +21,18 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from bimonn_jax.circuit import circuit_of
-from bimonn_jax.data.image_files import WRITTEN, Reading, image_files, read_gray, write_image
-from bimonn_jax.files import write_text
+from bimonn_jax.data.image_files import (
+    WRITTEN,
+    Reading,
+    image_files,
+    read_gray,
+    read_resolution,
+    write_image,
+)
+from bimonn_jax.files import printable, user_path, write_text
 from bimonn_jax.packed import packed_by_shape
 from bimonn_jax.saving import BooleanNetwork, load_network
-from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
+from experiments.image_flags import ON_ERROR, THRESHOLD, allow_any_name, reading_of_flags
 from experiments.overwriting import OVERWRITE
 
 NETWORK = flags.DEFINE_string("network", None, "File of the network.", required=True)
@@ -62,18 +72,37 @@ def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, .
     raise error
 
 
-def targets(folder: Path, stems: Iterable[str], shape: tuple[int, ...]) -> dict[str, list[Path]]:
+def check_distinct(files: Iterable[Path]) -> None:
+    """Raises UsageError where names without endings would be one on some system."""
+    seen: dict[str, Path] = {}
+    for path in files:
+        # Folded, an accent may be encoded in two ways again.
+        name = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path.stem).casefold())
+        if name in seen:
+            raise app.UsageError(
+                f"{seen[name].name} and {path.name} would be written to one file where capitals "
+                "and the encoding of accents do not count: rename one of them"
+            )
+        seen[name] = path
+
+
+def targets(
+    folder: Path, files: Mapping[str, Path], shape: tuple[int, ...]
+) -> dict[str, list[Path]]:
     """The files to write by stem; raises UsageError where one exists and may not be replaced."""
+    if len(shape) == 3:
+        check_distinct(files.values())
     channels = shape[-1]
     endings = [f"_{c}.{FORMAT.value}" for c in range(channels)]
     if channels == 1:
         endings = [f".{FORMAT.value}"]
-    found = {stem: [folder / f"{stem}{ending}" for ending in endings] for stem in stems}
+    found = {
+        stem: [folder / f"{path.stem}{ending}" for ending in endings]
+        for stem, path in files.items()
+    }
     if len(shape) == 1:
         found = {stem: [folder / _CLASSES] for stem in found}
     written = [path for paths in found.values() for path in paths]
-    if len(shape) == 3 and len(set(written)) < len(written):
-        raise app.UsageError("two images would be written to one file: rename one of them")
     existing = sorted({path for path in written if path.exists()})
     if existing and not OVERWRITE.value:
         raise app.UsageError(
@@ -111,12 +140,13 @@ def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    network = load_network(NETWORK.value)
+    allow_any_name()
+    network = load_network(user_path(NETWORK.value))
     reading = reading_of(network)
     if reading.gray and THRESHOLD.value is not None:
         raise app.UsageError("--threshold has no effect: this network reads gray levels")
     files = image_files(INPUT.value)
-    folder = Path(OUTPUT.value)
+    folder = user_path(OUTPUT.value)
     if folder.resolve() in {path.resolve().parent for path in files.values()}:
         raise app.UsageError(f"--output={folder} holds the input images: choose another folder")
     shape = output_shape(network, files.values())
@@ -127,11 +157,12 @@ def main(argv: list[str]) -> None:
     try:
         for stem, result in results(network, reading, files):
             if result.ndim == 1:
-                classes.append((files[stem].name, int(result.argmax())))
+                classes.append((printable(files[stem].name), int(result.argmax())))
             else:
+                dots = read_resolution(files[stem])
                 for channel, path in enumerate(paths[stem]):
                     picture = reading.to_picture(result[..., channel])
-                    write_image(path, picture, overwrite=OVERWRITE.value)
+                    write_image(path, picture, resolution=dots, overwrite=OVERWRITE.value)
             written += 1
     finally:
         # Also what was found before an image that cannot be read.

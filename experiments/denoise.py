@@ -6,7 +6,7 @@
 
 ``--recipe=boolean`` trains through the binarisation, ``--recipe=paper`` relaxed;
 ``--recipe=search``, the default for scans and own images, searches for hit-or-miss transforms.
-``--input`` and ``--target`` are folders of images (PNG, TIFF, PBM, ...) of the same names and
+``--input`` and ``--target`` are folders of images (PNG, TIFF, JPEG, ...) of the same names and
 sizes, or one file each; `experiments.apply` runs what was learned on other images. Writes
 metrics.json, network.npz (the boolean network), report.html, pictures, TensorBoard events and,
 while training, a checkpoint from which an interrupted run goes on.
@@ -30,6 +30,7 @@ from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import OnError
 from bimonn_jax.data.noisy_sticks import stick_footprints
 from bimonn_jax.evaluation import activated_share
+from bimonn_jax.files import printable, user_path
 from bimonn_jax.hit_or_miss_search import ROUNDS, search_hit_or_miss
 from bimonn_jax.losses import dice
 from bimonn_jax.morphology import same_up_to_translation
@@ -43,7 +44,7 @@ from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_netw
 from experiments import output
 from experiments.denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
 from experiments.flag_checks import refuse_unused
-from experiments.image_flags import ON_ERROR, reading_of_flags
+from experiments.image_flags import ON_ERROR, allow_any_name, reading_of_flags
 from experiments.report import write_report
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def check_flags(recipe: str, folder: Path) -> None:
         unused["steps"] = "with --recipe=search"
     refuse_unused(unused)
     for images in filter(None, (INPUT.value, TARGET.value)):
-        path = Path(images).resolve()
+        path = user_path(images).resolve()
         if folder.resolve() == (path.parent if path.is_file() else path):
             raise app.UsageError(f"--out_dir={folder} holds the images: choose another folder")
 
@@ -176,8 +177,9 @@ def train(folder: Path, task: Task, recipe: Recipe, steps: int) -> Trained:
         "coefficient": COEFFICIENT.value,
         "relative": RELATIVE.value,
     }
-    if INPUT.value:
-        settings |= {"images": [INPUT.value, TARGET.value], "level_sets": LEVELS.value}
+    if INPUT.value and TARGET.value:
+        images = [printable(path) for path in (INPUT.value, TARGET.value)]
+        settings |= {"images": images, "level_sets": LEVELS.value}
     if task.reading:
         settings |= {"reading": task.reading.to_json(), **task.notes}
     architecture = recipe.model.architecture
@@ -327,9 +329,10 @@ def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    allow_any_name()
     is_sticks = INPUT.value is None and DATA.value == "sticks"
     recipe = RECIPE.value or ("boolean" if is_sticks else "search")
-    check_flags(recipe, Path(output.OUT_DIR.value))
+    check_flags(recipe, user_path(output.OUT_DIR.value))
     folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
     task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
     if (folder / "metrics.json").exists():

@@ -10,7 +10,7 @@ from absl import flags, logging
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from bimonn_jax.files import write_text
+from bimonn_jax.files import user_path, write_text
 from experiments.overwriting import OVERWRITE
 
 __all__ = [
@@ -45,7 +45,7 @@ def prepare(folder: str | Path, result: str | None = None, *, overwrite: bool = 
     """
     if not folder:
         raise ValueError("--out_dir is needed: name a folder for the results")
-    folder = Path(folder)
+    folder = user_path(folder)
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes.
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import jax
 import jinja2
 from absl import flags
 
-from bimonn_jax.files import write_bytes, write_text
+from bimonn_jax.files import printable, write_bytes, write_text
 from experiments.timing import device_name
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def write_report(
     program = sys.argv[0]
     if Path(program).parent.name == "experiments":
         program = f"python -m experiments.{Path(program).stem}"
-    text = environment.from_string(_TEMPLATE.read_text()).render(
+    text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         command=_without_password(" ".join([program, *map(shlex.quote, sys.argv[1:])])),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -115,4 +115,4 @@ def write_report(
         certificate="" if certificate is None else str(certificate),
         layers="" if layers is None else layers._repr_html_(),
     )
-    write_text(folder / "report.html", text, overwrite=True)
+    write_text(folder / "report.html", printable(text), overwrite=True)

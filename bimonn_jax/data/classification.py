@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bimonn_jax.files import user_path
+
 # TensorFlow Datasets' own default.
 _DEFAULT_DIR = "~/tensorflow_datasets"
 
@@ -42,7 +44,7 @@ class ImageClassification:
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """Where prepared sets lie: ``data_dir``, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _DEFAULT_DIR).expanduser()
+    return user_path(data_dir or os.environ.get("TFDS_DATA_DIR") or _DEFAULT_DIR)
 
 
 def load_tfds(name: str, *, data_dir: str | Path | None = None) -> ImageClassification:
@@ -120,7 +122,7 @@ def load_idx(folder: str | Path) -> ImageClassification:
       FileNotFoundError: if one is missing.
       ValueError: if one is damaged, or images and labels do not match.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     arrays = []
     for split in ("train", "t10k"):
         pair = []
@@ -169,17 +171,20 @@ def choose_thresholds(images: np.ndarray, count: int) -> tuple[tuple[float, ...]
     """Level-set thresholds of each channel, chosen from the training images.
 
     The quantiles 1 / (q + 1), ..., q / (q + 1) of its values; where these coincide, as in drawings
-    that are mostly background, q values evenly between the extremes.
+    that are mostly background, q values evenly between the extremes. Networks hold thresholds as
+    float32, as which they are told apart here.
 
     Args:
-      images: uint8 (N, H, W, C).
+      images: uint8 or floating-point (N, H, W, C), of any range.
       count: q >= 1 thresholds per channel.
 
     Returns:
-      C rows of q increasing values in (0, 255].
+      C rows of q values, increasing also as float32, above the lowest of the channel and not above
+      the highest.
 
     Raises:
-      ValueError: if ``count`` is not positive or a channel is constant.
+      ValueError: if ``count`` is not positive, or a channel is constant, not finite, or has no room
+        for ``count`` float32 numbers between its extremes.
 
     Examples:
       >>> choose_thresholds(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3)
@@ -187,14 +192,20 @@ def choose_thresholds(images: np.ndarray, count: int) -> tuple[tuple[float, ...]
     """
     if count < 1:
         raise ValueError(f"count must be >= 1; got {count}")
-    rows = []
-    for channel in np.moveaxis(images, -1, 0):
-        low, high = int(channel.min()), int(channel.max())
-        if low == high:
-            raise ValueError(f"a channel is {low} everywhere: it has no level sets")
-        shares = np.arange(1, count + 1) / (count + 1)
-        values = np.quantile(channel, shares)
-        if np.any(np.diff([low, *values]) <= 0):
-            values = low + shares * (high - low)
-        rows.append(tuple(float(v) for v in values))
-    return tuple(rows)
+    return tuple(_thresholds_of(channel, count) for channel in np.moveaxis(images, -1, 0))
+
+
+def _thresholds_of(channel: np.ndarray, count: int) -> tuple[float, ...]:
+    low, high = float(channel.min()), float(channel.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("a channel has values that are not finite: level sets need numbers")
+    if low == high:
+        raise ValueError(f"a channel is {low:g} everywhere: it has no level sets")
+    shares = np.arange(1, count + 1) / (count + 1)
+    for values in (np.quantile(channel, shares), low + shares * (high - low)):
+        if (np.diff(np.array([low, *values], np.float32)) > 0).all():
+            return tuple(float(v) for v in values)
+    raise ValueError(
+        f"a channel reaches from {low!r} to {high!r}: there are no {count} float32 numbers between "
+        "them; take fewer level sets, or scale the images"
+    )

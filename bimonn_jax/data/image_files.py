@@ -4,91 +4,114 @@ Needs Pillow and scikit-image (``pip install bimonn-jax[viz]``), imported when a
 """
 
 import io
+import logging
+import os
+import unicodedata
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bimonn_jax.files import write_bytes
+from bimonn_jax.data.gray_levels import gray_levels, open_picture, resolution
+from bimonn_jax.data.tones import THRESHOLDS
+from bimonn_jax.files import printable, user_path, write_bytes
 
+_LOG = logging.getLogger(__name__)
 # Endings of the files that are written, without loss, and of those that are taken from a folder.
 WRITTEN = (".png", ".tif", ".tiff", ".pbm", ".pgm", ".bmp")
-SUFFIXES = (*WRITTEN, ".jpg", ".jpeg")
+SUFFIXES = (
+    *WRITTEN, ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".jpx", ".webp", ".avif",
+    ".gif", ".apng", ".ppm", ".pnm", ".pfm", ".dib", ".tga", ".qoi", ".pcx", ".psd",
+)  # fmt: skip
 _INSTALL = "image files need Pillow and scikit-image: pip install 'bimonn-jax[viz]'"
-_LOCAL_WINDOW, _LOCAL_OFFSET = 51, 10
+# So many files that are left out are named.
+_NAMED = 20
 
 Foreground = Literal["dark", "light"]
 
 
-def read_gray(path: str | Path) -> np.ndarray:
-    """Reads an image file as gray levels.
-
-    Bilevel images become 0 and 255, colours their luminance, transparent pixels white, 16-bit gray
-    is divided by 257.
-
-    Args:
-      path: PNG, TIFF, PBM, PGM, BMP or what else Pillow opens.
-
-    Returns:
-      Float32 (H, W), values in [0, 255].
-
-    Raises:
-      ValueError: if the file is not a readable image, holds several, is larger than Pillow's bound,
-        or has values that are no gray levels; the message names the file.
-      FileNotFoundError: if there is none.
-    """
+@contextmanager
+def _picture(path: str | Path) -> Iterator[Any]:
+    """An opened picture; what goes wrong while it is read is a ValueError that names the file."""
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ImportError(_INSTALL) from error
-    path = Path(path)
+    path = user_path(path)
     try:
         with warnings.catch_warnings():
             # Pillow warns before it refuses; a picture that may fill the memory is refused here.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1:
-                    raise ValueError(f"it holds {frames} images: give each its own file")
-                return _gray_levels(image)
+            with open(path, "rb") as file, open_picture(file) as image:
+                yield image
     except FileNotFoundError:
         raise
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{path} is not a readable image: Pillow does not know its format or kind of pixels"
+        ) from error
     # Pillow's decoders raise whatever the damage makes them raise.
     except Exception as error:
         raise ValueError(f"{path} is not a readable image: {error}") from error
 
 
-def _gray_levels(image: Any) -> np.ndarray:
-    from PIL import Image, ImageOps
+def read_gray(path: str | Path) -> np.ndarray:
+    """Reads an image file as the gray levels that a viewer shows.
 
-    # Pillow scales PGM of more than 8 bits to 65535, and calls it "I".
-    is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
-    # Cameras and scanners may say by a tag how a picture is to be turned.
-    image = ImageOps.exif_transpose(image)
-    if is_16_bit:
-        return np.asarray(image, np.float32) / 257
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, np.float32)
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 255):
-            raise ValueError(
-                f"its values reach from {values.min()} to {values.max()}: scale them to 0 to 255"
-            )
-        return values
-    if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("L"), np.float32)
+    - Bilevel images become 0 and 255, colours their luminance, transparent pixels white.
+    - 16-bit gray is divided by 257, 12-bit gray scaled likewise: all its levels stay apart. Values
+      of 32 bits, whole or floating-point, and signed ones are taken as they are.
+    - TIFFs in which white is 0 are inverted, at any depth.
+    - Embedded colour profiles that fit the pixels are applied; those of LAB images are not.
+    - Pictures are turned as their orientation tag says.
+    - Of a camera's JPEG with previews, of a TIFF whose other pages are previews or masks, and of a
+      PSD with layers the one picture is read that a viewer shows.
+
+    Args:
+      path: PNG, TIFF, JPEG, JPEG 2000, WebP, AVIF, GIF, PBM, PGM, PPM, BMP or what else Pillow
+        opens.
+
+    Returns:
+      Float32 (H, W), values in [0, 255].
+
+    Raises:
+      ValueError: if the file is not a readable image, holds several pages or an animation, is
+        larger than Pillow's bound, or has values that are no gray levels; the message names it.
+      FileNotFoundError: if there is none.
+    """
+    with _picture(path) as image:
+        return gray_levels(image)
 
 
-def write_image(path: str | Path, image: np.ndarray, *, overwrite: bool = False) -> None:
+def read_resolution(path: str | Path) -> tuple[float, float] | None:
+    """Dots per inch across and down of an image file as it is shown; None if it does not say.
+
+    Raises:
+      ValueError: if the file is not a readable image.
+      FileNotFoundError: if there is none.
+    """
+    with _picture(path) as image:
+        return resolution(image)
+
+
+def write_image(
+    path: str | Path,
+    image: np.ndarray,
+    *,
+    resolution: tuple[float, float] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Writes a bilevel image, atomically; the ending of the name chooses the format.
 
     Args:
       path: of the file.
       image: bool (H, W); True is written as white.
+      resolution: dots per inch across and down; not written to PBM and PGM, which have no place
+        for it.
       overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -99,36 +122,15 @@ def write_image(path: str | Path, image: np.ndarray, *, overwrite: bool = False)
 
     if image.ndim != 2 or image.dtype != np.bool_:
         raise ValueError(f"image must be bool (H, W); got {image.dtype} {image.shape}")
-    path = Path(path)
+    path = user_path(path)
     file_format = Image.registered_extensions().get(path.suffix.lower())
     if file_format is None or path.suffix.lower() not in WRITTEN:
         raise ValueError(f"{path}: unknown ending {path.suffix!r}; one of {WRITTEN} was expected")
     # Not saved to the file directly: on a full disk Pillow leaves half of a picture and no error.
     data = io.BytesIO()
-    Image.fromarray(image).save(data, format=file_format)
+    options = {} if resolution is None else {"dpi": resolution}
+    Image.fromarray(image).save(data, format=file_format, **options)
     write_bytes(path, data.getvalue(), overwrite=overwrite)
-
-
-def _otsu(gray: np.ndarray) -> float:
-    from skimage.filters import threshold_otsu
-
-    return float(threshold_otsu(gray))
-
-
-def _local(gray: np.ndarray) -> np.ndarray:
-    from skimage.filters import threshold_local
-
-    thresholds: np.ndarray = threshold_local(
-        gray, _LOCAL_WINDOW, method="mean", offset=_LOCAL_OFFSET
-    )
-    return thresholds
-
-
-# By name: gray levels (H, W) -> the threshold or one per pixel; light is what lies above.
-THRESHOLDS: Mapping[str, Callable[[np.ndarray], np.ndarray | float]] = {
-    "otsu": _otsu,
-    "local": _local,
-}
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,9 @@ class Reading:
     """How gray levels become the input of a network, and its output a picture again.
 
     Attributes:
-      threshold: a gray level, "otsu" (of each image) or "local" (mean of 51 x 51 pixels less 10);
-        light is what lies above it. Images of one or two gray levels are taken as they are.
+      threshold: a gray level, above which is light, or the name of a rule for each image: "otsu"
+        or "local" (see `bimonn_jax.data.tones`). By these a blank page stays blank, and images of
+        two gray levels are taken as they are.
       foreground: which pixels are True: the "dark" ones, as ink on paper, or the "light" ones.
       gray: whether the network takes gray levels, for level sets, rather than bits. With a dark
         foreground they are subtracted from 255, so that True is the foreground there too.
@@ -169,12 +172,13 @@ class Reading:
           >>> Reading(128).to_bits(np.array([[0.0, 128.0, 200.0]]))
           array([[ True,  True, False]])
         """
-        chosen = self.threshold
-        if isinstance(chosen, str) and len(levels := np.unique(gray)) <= 2:
-            # Bits already: a local threshold would hollow out large black areas.
-            chosen = float(levels.mean()) if len(levels) == 2 else 127.5
-        threshold = THRESHOLDS[chosen](gray) if isinstance(chosen, str) else chosen
-        return np.asarray(gray > threshold) ^ (self.foreground == "dark")
+        is_dark = self.foreground == "dark"
+        threshold: np.ndarray | float
+        if isinstance(self.threshold, str):
+            threshold = THRESHOLDS[self.threshold](gray, is_dark)
+        else:
+            threshold = self.threshold
+        return np.asarray(gray > threshold) ^ is_dark
 
     def to_input(self, gray: np.ndarray) -> np.ndarray:
         """What the network reads, (H, W): bits, or float32 gray levels of the foreground."""
@@ -204,27 +208,48 @@ class Reading:
 def image_files(folder: str | Path) -> dict[str, Path]:
     """The image files of a folder by stem, in order of their names.
 
+    Those with an ending of `SUFFIXES`, in capitals or not. What is left out is named in a warning
+    of the log: files of other endings, hidden ones that have such an ending (their names begin with
+    a dot), and folders within.
+
     Args:
-      folder: a folder, or one image file.
+      folder: a folder, or one image file, whatever its ending.
+
+    Returns:
+      Paths by stem, in Unicode's composed form (NFC): names that differ only in how an accent is
+      encoded, as those from macOS and from elsewhere do, are the same.
 
     Raises:
       FileNotFoundError: if there is no such folder or file.
       ValueError: if the folder holds no images, or two of the same stem.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     if folder.is_file():
-        return {folder.stem: folder}
+        return {_stem(folder): folder}
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder or image file at {folder}")
     files: dict[str, Path] = {}
+    left_out = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            if path.stem in files:
-                raise ValueError(
-                    f"{folder} holds {files[path.stem].name} and {path.name}: results are named "
-                    "after the stem, which must be unique"
-                )
-            files[path.stem] = path
+        is_hidden, is_image = path.name.startswith("."), path.suffix.lower() in SUFFIXES
+        if is_hidden or not is_image or path.is_dir():
+            if is_image or not is_hidden:
+                left_out.append(printable(path.name) + (os.sep if path.is_dir() else ""))
+            continue
+        stem = _stem(path)
+        if stem in files:
+            raise ValueError(
+                f"{folder} holds {files[stem].name} and {path.name}: results are named after the "
+                "stem, which must be unique"
+            )
+        files[stem] = path
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        _LOG.warning("left out of %s: %s%s", folder, ", ".join(left_out[:_NAMED]), more)
     if not files:
         raise ValueError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
     return files
+
+
+def _stem(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.stem)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.data.image_files import Reading, image_files, read_gray
+from bimonn_jax.files import printable, user_path
 
 _LOG = logging.getLogger(__name__)
 # With at least so many pairs whole images are held back, with fewer the right parts of each.
@@ -25,7 +26,7 @@ class Pair:
     """One image, degraded and clean.
 
     Attributes:
-      name: of its file, without the ending.
+      name: of its file, without the ending, as text that can be shown.
       x: what the network reads, (H, W).
       y: the foreground that it should give, bool (H, W).
       bits: the foreground of the degraded image, bool (H, W): ``x`` itself, or ``x`` thresholded.
@@ -46,19 +47,21 @@ class PairSplit:
     test: tuple[Pair, ...]
 
 
-def _read_pair(name: str, source: Path, target: Path | None, reading: Reading) -> Pair:
+def _read_pair(source: Path, target: Path | None, reading: Reading) -> Pair:
     if target is None:
         raise ValueError(f"{source} has no target of the same name")
     x, y = read_gray(source), read_gray(target)
     if x.shape != y.shape:
         raise ValueError(f"{source} is {x.shape} pixels (rows, columns), {target} is {y.shape}")
-    return Pair(name, reading.to_input(x), reading.to_bits(y), reading.to_bits(x))
+    return Pair(printable(source.stem), reading.to_input(x), reading.to_bits(y), reading.to_bits(x))
 
 
 def load_pairs(
     inputs: str | Path, targets: str | Path, reading: Reading, *, on_error: OnError = "stop"
 ) -> tuple[Pair, ...]:
     """Reads the image files of two folders whose names, without the endings, are the same.
+
+    Which files those are: see `bimonn_jax.data.image_files.image_files`.
 
     Args:
       inputs: folder of degraded images, or one file.
@@ -72,7 +75,7 @@ def load_pairs(
       FileNotFoundError: if a folder is not there.
     """
     sources, clean = image_files(inputs), image_files(targets)
-    if Path(inputs).is_file() and Path(targets).is_file():
+    if user_path(inputs).is_file() and user_path(targets).is_file():
         clean = dict(zip(sources, clean.values(), strict=True))
     for stem in sorted(clean.keys() - sources.keys()):
         message = f"{clean[stem]} has no input of the same name"
@@ -82,7 +85,7 @@ def load_pairs(
     pairs = []
     for stem, source in sources.items():
         try:
-            pairs.append(_read_pair(stem, source, clean.get(stem), reading))
+            pairs.append(_read_pair(source, clean.get(stem), reading))
         except ValueError as error:
             if on_error == "stop":
                 raise
