@@ -124,6 +124,33 @@ def test_thresholds_follow_the_values_or_are_even_where_these_coincide():
     assert choose_thresholds(drawing, 3) == ((50.0, 100.0, 150.0),)
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(100 / 257, 250 / 257), (0.0, 0.99), (254.9, 255.0), (-1e-3, 1e6)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_thresholds_of_images_of_any_range_differ_as_float32(low, high, dtype):
+    rng = np.random.default_rng(0)
+    values = np.linspace(low, high, 150).astype(dtype)
+    for images in (rng.choice(values, (2, 20, 20, 1)), np.repeat(values, [10**4, *149 * [1]])):
+        images = images.reshape(1, -1, 1, 1)
+        for count in (1, 3, 7):
+            (row,) = np.array(choose_thresholds(images, count), np.float32)
+            # Each tells some pixels from others, and no two tell the same.
+            above = (images.astype(np.float32) >= row).sum(axis=(0, 1, 2))
+            assert (np.diff([images.size, *above]) < 0).all()
+            assert above[-1] > 0
+
+
+def test_thresholds_need_room_in_float32():
+    next_to_one = np.nextafter(np.float32(1), np.float32(2))
+    for high in (next_to_one, 1 + 1e-12):
+        images = np.array([1.0, high]).reshape(1, 1, 2, 1)
+        with pytest.raises(ValueError, match="there are no 2 float32 numbers between them"):
+            choose_thresholds(images, 2)
+    with pytest.raises(ValueError, match="not finite"):
+        choose_thresholds(np.array([1.0, np.nan]).reshape(1, 1, 2, 1), 1)
+
+
 def test_thresholds_need_a_channel_that_varies():
     with pytest.raises(ValueError, match="a channel is 7 everywhere"):
         choose_thresholds(np.full((2, 3, 3, 1), 7, np.uint8), 1)

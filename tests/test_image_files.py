@@ -1,9 +1,20 @@
+import logging
+import os
+import unicodedata
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from skimage.filters import threshold_otsu
 
-from bimonn_jax.data.image_files import Reading, image_files, read_gray, write_image
+from bimonn_jax.data.image_files import (
+    Reading,
+    image_files,
+    read_gray,
+    read_resolution,
+    write_image,
+)
 
 GRAY = np.arange(12 * 7, dtype=np.uint8).reshape(12, 7) * 3
 
@@ -183,3 +194,57 @@ def test_images_are_found_by_stem(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no images"):
         image_files(tmp_path / "empty")
+
+
+def test_what_is_left_out_of_a_folder_is_named(tmp_path, caplog):
+    for name in ("a.webp", "b.JFIF", "notes.txt", "scan.heic", ".b.png", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "more.png").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert list(image_files(tmp_path)) == ["a", "b"]
+    (record,) = caplog.records
+    named = record.getMessage().removeprefix(f"left out of {tmp_path}: ")
+    assert named == f".b.png, more.png{os.sep}, notes.txt, scan.heic"
+    caplog.clear()
+    for index in range(30):
+        (tmp_path / f"{index}.txt").write_bytes(b"")
+    image_files(tmp_path)
+    assert caplog.text.rstrip().endswith("and 14 more")
+
+
+def test_accents_may_be_encoded_in_two_ways(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "Größe") for form in ("NFC", "NFD"))
+    (tmp_path / f"{apart}.png").write_bytes(b"")
+    if (tmp_path / f"{composed}.png").exists():
+        pytest.skip("this file system takes both for one")
+    found = image_files(tmp_path)
+    assert list(found) == [composed]
+    # The file is the one that is there.
+    assert found[composed].exists()
+    (tmp_path / f"{composed}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="must be unique"):
+        image_files(tmp_path)
+
+
+def test_the_home_folder_is_found_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_image("~/a.png", GRAY > 99, resolution=(300, 150))
+    assert (tmp_path / "a.png").exists()
+    np.testing.assert_array_equal(read_gray("~/a.png") > 0, GRAY > 99)
+    np.testing.assert_allclose(read_resolution("~/a.png"), (300, 150), atol=0.02)
+    assert image_files("~") == {"a": tmp_path / "a.png"} == image_files("~/a.png")
+    assert not Path("~").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kept"), [("png", True), ("tif", True), ("bmp", True), ("pbm", False)]
+)
+def test_the_resolution_is_kept_where_the_format_has_a_place_for_it(suffix, kept, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    write_image(path, GRAY > 99, resolution=(204.0, 98.0))
+    found = read_resolution(path)
+    if kept:
+        np.testing.assert_allclose(found, (204, 98), atol=0.02)
+    else:
+        assert found is None

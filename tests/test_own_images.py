@@ -1,8 +1,10 @@
 """The programs on a user's own image files, as a user calls them."""
 
 import json
+import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import jax
@@ -11,18 +13,23 @@ import numpy as np
 import pytest
 
 from bimonn_jax import BooleanBiSE, Layer
-from bimonn_jax.data.image_files import Reading, read_gray, write_image
+from bimonn_jax.data.image_files import Reading, read_gray, read_resolution, write_image
 from bimonn_jax.data.page import degrade, load_page
 from bimonn_jax.heads import TernaryWeights
 from bimonn_jax.saving import load_network, save_network
 from tests.boolean_networks import network as random_network
 
 ROOT = Path(__file__).parent.parent
+# Bytes that are no text, as names of files from elsewhere may be; not every system has them.
+ODD = os.fsdecode(b"Gr\xf6\xdfe") if sys.platform == "linux" else "Gr\ufffd\ufffde"
 
 
-def run(program, *arguments):
+def run(program, *arguments, **environment):
     command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
+        timeout=1200,
+    )  # fmt: skip
 
 
 def write_pairs(folder, count):
@@ -38,35 +45,53 @@ def write_pairs(folder, count):
 
 
 def test_own_images_in_and_cleaned_images_out(tmp_path):
+    """The names are none of ASCII; the folders are given from the home folder."""
     page = write_pairs(tmp_path, 2)
-    learned, cleaned = tmp_path / "learned", tmp_path / "cleaned"
-    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
-    done = run("denoise", *folders, f"--out_dir={learned}")
+    bad_folder, good_folder = tmp_path / "bad", tmp_path / "good"
+    names = ("é", ODD)
+    for index, name in enumerate(names):
+        bad = ~Reading(127).to_bits(read_gray(bad_folder / f"{index}.png"))
+        (bad_folder / f"{index}.png").unlink()
+        write_image(bad_folder / f"{name}.png", bad, resolution=(204, 98))
+        apart = unicodedata.normalize("NFD", name)
+        (good_folder / f"{index}.pbm").rename(good_folder / f"{apart}.pbm")
+    (bad_folder / "notes.txt").touch()
+    learned, cleaned = tmp_path / f"learned {ODD}", tmp_path / "cleaned"
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    folders = "--input=~/bad", "--target=~/good"
+    done = run("denoise", *folders, f"--out_dir=~/learned {ODD}", **home)
     assert done.returncode == 0, done.stderr
-    metrics = json.loads((learned / "metrics.json").read_text())
+    metrics = json.loads((learned / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["recipe"] == "search"
     assert metrics["dice_boolean"] > metrics["dice_best_handmade"] > metrics["dice_noisy"]
-    assert metrics["pairs"] == {part: ["0", "1"] for part in ("training", "validation", "test")}
+    shown = ["é", "Gr\ufffd\ufffde"]
+    for part in ("training", "validation", "test"):
+        assert sorted(metrics["pairs"][part]) == sorted(shown)
+    assert all(name in (learned / "report.html").read_text(encoding="utf-8") for name in shown)
 
-    network = f"--network={learned / 'network.npz'}"
-    done = run("apply", network, folders[0], f"--output={cleaned}", "--format=tif")
+    command = "apply", f"--network=~/learned {ODD}/network.npz", folders[0], "--output=~/cleaned"
+    done = run(*command, "--format=tif", **home)
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in cleaned.iterdir()) == ["0.tif", "1.tif"]
-    for index in range(2):
-        # Dark ink on white paper, as it came in.
+    assert "notes.txt" in done.stderr
+    assert {p.name for p in cleaned.iterdir()} == {f"{name}.tif" for name in names}
+    for name in names:
+        # Dark ink on white paper, as it came in, and as large.
         bad, result = (
             Reading(127).to_bits(read_gray(path))
-            for path in (tmp_path / "bad" / f"{index}.png", cleaned / f"{index}.tif")
+            for path in (bad_folder / f"{name}.png", cleaned / f"{name}.tif")
         )
         assert (result != page).mean() < 2 / 3 * (bad != page).mean()
+        dots = read_resolution(cleaned / f"{name}.tif")
+        np.testing.assert_allclose(dots, (204, 98), atol=0.02)
 
-    before = (cleaned / "0.tif").read_bytes()
-    (cleaned / "1.tif").unlink()
-    again = run("apply", network, folders[0], f"--output={cleaned}", "--format=tif")
+    before = (cleaned / "é.tif").read_bytes()
+    (cleaned / f"{ODD}.tif").unlink()
+    again = run(*command, "--format=tif", **home)
     assert again.returncode != 0
-    assert "0.tif exists (1 of the results do): pass --overwrite" in again.stdout + again.stderr
-    assert [p.name for p in cleaned.iterdir()] == ["0.tif"]
-    assert (cleaned / "0.tif").read_bytes() == before
+    assert "é.tif exists (1 of the results do): pass --overwrite" in again.stdout + again.stderr
+    assert [p.name for p in cleaned.iterdir()] == ["é.tif"]
+    assert (cleaned / "é.tif").read_bytes() == before
+    assert not (ROOT / "~").exists()
 
 
 def test_gray_levels_are_learned_from_and_read_back(tmp_path):
@@ -149,7 +174,7 @@ def test_a_classifier_writes_its_classes(tmp_path):
     path = tmp_path / "network.npz"
     save_network(path, layers, {"head": {"head": head}})
     (tmp_path / "in").mkdir()
-    for name, bits in (("a", left), ("b", ~left)):
+    for name, bits in (("a", left), (ODD, ~left)):
         write_image(tmp_path / "in" / f"{name}.png", ~bits[..., 0])
     write_image(tmp_path / "in" / "large.png", np.ones((7, 6), bool))
     command = (
@@ -159,12 +184,12 @@ def test_a_classifier_writes_its_classes(tmp_path):
     assert done.returncode != 0
     assert "large.png: " in done.stderr
     # What was found before is kept.
-    classes = "file,class\na.png,0\nb.png,1\n"
-    assert (tmp_path / "out" / "classes.csv").read_text() == classes
+    classes = "file,class\nGr\ufffd\ufffde.png,1\na.png,0\n"
+    assert (tmp_path / "out" / "classes.csv").read_bytes() == classes.encode("utf-8")
     done = run(*command, "--on_error=skip", "--overwrite")
     assert done.returncode == 0, done.stderr
     assert "2 images written" in done.stdout
-    assert (tmp_path / "out" / "classes.csv").read_text() == classes
+    assert (tmp_path / "out" / "classes.csv").read_bytes() == classes.encode("utf-8")
 
 
 def test_a_network_of_several_channels_is_refused(tmp_path):

@@ -4,8 +4,9 @@ Needs Pillow, imported when an image is read.
 """
 
 import io
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -37,30 +38,32 @@ def open_picture(file: BinaryIO) -> Any:
     from PIL import Image
 
     image = Image.open(file)
-    frames = getattr(image, "n_frames", 1)
-    if frames == 1 or image.format in ("MPO", "PSD"):
-        return image
-    pages = list(range(frames))
     if image.format == "TIFF":
-        pages = [page for page in pages if not _is_beside(image, page)]
-    if len(pages) != 1:
-        raise ValueError(f"it holds {len(pages) or frames} images: give each its own file")
-    # Anew: Pillow keeps what it was told by every page that it was at.
-    file.seek(0)
-    image = Image.open(file)
-    if pages[0]:
-        image.info.clear()
-        image.seek(pages[0])
+        are_beside = list(_are_beside(image))
+        pages = [page for page, is_beside in enumerate(are_beside) if not is_beside]
+        count = len(pages) or len(are_beside)
+        # Anew: Pillow keeps what it was told by every page that it was at.
+        file.seek(0)
+        image = Image.open(file)
+        if count == 1 and pages and pages[0]:
+            image.info.clear()
+            image.seek(pages[0])
+    else:
+        count = 1 if image.format in ("MPO", "PSD") else getattr(image, "n_frames", 1)
+    if count > 1:
+        raise ValueError(f"it holds {count} images: give each its own file")
     return image
 
 
-def _is_beside(image: Any, page: int) -> bool:
-    """Whether a page of a TIFF is a smaller copy or a mask of another."""
-    # Raised for pixels of a kind that Pillow does not read; the tags are read nonetheless.
-    with suppress(SyntaxError):
-        image.seek(page)
-    tags = image.tag_v2
-    return bool(tags.get(_NEW_SUBFILE, 0) & 0b101) or tags.get(_SUBFILE) == 2
+def _are_beside(image: Any) -> Iterator[bool]:
+    """For each page of a TIFF, whether it is a smaller copy or a mask of another."""
+    with suppress(EOFError):
+        for page in itertools.count():
+            # Raised for pixels of a kind that Pillow does not read; it has the tags nonetheless.
+            with suppress(SyntaxError):
+                image.seek(page)
+            tags = image.tag_v2
+            yield bool(tags.get(_NEW_SUBFILE, 0) & 0b101) or tags.get(_SUBFILE) == 2
 
 
 def resolution(image: Any) -> tuple[float, float] | None:
@@ -151,21 +154,29 @@ def _eight_bits(image: Any) -> np.ndarray:
         shown = _in_srgb(image, "CMYK")
     else:
         shown = _in_srgb(image.convert("RGB"), "RGB")
-    levels = np.asarray(shown.convert("L"), np.float32)
-    return _by_gray_profile(levels, image) if is_gray else levels
+    levels = np.asarray(shown.convert("L"))
+    curve = _gray_curve(image) if is_gray else None
+    return (levels if curve is None else curve[levels]).astype(np.float32)
 
 
-def _by_gray_profile(levels: np.ndarray, image: Any) -> np.ndarray:
-    """Levels as the gray profile that is embedded in an image says, linear between whole ones."""
+def _gray_curve(image: Any) -> np.ndarray | None:
+    """What the gray profile embedded in an image makes of each whole level, uint8 (256,)."""
     from PIL import Image
 
     every_level = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     every_level.info["icc_profile"] = image.info.get("icc_profile")
     shown = _in_srgb(every_level, "GRAY")
-    if shown is every_level:
+    return None if shown is every_level else np.asarray(shown.convert("L"))[0]
+
+
+def _by_gray_profile(levels: np.ndarray, image: Any) -> np.ndarray:
+    """Levels between whole ones as the gray profile says; they stay apart and in their order."""
+    curve = _gray_curve(image)
+    if curve is None:
         return levels
-    curve = np.asarray(shown.convert("L"))[0]
-    found: np.ndarray = np.interp(levels, np.arange(256), curve).astype(np.float32)
+    # Stretches of the curve are level only since it is rounded: lines through where they begin.
+    shown, begins = np.unique(np.maximum.accumulate(curve), return_index=True)
+    found: np.ndarray = np.interp(levels, [*begins[:-1], 255], shown).astype(np.float32)
     return found
 
 

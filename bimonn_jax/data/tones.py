@@ -3,15 +3,19 @@
 - "otsu": the threshold that leaves the two classes' means furthest apart (Otsu 1979), among the
   image's own levels. Of whole levels and of 16-bit ones it is that of the image as integers.
 - "local": the mean of 51 x 51 pixels, less 10 for a dark foreground, plus 10 for a light one, so
-  that plain areas are background. Images of two levels are split between them instead: they are
-  bits already, and a local threshold would hollow out large areas.
+  that plain areas are background. Images of two levels are split between them instead: a local
+  threshold would hollow out large areas.
 
-A page of one tone is left blank by both. It is one where Otsu's two classes differ
+Images of two levels are bits already, and taken as they are, unless the levels are neighbours in a
+file of 8 or 16 bits and none of them is 0 (0 and 1 are a mask). Those are a page of one tone, as
+are images of more levels if Otsu's two classes differ
 
 - by less than 1 / 32 of the lighter one's mean (8 gray levels of white paper), or by less than 8
-  levels of a file of 8 or 16 bits; two levels of which one is 0 are a mask, not a tone; or
+  levels of the file; or
 - by less than 16 gray levels, and by less than three times the spread within them. Otsu's method
   cuts noise into halves that differ by 2.65 times their spread if it is Gaussian.
+
+A page of one tone stays blank by both rules.
 
 What differs from the tone, the median, by more than five times as much as the halves do is still
 foreground: a dot on a page of grain. The tone itself is foreground only in the outer quarter of the
@@ -63,11 +67,13 @@ class _Classes:
 
     def are_one_tone(self) -> bool:
         """Whether there is no more than the grain of one tone."""
-        low, high = self.means
-        if len(self.levels) == 2 and low == 0:
-            return False
+        if len(self.levels) == 1:
+            return True
+        step, (low, high) = _step(self.levels), self.means
         contrast = high - low
-        if contrast < max(_LEAST_STEPS * _step(self.levels), _LEAST_SHARE * high):
+        if len(self.levels) == 2:
+            return low > 0 and contrast < 1.5 * step
+        if contrast < max(_LEAST_STEPS * step, _LEAST_SHARE * high):
             return True
         means = np.where(np.arange(len(self.levels)) < self.dark, low, high)
         spread = np.sqrt(np.average((self.levels - means) ** 2, weights=self.counts))
@@ -115,7 +121,7 @@ def otsu(gray: np.ndarray, is_dark: bool) -> float:
       250.0
     """
     classes = _classes(gray)
-    if len(classes.levels) == 1 or classes.are_one_tone():
+    if classes.are_one_tone():
         return _of_one_tone(classes, is_dark)
     return float(classes.levels[classes.dark - 1])
 

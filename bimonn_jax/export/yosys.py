@@ -64,8 +64,12 @@ def estimate_resources(
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-        cells = json.loads((Path(folder) / "statistics.json").read_text())["design"]
-        (length,) = re.findall(r"\(length=(\d+)\)", (Path(folder) / "depth.txt").read_text())
+        statistics, depth = (
+            (Path(folder) / name).read_text(encoding="utf-8")
+            for name in ("statistics.json", "depth.txt")
+        )
+        cells = json.loads(statistics)["design"]
+        (length,) = re.findall(r"\(length=(\d+)\)", depth)
     by_type = cells["num_cells_by_type"]
     return Resources(
         luts=by_type.pop("$lut", 0),
