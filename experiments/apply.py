@@ -12,7 +12,6 @@ capitals and the encoding of accents do not count.
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from bimonn_jax.circuit import circuit_of
 from bimonn_jax.data.image_files import (
     WRITTEN,
     Reading,
+    check_distinct,
     image_files,
     read_gray,
     read_resolution,
@@ -72,24 +72,15 @@ def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, .
     raise error
 
 
-def check_distinct(files: Iterable[Path]) -> None:
-    """Raises UsageError where names without endings would be one on some system."""
-    seen: dict[str, Path] = {}
-    for path in files:
-        # Folded, an accent may be encoded in two ways again.
-        name = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path.stem).casefold())
-        if name in seen:
-            raise app.UsageError(
-                f"{seen[name].name} and {path.name} would be written to one file where capitals "
-                "and the encoding of accents do not count: rename one of them"
-            )
-        seen[name] = path
-
-
 def targets(
     folder: Path, files: Mapping[str, Path], shape: tuple[int, ...]
 ) -> dict[str, list[Path]]:
-    """The files to write by stem; raises UsageError where one exists and may not be replaced."""
+    """The files to write by stem.
+
+    Raises:
+      UsageError: if one exists and may not be replaced.
+      ValueError: if two would be one, see `check_distinct`.
+    """
     if len(shape) == 3:
         check_distinct(files.values())
     channels = shape[-1]

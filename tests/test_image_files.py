@@ -10,6 +10,7 @@ from skimage.filters import threshold_otsu
 
 from bimonn_jax.data.image_files import (
     Reading,
+    check_distinct,
     image_files,
     read_gray,
     read_resolution,
@@ -224,6 +225,16 @@ def test_accents_may_be_encoded_in_two_ways(tmp_path):
     (tmp_path / f"{composed}.png").write_bytes(b"")
     with pytest.raises(ValueError, match="must be unique"):
         image_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a.png", "A.tif"), ("Größe.png", "GRÖSSE.png"), ("\u00e9.png", "E\u0301.png")],
+)
+def test_results_that_would_be_one_file_on_some_system_are_refused(first, second):
+    with pytest.raises(ValueError, match=f"{first} and {second} would be written to one file"):
+        check_distinct([Path("b.png"), Path(first), Path(second)])
+    check_distinct([Path(first), Path("b") / "ab.png"])
 
 
 def test_the_home_folder_is_found_by_its_sign(tmp_path, monkeypatch):

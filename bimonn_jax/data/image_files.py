@@ -8,7 +8,7 @@ import logging
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -253,3 +253,23 @@ def image_files(folder: str | Path) -> dict[str, Path]:
 
 def _stem(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
+
+
+def check_distinct(paths: Iterable[Path]) -> None:
+    """Checks that files named after the stems of others stay apart on every system.
+
+    Some do not tell capitals apart, some not how an accent is encoded.
+
+    Raises:
+      ValueError: if two would be one, with their names.
+    """
+    seen: dict[str, Path] = {}
+    for path in paths:
+        # Small letters may have their accents apart again.
+        name = unicodedata.normalize("NFC", _stem(path).casefold())
+        if name in seen:
+            raise ValueError(
+                f"{seen[name].name} and {path.name} would be written to one file where capitals "
+                "and the encoding of accents do not count: rename one of them"
+            )
+        seen[name] = path
