@@ -1,9 +1,12 @@
 """Pictures are checked by what is drawn: pixels, titles, lines and marks."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.transforms import Bbox
 
 from bimonn_jax import BiMoNN, BiSEParams, BooleanBiSE, Layer, NeuronConfig, binarize
 from bimonn_jax.draws import bernoulli
@@ -24,6 +27,24 @@ from tests.boolean_networks import network as random_network
 
 def pixels(axis):
     return np.asarray(axis.images[0].get_array())
+
+
+def assert_nothing_is_cut_off(figure):
+    """What is drawn, text included, lies on the figure, and texts do not lie on one another."""
+    figure.canvas.draw()
+    renderer, tolerance = figure.canvas.get_renderer(), 0.01
+    drawn, size = figure.get_tightbbox(renderer), figure.get_size_inches()
+    assert (drawn.min >= -tolerance).all(), drawn
+    assert (drawn.max <= size + tolerance).all(), (drawn, size)
+    written = [
+        text.get_window_extent(renderer)
+        for axis in figure.axes
+        for text in (*axis.texts, axis.title)
+        if text.get_text()
+    ]
+    for one, other in itertools.combinations(written, 2):
+        both = Bbox.intersection(one, other)
+        assert both is None or min(both.size) < 1
 
 
 def texts(figure):
@@ -174,15 +195,65 @@ def test_every_kind_of_network_can_be_drawn(name):
     network, shape = random_network(name)
     x = inputs(name, shape, 3)
     figure = plot_network(network, shape, x=x, most=5)
+    assert_nothing_is_cut_off(figure)
     if name == "large":
         assert any("5 of 150" in text for text in texts(figure))
         # Gates over flattened pixels are drawn on the image, two channels side by side.
         assert all(i.get_array().shape[0] == shape[0] for i in figure.axes[0].images)
-    figure.canvas.draw()
     if name != "dense":
         stages = plot_stages(network, x[0], most=3)
         assert [axis for axis in stages.axes if axis.images or axis.patches]
-        stages.canvas.draw()
+        assert_nothing_is_cut_off(stages)
+
+
+LONG = "a name that is much longer than what it stands over/" + 5 * "without_spaces"
+
+
+def of_windows(size, channels=1):
+    """One operator over windows of that size, in a layer of a long name."""
+    footprint = np.zeros((*size, channels, 1), bool)
+    footprint[0, 0] = footprint[-1, -1] = True
+    neurons = BooleanBiSE(jnp.asarray(footprint), *jnp.zeros((2, channels, 1), bool))
+    layer = Layer("bise", LONG, {"padding": "SAME", "border": "zero"})
+    return BooleanNetwork((layer,), {LONG: {"bise": neurons}})
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 41), (41, 1), (31, 31)])
+def test_diagrams_of_narrow_networks_are_whole(size):
+    network = of_windows(size)
+    assert_nothing_is_cut_off(plot_network(network, (50, 50, 1)))
+    assert_nothing_is_cut_off(plot_stages(network, np.eye(50)[..., None] > 0))
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_diagrams_of_many_level_sets_are_whole(count):
+    thresholds = tuple(100 + np.arange(count) / 7)
+    footprints = np.zeros((3, 3, count, count), bool)
+    footprints[0, 1] = True
+    erosions = BooleanBiSE(jnp.asarray(footprints), *jnp.zeros((2, count, count), bool))
+    layers = (
+        Layer("level_sets", "", {"thresholds": (thresholds,)}),
+        Layer("bise", "a", {"padding": "SAME", "border": "zero"}),
+    )
+    network = BooleanNetwork(layers, {"a": {"bise": erosions}})
+    assert_nothing_is_cut_off(plot_network(network, (9, 9, 1)))
+
+
+def test_long_titles_are_whole():
+    half = np.eye(4) > 0
+    rows = [{"step": 1.0, "loss": 0.5, "share" + LONG: 0.1}, {"step": 2.0, "loss": 0.4}]
+    trials = [{LONG: 1.0, "b": 2.0, LONG + "c": 1}, {LONG: 30.0, "b": 3.0, LONG + "c": LONG}]
+    for figure in (
+        plot_images({LONG: half}),
+        plot_images({LONG: half, "b": half, LONG + "c": half}),
+        plot_footprints({LONG: [half], "b": [half]}),
+        plot_footprints({LONG: [half] * 5}),
+        plot_history(rows, title=LONG),
+        plot_sweep(trials, [LONG, "b"], LONG, group=LONG + "c"),
+        plot_layer(binarize(neurons()), most=1),
+        plot_layer(neurons(), most=1),
+    ):
+        assert_nothing_is_cut_off(figure)
 
 
 def test_stages_show_input_intermediate_images_and_output():

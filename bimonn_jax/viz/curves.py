@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bimonn_jax.viz.figures import new_figure
+from bimonn_jax.viz.figures import new_figure, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Told apart without colours too.
 _LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKS = "os^Dv<>P"
+# Inches that a line of a legend is wide at most.
+_LABEL = 1.8
 _COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 
@@ -22,7 +24,8 @@ def _plot_lines(axis: "Axes", rows: Sequence[Mapping[str, float]], names: Sequen
     styles = zip(cycle(_LINES), cycle(_COLORS), strict=False)
     for name, (line, color) in zip(names, styles, strict=False):
         points = [(row["step"], row[name]) for row in rows if name in row]
-        axis.plot(*zip(*points, strict=True), linestyle=line, color=color, label=name)
+        label = wrapped(name, _LABEL, 7)
+        axis.plot(*zip(*points, strict=True), linestyle=line, color=color, label=label)
     axis.set_xlabel("step")
     axis.grid(color="0.9")
     axis.legend(fontsize=7)
@@ -61,7 +64,7 @@ def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Fi
     for axis, (label, drawn, options) in zip(axes, panels, strict=True):
         _plot_lines(axis, rows, drawn)
         axis.set(ylabel=label, **options)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(wrapped(title, figure.get_figwidth() - 0.2, 10), fontsize=10)
     return figure
 
 
@@ -93,7 +96,8 @@ def plot_sweep(
     missing = {*hyperparameters, metric, *([group] if group else [])} - known
     if missing:
         raise ValueError(f"no row has {sorted(missing)}; they have {sorted(known)}")
-    figure = new_figure(3.4 * len(hyperparameters) + 1, 3.4)
+    side = _LABEL + 0.8 if group else 0.6
+    figure = new_figure(3 * len(hyperparameters) + side, 3.4)
     axes = figure.subplots(1, len(hyperparameters), squeeze=False, sharey=True)[0]
     groups = list(dict.fromkeys(row.get(group) if group else None for row in rows))
     for axis, name in zip(axes, hyperparameters, strict=True):
@@ -107,12 +111,16 @@ def plot_sweep(
             x, y = np.array(points, float).reshape(-1, 2).T
             drawn += list(x)
             style = {"color": _COLORS[index % len(_COLORS)], "alpha": 0.7, "s": 22}
-            axis.scatter(x, y, marker=_MARKS[index % len(_MARKS)], label=str(chosen), **style)
+            label = wrapped(str(chosen), _LABEL, 7)
+            axis.scatter(x, y, marker=_MARKS[index % len(_MARKS)], label=label, **style)
         if drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
             axis.set_xscale("log")
-        axis.set_xlabel(name)
+        axis.set_xlabel(wrapped(name, 2.4, 10))
         axis.grid(color="0.9")
-    axes[0].set_ylabel(metric)
+    axes[0].set_ylabel(wrapped(metric, 1.8, 10))
     if group:
-        axes[-1].legend(title=group, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+        heading = wrapped(group, _LABEL, 8)
+        axes[-1].legend(
+            title=heading, title_fontsize=8, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
     return figure

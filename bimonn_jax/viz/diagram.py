@@ -10,21 +10,27 @@ from bimonn_jax.architecture import stage_outputs
 from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Shape, Thresholds, Votes, circuit_of
 from bimonn_jax.export.describe import title
 from bimonn_jax.saving import BooleanNetwork
-from bimonn_jax.viz.figures import new_figure, symbol
+from bimonn_jax.viz.figures import SYMBOLS, lines_height, new_figure, symbol, text_width, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEGEND = (
-    "⊕ dilation   ⊖ erosion   ⊛ hit-or-miss   ∪ union   ∩ intersection   = copy   ¬ complement\n"
-    "dashed: the complement is read, or a vote against a class; dash-dotted: both"
-)
+_PIXELS = "pixels: dark is read, white is read as its complement (must be clear), gray is not read"
+_LINES = "lines: dashed where the complement is read, or a vote against a class; dash-dotted: both"
 _BY_READING = "thicker: more of a neuron's inputs"
 _BY_DECIDING = "thicker: decides its reader more often on the example"
 _MOST_CHANNELS = 3
 # Inches, and at the same time units of the axes.
-_BOX, _ROW, _COLUMN = 0.62, 1.05, 2.0
+_BOX, _ROW, _COLUMN, _GAP = 0.62, 1.15, 2.0, 0.08
+# Points.
+_SMALL, _LEGEND, _TINY = 8, 7, 6
+# Read as its complement, not read, read.
+_READ = ("white", "0.75", "0.1")
+
+
+# The name of a channel, and what is read of it: (height, width).
+_Tile = tuple[str, np.ndarray]
 
 
 @dataclass
@@ -34,7 +40,8 @@ class _Column:
     Attributes:
       name: of the stage.
       labels: of all nodes.
-      pictures: of all nodes; None for those that have none.
+      pictures: of all nodes, a tile for each channel that is drawn, with its name; none for nodes
+        that have no picture.
       reads: by reader and source, literals that read it as it is and inverted; int (nodes,
         sources, 2).
       weights: float (nodes, sources), thickness of the edges before scaling.
@@ -42,14 +49,14 @@ class _Column:
 
     name: str
     labels: list[str]
-    pictures: list[np.ndarray | None]
+    pictures: list[list[_Tile]]
     reads: np.ndarray
     weights: np.ndarray
     drawn: list[int] = field(default_factory=list)
 
 
-def _picture(gates: Gates, gate: int, flattened: Shape | None) -> np.ndarray | None:
-    """The footprint of a gate, 1 where a bit must be set, -1 where clear; channels side by side.
+def _picture(gates: Gates, gate: int, flattened: Shape | None, names: Sequence[str]) -> list[_Tile]:
+    """The footprint of a gate, a tile for each channel: 1 where a bit must be set, -1 where clear.
 
     Gates over the pixels of a flattened image are drawn on that image, others that read one
     position not at all.
@@ -60,7 +67,7 @@ def _picture(gates: Gates, gate: int, flattened: Shape | None) -> np.ndarray | N
     (height, width), channels = gates.window, gates.channels
     if gates.window == (1, 1):
         if flattened is None or flattened[:2] == (1, 1):
-            return None
+            return []
         height, width, channels = flattened
         row, column = channel // (width * channels), channel // channels % width
         channel = channel % channels
@@ -70,9 +77,8 @@ def _picture(gates: Gates, gate: int, flattened: Shape | None) -> np.ndarray | N
         tile = np.zeros((height, width))
         mine = channel == each
         np.add.at(tile, (row[mine], column[mine]), sign[mine])
-        # A gap between channels.
-        tiles += [tile, np.full((height, 1), np.nan)]
-    return np.concatenate(tiles[:-1], axis=1)
+        tiles.append((names[each] if channels > 1 else "", tile))
+    return tiles
 
 
 def _label(gates: Gates, gate: int) -> str:
@@ -93,9 +99,9 @@ def _reads(gates: Gates, sources: int) -> np.ndarray:
 
 
 def _gates_column(
-    gates: Gates, sources: int, flattened: Shape | None, activity: np.ndarray | None
+    gates: Gates, names: Sequence[str], flattened: Shape | None, activity: np.ndarray | None
 ) -> _Column:
-    reads = _reads(gates, sources)
+    reads = _reads(gates, len(names))
     weights = reads.sum(axis=2).astype(float)
     if activity is not None:
         # A union is decided by what is set, an intersection by what is clear.
@@ -105,7 +111,7 @@ def _gates_column(
     return _Column(
         gates.name,
         [_label(gates, g) for g in range(len(gates))],
-        [_picture(gates, g, flattened) for g in range(len(gates))],
+        [_picture(gates, g, flattened, names) for g in range(len(gates))],
         reads,
         weights,
     )
@@ -125,7 +131,7 @@ def _head_column(stage: Votes | Linear, sources: int) -> _Column:
         weights[:, feature % sources] += size[feature]
     labels = [f"class {c}" for c in range(classes)]
     name = "votes" if isinstance(stage, Votes) else "real head"
-    return _Column(name, labels, [None] * classes, counts, weights)
+    return _Column(name, labels, [[]] * classes, counts, weights)
 
 
 def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[_Column]:
@@ -140,7 +146,7 @@ def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[
         stages = stages[1:]
     count = len(labels)
     columns = [
-        _Column("input", labels, [None] * count, np.zeros((count, 0, 2), int), np.zeros((count, 0)))
+        _Column("input", labels, [[]] * count, np.zeros((count, 0, 2), int), np.zeros((count, 0)))
     ]
     activity, flattened = first, None
     offset = len(circuit.stages) - len(stages)
@@ -150,7 +156,9 @@ def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[
             continue
         sources = (flattened or shape)[2]
         if isinstance(stage, Gates):
-            columns.append(_gates_column(stage, sources, flattened, activity))
+            # What the last column calls its channels.
+            names = labels if len(columns) == 1 else [str(c) for c in range(sources)]
+            columns.append(_gates_column(stage, names, flattened, activity))
         elif isinstance(stage, Votes | Linear):
             columns.append(_head_column(stage, sources))
         activity = activities[offset + index + 1] if activities else None
@@ -176,29 +184,39 @@ def _place(count: int, rows: int) -> np.ndarray:
 
 def _draw_node(axis: "Axes", column: _Column, node: int, x: float, y: float) -> float:
     """Draws a node centred at (x, y); returns half of its width."""
-    picture, label = column.pictures[node], column.labels[node]
-    half = _BOX / 2
-    if picture is None:
+    tiles, label = column.pictures[node], column.labels[node]
+    if not tiles:
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "black"}
+        label = wrapped(label, _COLUMN - 0.6, 9)
         axis.text(x, y, label, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
-        return 0.1 + 0.045 * len(label)
-    height, width = picture.shape
-    half_width: float = min(half * width / height, 0.7)
-    is_signed = np.nanmin(picture) < 0
-    axis.imshow(
-        picture,
-        cmap="Greys",
-        vmin=-1 if is_signed else 0,
-        vmax=1.2,
-        extent=(x - half_width, x + half_width, y + half, y - half),
-        interpolation="nearest",
-        zorder=3,
-        origin="upper",
-    )
-    frame_x = [x - half_width, x + half_width, x + half_width, x - half_width, x - half_width]
-    frame_y = [y - half, y - half, y + half, y + half, y - half]
-    axis.plot(frame_x, frame_y, color="black", linewidth=0.8, zorder=4)
-    axis.text(x, y - half - 0.03, label, ha="center", va="bottom", fontsize=8, zorder=4)
+        return 0.06 + text_width(max(label.split("\n"), key=len), 9) / 2
+    from matplotlib.colors import ListedColormap
+
+    height, width = tiles[0][1].shape
+    gaps = (len(tiles) - 1) * _GAP
+    pixel = min(_BOX / height, (_COLUMN - 0.6 - gaps) / (width * len(tiles)))
+    half_width: float = (len(tiles) * width * pixel + gaps) / 2
+    top, bottom, left = y - height * pixel / 2, y + height * pixel / 2, x - half_width
+    for name, tile in tiles:
+        right = left + width * pixel
+        axis.imshow(
+            tile,
+            cmap=ListedColormap(_READ),
+            vmin=-1,
+            vmax=1,
+            extent=(left, right, bottom, top),
+            interpolation="nearest",
+            zorder=3,
+            origin="upper",
+        )
+        frame_x, frame_y = [left, right, right, left, left], [bottom, bottom, top, top, bottom]
+        axis.plot(frame_x, frame_y, color="black", linewidth=0.8, zorder=4)
+        if name and tile.any():
+            # On white: lines may pass behind.
+            below = axis.text((left + right) / 2, bottom + 0.02, name, fontsize=_TINY, zorder=4)
+            below.set(ha="center", va="top", bbox={"color": "white", "pad": 0.2})
+        left = right + _GAP
+    axis.text(x, top - 0.03, label, ha="center", va="bottom", fontsize=_SMALL, zorder=4)
     return half_width
 
 
@@ -226,9 +244,10 @@ def plot_network(
 ) -> "Figure":
     """Draws a boolean network from left to right: a column for each stage, a box for each neuron.
 
-    A neuron over a window is drawn as its footprint (dark must be set; where there are complements,
-    light must be clear and gray is not read), one over the channels of a pixel as its sign: ∪ or ∩.
-    Of the channels of a window the first three are drawn, side by side.
+    A neuron over a window is drawn as its footprint: dark pixels are read (must be set, for an
+    erosion), white ones are read as their complement (must be clear), gray ones are not read. One
+    over the channels of a pixel is drawn as its sign: ∪ or ∩. Of the channels of a window that are
+    read the first three are drawn, each in a frame over its name.
     Lines lead to what reads it; dashed ones where the complement is read. Neurons that nothing
     reads are left out. Of stages with more than ``most`` neurons those are drawn that the next
     stage reads most, and their number is said.
@@ -258,26 +277,45 @@ def plot_network(
     columns = _columns(circuit, activities)
     _choose(columns, most)
     rows = max(len(column.drawn) for column in columns)
-    height = _ROW * rows
-    figure = new_figure(_COLUMN * len(columns), height + 1.0)
+    width, height = _COLUMN * len(columns), _ROW * rows
+    legend = wrapped(_legend(columns, x is not None), width - 0.2, _LEGEND)
+    names = [wrapped(_column_name(column), _COLUMN - 0.2, _SMALL) for column in columns]
+    above, below = lines_height(names, _SMALL) + 0.2, lines_height([legend], _LEGEND) + 0.2
+    figure = new_figure(width, above + height + below)
     axis = figure.subplots()
     before: dict[int, tuple[float, float]] = {}
-    for index, column in enumerate(columns):
+    for index, (column, name) in enumerate(zip(columns, names, strict=True)):
         at_x, ends = _COLUMN * index, {}
         for node, y in zip(column.drawn, _place(len(column.drawn), rows), strict=True):
             half = _draw_node(axis, column, node, at_x, y)
             _draw_edges(axis, column, before, node, (at_x - half, y))
             ends[node] = (at_x + half, y)
-        count, drawn = len(column.labels), len(column.drawn)
-        note = f"\n{drawn} of {count}" if drawn < count else ""
-        axis.text(at_x, -0.1, column.name + note, ha="center", va="bottom", fontsize=8, color="0.3")
+        axis.text(at_x, -0.1, name, ha="center", va="bottom", fontsize=_SMALL, color="0.3")
         before = ends
     axis.set(
         xlim=(-0.5 * _COLUMN, _COLUMN * (len(columns) - 0.5)),
-        ylim=(height + 0.1, -0.55),
+        ylim=(height, -above),
         aspect="equal",
     )
     axis.set_axis_off()
-    thickness = _BY_READING if x is None else _BY_DECIDING
-    figure.text(0.01, 0.005, f"{_LEGEND}; {thickness}", fontsize=7, color="0.3", va="bottom")
+    figure.supxlabel(legend, x=0.1 / width, ha="left", fontsize=_LEGEND, color="0.3")
     return figure
+
+
+def _column_name(column: _Column) -> str:
+    count, drawn = len(column.labels), len(column.drawn)
+    return f"{column.name}\n{drawn} of {count}" if drawn < count else column.name
+
+
+def _legend(columns: Sequence[_Column], is_by_deciding: bool) -> str:
+    """What the signs and colours mean that are drawn, and the lines."""
+    drawn = {column.labels[node].split(" ")[0] for column in columns for node in column.drawn}
+    # Lines are not broken between a sign and its name.
+    signs = [
+        f"{sign} {name}".replace(" ", "\u00a0")
+        for name, sign in SYMBOLS.items()
+        if any(sign in label for label in drawn)
+    ]
+    has_pixels = any(column.pictures[node] for column in columns for node in column.drawn)
+    lines = f"{_LINES}; {_BY_DECIDING if is_by_deciding else _BY_READING}"
+    return "\n".join(filter(None, ["   ".join(signs), _PIXELS if has_pixels else "", lines]))

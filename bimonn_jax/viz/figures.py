@@ -1,6 +1,8 @@
 """What all pictures share: figures without a display, symbols of operators."""
 
 import io
+from bisect import bisect_right
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ SYMBOLS = {
     "all clear": "0",
 }
 _COMPLEMENT = "complement of the "
+# At few dots per inch letters are moved to whole dots: a line becomes up to 7 % longer.
+_HINTED = 1.08
 
 
 def symbol(title: str) -> str:
@@ -55,12 +59,76 @@ def new_figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def grid(rows: int, columns: int, cell: float) -> tuple["Figure", np.ndarray]:
-    """A figure of rows x columns axes that are switched off, each ``cell`` inches wide."""
-    figure = new_figure(cell * columns, cell * rows + 0.3)
+def text_width(text: str, size: float) -> float:
+    """The width in inches of a line of text of so many points, at any resolution."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size)
+    points: float = text_to_path.get_text_width_height_descent(text, font, False)[0]
+    return _HINTED * points / 72
+
+
+def wrapped(text: str, width: float, size: float) -> str:
+    """The text in lines that are no wider than ``width`` inches.
+
+    Lines are broken at spaces; a word that is wider by itself is broken within.
+
+    Args:
+      text: may have line breaks of its own.
+      width: in inches.
+      size: of the font, in points.
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and text_width(longer, size) > width:
+                lines.append(line)
+                longer = word
+            while len(longer) > 1 and text_width(longer, size) > width:
+                fits = max(_letters_that_fit(longer, width, size), 1)
+                lines.append(longer[:fits])
+                longer = longer[fits:]
+            line = longer
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _letters_that_fit(word: str, width: float, size: float) -> int:
+    letters = range(1, len(word) + 1)
+    return bisect_right(letters, width, key=lambda count: text_width(word[:count], size))
+
+
+def line_height(size: float) -> float:
+    """The height in inches of a line of text of so many points, with the space between lines."""
+    return 1.45 * size / 72
+
+
+def lines_height(texts: Iterable[str], size: float) -> float:
+    """What the highest of some texts needs in inches."""
+    return max((text.count("\n") + 1 for text in texts), default=0) * line_height(size)
+
+
+def grid(
+    rows: int, columns: int, cell: float, *, width: float = 0, above: float = 0.15
+) -> tuple["Figure", np.ndarray]:
+    """A figure of rows x columns axes that are switched off.
+
+    Args:
+      rows: of axes.
+      columns: of axes.
+      cell: inches, width and height of each.
+      width: inches that the figure has at least.
+      above: inches for the title over each row.
+    """
+    figure = new_figure(max(cell * columns, width), (cell + above) * rows + 0.15)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
+        # At the top of its cell, or the layout takes the space above for that of the title.
+        axis.set_anchor("N")
     return figure, axes
 
 

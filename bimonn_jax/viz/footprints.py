@@ -16,11 +16,15 @@ from bimonn_jax.params import (
     flat_weight,
     real_parameters,
 )
-from bimonn_jax.viz.figures import draw_pixels, grid, symbol
+from bimonn_jax.viz.figures import draw_pixels, grid, lines_height, symbol, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+# Points, and inches that a figure under titles is wide at least.
+_TITLE, _LEAST_WIDTH = 8, 2.5
 
 
 def plot_footprints(rows: Mapping[str, Sequence[np.ndarray]], *, cell: float = 1.1) -> "Figure":
@@ -40,9 +44,14 @@ def plot_footprints(rows: Mapping[str, Sequence[np.ndarray]], *, cell: float = 1
     columns = max((len(group) for group in rows.values()), default=0)
     if columns == 0:
         raise ValueError("rows must hold at least one footprint")
-    figure, axes = grid(len(rows), columns, cell)
-    for row, (title, group) in zip(axes, rows.items(), strict=True):
-        row[0].set_title(title, fontsize=8, loc="left")
+    width = max(cell * columns, _LEAST_WIDTH)
+    titles = [wrapped(title, width - 0.2, _TITLE) for title in rows]
+    above = lines_height(titles, _TITLE) + 0.1
+    figure, axes = grid(len(rows), columns, cell, width=width, above=above)
+    for row, title, group in zip(axes, titles, rows.values(), strict=True):
+        for axis in row:
+            axis.set_anchor("NW")  # The titles begin at the left edge.
+        row[0].set_title(title, fontsize=_TITLE, loc="left")
         for axis, footprint in zip(row, group, strict=False):
             draw_pixels(axis, footprint, vmin=0, vmax=1.4)
     return figure
@@ -155,5 +164,6 @@ def plot_layer(
         for spine in axis.spines.values():
             spine.set(linewidth=1.5, linestyle="solid" if is_exact else (0, (3, 2)))
     if count < len(footprints):
-        figure.suptitle(f"{count} of {len(footprints)} neurons", fontsize=9)
+        note = f"{count} of {len(footprints)} neurons"
+        figure.suptitle(wrapped(note, figure.get_figwidth() - 0.1, 9), fontsize=9)
     return figure

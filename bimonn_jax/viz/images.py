@@ -9,7 +9,7 @@ from bimonn_jax.architecture import stage_outputs
 from bimonn_jax.circuit import Gates, circuit_of
 from bimonn_jax.export.describe import title
 from bimonn_jax.saving import BooleanNetwork
-from bimonn_jax.viz.figures import grid, new_figure, symbol
+from bimonn_jax.viz.figures import grid, line_height, lines_height, symbol, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,9 +30,10 @@ def plot_images(images: Mapping[str, np.ndarray], *, cell: float = 3.0) -> "Figu
     """
     if not images:
         raise ValueError("images must hold at least one image")
-    figure, axes = grid(1, len(images), cell)
-    for axis, (name, image) in zip(axes[0], images.items(), strict=True):
-        axis.set_title(name, fontsize=9)
+    titles = [wrapped(name, cell - 0.2, 9) for name in images]
+    figure, axes = grid(1, len(images), cell, above=lines_height(titles, 9))
+    for axis, title_, image in zip(axes[0], titles, images.values(), strict=True):
+        axis.set_title(title_, fontsize=9)
         axis.imshow(image, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     return figure
 
@@ -73,21 +74,28 @@ def plot_stages(
     if not drawn:
         raise ValueError("this network has neither images nor scores: there is nothing to draw")
     columns = max(min(most, i.shape[-1]) if i.ndim == 3 else 1 for _, _, i in drawn)
-    figure = new_figure(cell * columns, (cell + 0.25) * len(drawn))
-    axes = figure.subplots(len(drawn), columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for row, (name, gates, image) in zip(axes, drawn, strict=True):
+    names = [wrapped(_stage_name(name, image, most), cell - 0.1, 8) for name, _, image in drawn]
+    above = lines_height(names, 8) + line_height(8)
+    figure, axes = grid(len(drawn), columns, cell, above=above)
+    for row, name, (_, gates, image) in zip(axes, names, drawn, strict=True):
         if image.ndim == 1:
             row[0].set_axis_on()
             row[0].bar(np.arange(len(image)), image, color="0.3")
-            row[0].set_title(f"{name}: scores", fontsize=8, loc="left")
+            row[0].set_title(name, fontsize=8)
             continue
-        channels = image.shape[-1]
-        for channel, axis in enumerate(row[: min(most, channels)]):
+        for channel, axis in enumerate(row[: min(most, image.shape[-1])]):
+            # A frame: nothing but white is a picture too.
+            axis.set_axis_on()
+            axis.set(xticks=[], yticks=[])
             axis.imshow(image[..., channel], cmap="Greys", interpolation="nearest", vmin=0)
             label = f"{channel}" if gates is None else f"{channel}: {symbol(title(gates, channel))}"
             axis.set_title(label, fontsize=8)
-        more = f" (of {channels})" if channels > most else ""
-        row[0].set_title(f"{name}{more}\n{row[0].get_title()}", fontsize=8)
+        row[0].set_title(f"{name}\n{row[0].get_title()}", fontsize=8)
     return figure
+
+
+def _stage_name(name: str, image: np.ndarray, most: int) -> str:
+    if image.ndim == 1:
+        return f"{name}: scores"
+    channels = image.shape[-1]
+    return f"{name} (of {channels})" if channels > most else name
