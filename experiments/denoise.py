@@ -321,7 +321,7 @@ _CAPTIONS = {
     "network": "The boolean network, simplified: its operators and what reads what.",
     "stages": "The same input on its way through the network.",
     "footprints": "Footprints of the channels that are left after pruning.",
-    "curves": "The learning, step by step: loss, DICE, shares of activated and live neurons.",
+    "curves": "The learning, step by step.",
 }
 
 
@@ -358,7 +358,8 @@ def main(argv: list[str]) -> None:
     )
     output.write_json(folder / "metrics.json", outcome.metrics)
     for name, value in outcome.metrics.items():
-        print(f"{name:>24}: {value}")
+        if value is not None:
+            print(f"{name:>24}: {value}")
     print(f"results in {folder}; open {folder / 'report.html'}")
 
 

@@ -27,7 +27,7 @@ def report(folder, **options):
     options = {"table": [{"dice": 0.98765, "exact": True, "nothing": None}]} | options
     figures = {"half": ("Half & half", plot_images({"a": half}))}
     write_report(folder, "A <title>", figures=figures, **options)
-    return (folder / "report.html").read_text()
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_report_says_what_was_run_and_found(tmp_path):
@@ -46,6 +46,13 @@ def test_a_report_says_what_was_run_and_found(tmp_path):
         assert f'<th scope="row">{package}</th>' in text
 
 
+def test_names_that_are_no_text_are_shown_as_far_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["denoise.py", "--input=Gr\udcf6n 表"])
+    text = report(tmp_path, table=[{"name": "\udcff"}])
+    assert "--input=Gr\ufffdn 表" in text
+    assert "<td>\ufffd</td>" in text
+
+
 def test_passwords_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep.py", "--storage=postgresql://me:secret@host/db"])
     text = report(tmp_path)
@@ -60,17 +67,23 @@ def test_rows_become_a_table_with_a_column_for_every_name(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="apt-get install chromium")
-def test_a_browser_shows_the_pictures_and_asks_for_nothing_else(tmp_path):
-    report(tmp_path)
+def test_a_browser_shows_all_of_it_in_a_narrow_window_and_asks_for_nothing_else(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["sweep.py", *(f"--flag{i}=a/long/path" for i in range(20))])
+    table = [{"name": "a/layer/of_a_long_name" * 9, "dice": 0.5}]
+    report(tmp_path, table=table, certificate="what is exact " * 30)
     command = [
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,1400", "--hide-scrollbars",
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,1400", "--hide-scrollbars",
         f"--screenshot={tmp_path / 'r.png'}", (tmp_path / "report.html").as_uri(),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     shown = np.asarray(Image.open(tmp_path / "r.png").convert("L"))
-    assert shown.shape == (1400, 900)
+    assert shown.shape == (1400, 500)
+    # Nothing runs into the padding of 13 pixels beside the margin of 16.
+    assert (shown[:, 500 - 16 - 11 :] > 150).all()
     # Text is scattered; a picture that is half black has black rows of many pixels.
     dark = shown < 20
     widest = max(int(row.sum()) for row in dark)
