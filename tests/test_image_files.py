@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 from skimage.filters import threshold_otsu
 
 from bimonn_jax.data.image_files import (
+    SUFFIXES,
     Reading,
     check_distinct,
     image_files,
@@ -26,6 +27,24 @@ def test_gray_levels_survive_every_format(suffix, tmp_path):
     Image.fromarray(GRAY).save(path)
     np.testing.assert_array_equal(read_gray(path), GRAY)
     assert read_gray(path).dtype == np.float32
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_all_that_is_taken_from_a_folder_is_read(suffix, tmp_path):
+    Image.init()
+    file_format = Image.registered_extensions().get(suffix)
+    if file_format not in Image.SAVE or file_format == "PSD":
+        pytest.skip(f"this Pillow writes no {suffix}")
+    # Blocks, for formats that lose some.
+    picture = np.kron(GRAY[:4, :4] > 30, np.full((16, 16), 255)).astype(np.uint8)
+    image = Image.fromarray(picture)
+    kind = {"QOI": "RGB", "AVIF": "RGB", "WEBP": "RGB"}.get(file_format, "L")
+    if suffix in (".pbm", ".pfm"):
+        kind = {".pbm": "1", ".pfm": "F"}[suffix]
+    image.convert(kind).save(tmp_path / f"a{suffix}", format=file_format)
+    ((stem, path),) = image_files(tmp_path).items()
+    assert stem == "a"
+    np.testing.assert_allclose(read_gray(path), picture, atol=8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pbm", "bmp"])
