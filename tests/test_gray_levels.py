@@ -111,7 +111,7 @@ def test_floating_point_is_taken_as_it_is_and_may_be_white_at_zero(tmp_path):
 
 
 def test_whole_numbers_of_32_bits_and_signed_ones_are_taken_as_they_are(tmp_path):
-    signed = dict(t339=2)
+    signed = {"t339": 2}
     for bits, tags in ((32, {}), (32, signed), (16, signed), (8, signed)):
         found = read(tiff(page(LEVELS, bits, **tags)), tmp_path)
         np.testing.assert_array_equal(found, LEVELS)

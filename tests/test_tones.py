@@ -46,7 +46,7 @@ PAGES = {
     "two neighbouring levels": np.where(RNG.random(SHAPE) < 0.3, 254.0, 255.0),
     "few darker pixels": RNG.choice([253.0, 254.0, 255.0], SHAPE, p=[0.05, 0.05, 0.9]),
     "grain": grain(250, 2),
-    "grain cut off by white": grain(254, 3),
+    "grain cut off by white": grain(254, 2),
     "much grain": grain(225, 8),
     "grain of 16 bits": grain(250, 2, 1 / 257),
     "grain of floating point": grain(250, 2, 1e-3),

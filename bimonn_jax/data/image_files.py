@@ -90,6 +90,8 @@ def read_gray(path: str | Path) -> np.ndarray:
 def read_resolution(path: str | Path) -> tuple[float, float] | None:
     """Dots per inch across and down of an image file as it is shown; None if it does not say.
 
+    A ratio alone, without a unit, is none.
+
     Raises:
       ValueError: if the file is not a readable image.
       FileNotFoundError: if there is none.

@@ -1,7 +1,7 @@
 """Which gray levels of an image are dark and which light, by a rule for each image.
 
-- "otsu": the threshold that leaves the two classes' means furthest apart (Otsu 1979), among the
-  image's own levels. Of whole levels and of 16-bit ones it is that of the image as integers.
+- "otsu": the one of the image's levels that leaves the greatest variance between the darker and the
+  lighter pixels (Otsu 1979). Of whole levels and of 16-bit ones it is that of the whole numbers.
 - "local": the mean of 51 x 51 pixels, less 10 for a dark foreground, plus 10 for a light one, so
   that plain areas are background. Images of two levels are split between them instead: a local
   threshold would hollow out large areas.
@@ -10,16 +10,15 @@ Images of two levels are bits already, and taken as they are, unless the levels 
 file of 8 or 16 bits and none of them is 0 (0 and 1 are a mask). Those are a page of one tone, as
 are images of more levels if Otsu's two classes differ
 
-- by less than 1 / 32 of the lighter one's mean (8 gray levels of white paper), or by less than 8
-  levels of the file; or
+- by less than 1 / 32 of the lighter one's mean (8 gray levels of white paper), or by less than 4
+  levels of the file (so an image of labels 0, 1 and 2 needs a threshold by number); or
 - by less than 16 gray levels, and by less than three times the spread within them. Otsu's method
   cuts noise into halves that differ by 2.65 times their spread if it is Gaussian.
 
-A page of one tone stays blank by both rules.
-
-What differs from the tone, the median, by more than five times as much as the halves do is still
-foreground: a dot on a page of grain. The tone itself is foreground only in the outer quarter of the
-gray levels: below 64 for a dark foreground, above 191 for a light one, as in an image all black.
+A page of one tone stays blank by both rules. What differs from the tone, the median, by more than
+five times as much as the classes do is still foreground: a dot on a page of grain. The tone itself
+is foreground only in the outer quarter of the gray levels: below 64 for a dark foreground, above
+191 for a light one, as in an image all black.
 
 Needs scikit-image (``pip install bimonn-jax[viz]``), imported when it is used.
 """
@@ -30,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _LOCAL_WINDOW, _LOCAL_OFFSET = 51, 10
-_LEAST_STEPS, _LEAST_SHARE = 8, 1 / 32
+_LEAST_STEPS, _LEAST_SHARE = 4, 1 / 32
 _MOST_NOISE, _NOISE_RATIO = 16, 3
 _STRAY = 5
 _QUARTER = 64
@@ -104,6 +103,12 @@ def _of_one_tone(classes: _Classes, is_dark: bool) -> float:
     return tone + stray if is_foreground == is_dark else tone - stray
 
 
+def _for_all_pixels(classes: _Classes, is_dark: bool) -> float:
+    if classes.are_one_tone():
+        return _of_one_tone(classes, is_dark)
+    return float(classes.levels[classes.dark - 1])
+
+
 def otsu(gray: np.ndarray, is_dark: bool) -> float:
     """Otsu's threshold, or that of a page of one tone.
 
@@ -120,10 +125,7 @@ def otsu(gray: np.ndarray, is_dark: bool) -> float:
       >>> otsu(np.array([[254, 255, 255]]), True)
       250.0
     """
-    classes = _classes(gray)
-    if classes.are_one_tone():
-        return _of_one_tone(classes, is_dark)
-    return float(classes.levels[classes.dark - 1])
+    return _for_all_pixels(_classes(gray), is_dark)
 
 
 def local(gray: np.ndarray, is_dark: bool) -> np.ndarray | float:
@@ -135,7 +137,7 @@ def local(gray: np.ndarray, is_dark: bool) -> np.ndarray | float:
 
     classes = _classes(gray)
     if len(classes.levels) <= 2 or classes.are_one_tone():
-        return otsu(gray, is_dark)
+        return _for_all_pixels(classes, is_dark)
     offset = _LOCAL_OFFSET if is_dark else -_LOCAL_OFFSET
     thresholds: np.ndarray = threshold_local(gray, _LOCAL_WINDOW, method="mean", offset=offset)
     return thresholds
