@@ -32,7 +32,8 @@ from bimonn_jax.data.image_files import (
 from bimonn_jax.files import printable, user_path, write_text
 from bimonn_jax.packed import packed_by_shape
 from bimonn_jax.saving import BooleanNetwork, load_network
-from experiments.image_flags import ON_ERROR, THRESHOLD, allow_any_name, reading_of_flags
+from experiments.console import allow_any_name
+from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
 from experiments.overwriting import OVERWRITE
 
 NETWORK = flags.DEFINE_string("network", None, "File of the network.", required=True)

@@ -44,7 +44,7 @@ from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_netw
 from experiments import output
 from experiments.denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
 from experiments.flag_checks import refuse_unused
-from experiments.image_flags import ON_ERROR, allow_any_name, reading_of_flags
+from experiments.image_flags import ON_ERROR, reading_of_flags
 from experiments.report import write_report
 
 if TYPE_CHECKING:
@@ -329,7 +329,6 @@ def main(argv: list[str]) -> None:
     """Runs the program."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    allow_any_name()
     is_sticks = INPUT.value is None and DATA.value == "sticks"
     recipe = RECIPE.value or ("boolean" if is_sticks else "search")
     check_flags(recipe, user_path(output.OUT_DIR.value))

@@ -1,7 +1,5 @@
-"""What the programs that read image files share: their flags, and names that can be printed."""
+"""Flags of the programs that read image files."""
 
-import io
-import sys
 from typing import cast
 
 from absl import flags
@@ -17,12 +15,6 @@ FOREGROUND = flags.DEFINE_enum(
 ON_ERROR = flags.DEFINE_enum(
     "on_error", "stop", ["stop", "skip"], "At image files that are unreadable or do not fit."
 )
-
-
-def allow_any_name() -> None:
-    """Lets ``print`` show names that the console's encoding lacks, escaped, as errors are."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def reading_of_flags(default: Reading) -> Reading:

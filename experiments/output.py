@@ -11,6 +11,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from bimonn_jax.files import user_path, write_text
+from experiments.console import allow_any_name
 from experiments.overwriting import OVERWRITE
 
 __all__ = [
@@ -46,6 +47,7 @@ def prepare(folder: str | Path, result: str | None = None, *, overwrite: bool = 
     if not folder:
         raise ValueError("--out_dir is needed: name a folder for the results")
     folder = user_path(folder)
+    allow_any_name()
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes.
     try:
         folder.mkdir(parents=True, exist_ok=True)

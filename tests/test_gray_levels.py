@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageCms
 
@@ -202,10 +203,12 @@ def test_pixels_may_be_transparent_in_part(tmp_path):
         tiff(page(colours, 8, photometric=2, t338=2)),
     ):
         np.testing.assert_allclose(read(data, tmp_path), expected, atol=1.1)
-    # Multiplied by their transparency already.
-    both[..., 0] = np.round(both[..., 0] * alpha / 255)
-    found = read(tiff(page(both, 8, t338=1)), tmp_path)
-    np.testing.assert_allclose(found, expected, atol=2)
+    # Multiplied by their transparency already; in gray since Pillow 13.
+    both[..., :1] = np.round(both[..., :1] * alpha[..., None] / 255)
+    colours = both[..., [0, 0, 0, 1]]
+    files = [tiff(page(colours, 8, photometric=2, t338=1)), tiff(page(both, 8, t338=1))]
+    for data in files if int(PIL.__version__.split(".")[0]) >= 13 else files[:1]:
+        np.testing.assert_allclose(read(data, tmp_path), expected, atol=2)
 
 
 def test_inks_are_subtracted_from_white(tmp_path):
@@ -217,7 +220,8 @@ def test_inks_are_subtracted_from_white(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1.5)
     # Adobe's JPEG files, and so all others, hold the inverse.
     large = np.kron(inks, np.ones((8, 8, 1), int)).astype(np.uint8)
-    Image.fromarray(large, "CMYK").save(tmp_path / "a.jpg", quality=100)
+    jpeg = Image.frombytes("CMYK", large.shape[1::-1], large.tobytes())
+    jpeg.save(tmp_path / "a.jpg", quality=100)
     found = read_gray(tmp_path / "a.jpg")[4::8, 4::8]
     np.testing.assert_allclose(found, expected, atol=4)
 
@@ -330,6 +334,9 @@ def test_reduced_pages_and_masks_of_a_tiff_are_passed_over(tmp_path):
 @pytest.mark.parametrize("ending", ["gif", "webp", "png", "avif"])
 def test_animations_are_refused(ending, tmp_path):
     path = tmp_path / f"a.{ending}"
+    Image.init()
+    if path.suffix not in Image.registered_extensions():
+        pytest.skip(f"this Pillow writes no {ending}")
     frames = [Image.fromarray(np.full((16, 16), level, np.uint8)) for level in (0, 200)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     with pytest.raises(ValueError, match="it holds 2 images: give each its own file"):
