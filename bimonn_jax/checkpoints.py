@@ -14,7 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from bimonn_jax.architecture import Architecture, to_json
-from bimonn_jax.files import user_path
+from bimonn_jax.files import printable, user_path
 from bimonn_jax.params import static_names
 
 State = TypeVar("State")
@@ -33,6 +33,9 @@ class Checkpoints:
       architecture: of the network, to refuse checkpoints of another one.
       run: JSON values (seed, data, steps) that must be the same for a run to be resumed.
       keep: how many to keep.
+
+    Raises:
+      ValueError: if the path of the folder is no text in the system's encoding.
     """
 
     def __init__(
@@ -45,6 +48,11 @@ class Checkpoints:
     ):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         self._folder = user_path(folder).resolve()
+        if printable(self._folder) != str(self._folder):
+            raise ValueError(
+                f"{printable(self._folder)} has bytes in its name that are no text, and Orbax "
+                "writes no checkpoints there: choose another folder"
+            )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._fixed = {"architecture": to_json(architecture), "run": dict(run or {})}
 

@@ -193,6 +193,12 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, caplog
     assert int(Checkpoints(tmp_path, MODEL.architecture).restore(state)[0].step) == 100
 
 
+def test_checkpoints_in_a_folder_of_no_text_are_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ValueError, match="a\ufffd has bytes in its name that are no text"):
+        Checkpoints(tmp_path / "a\udcf6", MODEL.architecture)
+    assert not list(tmp_path.iterdir())
+
+
 def test_checkpoints_that_are_all_damaged_are_named(tmp_path):
     state = checkpoints_at(tmp_path, 50)
     damage(tmp_path / "50")
