@@ -11,6 +11,8 @@ from matplotlib.transforms import Bbox
 from bimonn_jax import BiMoNN, BiSEParams, BooleanBiSE, Layer, NeuronConfig, binarize
 from bimonn_jax.draws import bernoulli
 from bimonn_jax.export.describe import title
+from bimonn_jax.layers import HitOrMissConv, LevelSets
+from bimonn_jax.models import Sequential
 from bimonn_jax.saving import BooleanNetwork
 from bimonn_jax.viz import (
     plot_footprints,
@@ -186,7 +188,9 @@ def test_lines_are_dashed_where_the_complement_is_read():
             }
         },
     )
-    (axis,) = plot_network(network, (2,)).axes
+    figure = plot_network(network, (2,))
+    (axis,) = figure.axes
+    assert "dashed where the complement is read" in figure.get_supxlabel()
     assert [line.get_linestyle() for line in axis.lines] == ["-.", "--"]
 
 
@@ -227,16 +231,21 @@ def test_diagrams_of_narrow_networks_are_whole(size):
 
 @pytest.mark.parametrize("count", [1, 3, 12])
 def test_diagrams_of_many_level_sets_are_whole(count):
+    """Two transforms over all level sets, with complements, of which three are drawn."""
     thresholds = tuple(100 + np.arange(count) / 7)
-    footprints = np.zeros((3, 3, count, count), bool)
-    footprints[0, 1] = True
-    erosions = BooleanBiSE(jnp.asarray(footprints), *jnp.zeros((2, count, count), bool))
-    layers = (
-        Layer("level_sets", "", {"thresholds": (thresholds,)}),
-        Layer("bise", "a", {"padding": "SAME", "border": "zero"}),
-    )
-    network = BooleanNetwork(layers, {"a": {"bise": erosions}})
-    assert_nothing_is_cut_off(plot_network(network, (9, 9, 1)))
+    model = Sequential((LevelSets(thresholds), HitOrMissConv(2, (3, 3), "SAME")))
+    footprints = np.zeros((3, 3, 2 * count, 2), bool)
+    footprints[0, 1, :count] = footprints[2, 2, count:] = True
+    transforms = BooleanBiSE(jnp.asarray(footprints), jnp.ones(2, bool), jnp.zeros(2, bool))
+    network = BooleanNetwork(model.architecture, {"layers_1": {"lui": transforms}})
+    figure = plot_network(network, (9, 9, 1))
+    assert_nothing_is_cut_off(figure)
+    drawn = min(count, 3)
+    tile = [[0, 1, 0], [0, 0, 0], [0, 0, -1]]
+    assert [image.get_array().tolist() for image in figure.axes[0].images] == [tile] * 2 * drawn
+    # Each in a frame of its own, over its name, which the column of the inputs has too.
+    assert texts(figure).count("x ≥ 100.1") == (0 if count == 1 else 3)
+    assert "white is read as its complement" in figure.get_supxlabel()
 
 
 def test_long_titles_are_whole():

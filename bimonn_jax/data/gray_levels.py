@@ -66,7 +66,7 @@ def _are_beside(image: Any) -> Iterator[bool]:
             yield bool(tags.get(_NEW_SUBFILE, 0) & 0b101) or tags.get(_SUBFILE) == 2
 
 
-def resolution(image: Any) -> tuple[float, float] | None:
+def resolution_of(image: Any) -> tuple[float, float] | None:
     """Dots per inch, across and down, of an opened picture as it is shown; None if it has none."""
     if image.format == "TIFF" and _X_RESOLUTION not in image.tag_v2:
         return None  # Pillow makes one up.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bimonn_jax.data.gray_levels import gray_levels, open_picture, resolution
+from bimonn_jax.data.gray_levels import gray_levels, open_picture, resolution_of
 from bimonn_jax.data.tones import THRESHOLDS
 from bimonn_jax.files import printable, user_path, write_bytes
 
@@ -97,7 +97,7 @@ def read_resolution(path: str | Path) -> tuple[float, float] | None:
       FileNotFoundError: if there is none.
     """
     with _picture(path) as image:
-        return resolution(image)
+        return resolution_of(image)
 
 
 def write_image(

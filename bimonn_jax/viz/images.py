@@ -30,10 +30,10 @@ def plot_images(images: Mapping[str, np.ndarray], *, cell: float = 3.0) -> "Figu
     """
     if not images:
         raise ValueError("images must hold at least one image")
-    titles = [wrapped(name, cell - 0.2, 9) for name in images]
-    figure, axes = grid(1, len(images), cell, above=lines_height(titles, 9))
-    for axis, title_, image in zip(axes[0], titles, images.values(), strict=True):
-        axis.set_title(title_, fontsize=9)
+    names = [wrapped(name, cell - 0.2, 9) for name in images]
+    figure, axes = grid(1, len(images), cell, above=lines_height(names, 9))
+    for axis, name, image in zip(axes[0], names, images.values(), strict=True):
+        axis.set_title(name, fontsize=9)
         axis.imshow(image, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     return figure
 
