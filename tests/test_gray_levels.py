@@ -15,24 +15,24 @@ LEVELS = np.arange(48).reshape(6, 8) % 16
 SHOWN = LEVELS * 17.0
 
 
-def tiff(*pages):
-    """A TIFF file of pages (pixels as bytes, tags by number), uncompressed, least byte first."""
-    file, link = bytearray(b"II*\0\0\0\0\0"), 4
+def tiff(*pages, order="<"):
+    """A TIFF file of pages (pixels as bytes, tags by number), uncompressed, least byte first or >."""
+    file, link = bytearray(struct.pack(f"{order}2sHI", {"<": b"II", ">": b"MM"}[order], 42, 0)), 4
     for data, tags in pages:
         tags = {259: 1, 273: len(file), 279: len(data)} | tags
         file += data + b"\0" * (len(data) % 2)
         entries = b""
         for tag, values in sorted(tags.items()):
             values = values if isinstance(values, tuple) else (values,)
-            packed = struct.pack(f"<{len(values)}H", *values)
+            packed = struct.pack(f"{order}{len(values)}H", *values)
             if len(packed) > 4:
-                place = struct.pack("<I", len(file))
+                place = struct.pack(f"{order}I", len(file))
                 file += packed
             else:
                 place = packed.ljust(4, b"\0")
-            entries += struct.pack("<HHI", tag, 3, len(values)) + place
-        file[link : link + 4] = struct.pack("<I", len(file))
-        file += struct.pack("<H", len(entries) // 12) + entries
+            entries += struct.pack(f"{order}HHI", tag, 3, len(values)) + place
+        file[link : link + 4] = struct.pack(f"{order}I", len(file))
+        file += struct.pack(f"{order}H", len(entries) // 12) + entries
         link = len(file)
         file += b"\0\0\0\0"
     return bytes(file)
@@ -143,8 +143,10 @@ def test_pictures_are_turned_as_their_tag_says_at_every_depth(orientation, tmp_p
     stored = stored[::-1] if row in ("right", "bottom") else stored
     stored = stored[:, ::-1] if column in ("right", "bottom") else stored
     for bits, scale in ((8, 17), (16, 4369)):
-        found = read(tiff(page(stored * scale, bits, t274=orientation)), tmp_path)
-        np.testing.assert_array_equal(found, SHOWN)
+        data, tags = page(stored * scale, bits, t274=orientation)
+        highest_first = np.frombuffer(data, f"<u{bits // 8}").byteswap().tobytes()
+        for file in (tiff((data, tags)), tiff((highest_first, tags), order=">")):
+            np.testing.assert_array_equal(read(file, tmp_path), SHOWN)
         exif = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0" + struct.pack("<II", orientation, 0)
         found = read(png(stored * scale, bits, 0, (b"eXIf", exif)), tmp_path)
         np.testing.assert_array_equal(found, SHOWN)
