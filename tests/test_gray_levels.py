@@ -16,7 +16,7 @@ SHOWN = LEVELS * 17.0
 
 
 def tiff(*pages, order="<"):
-    """A TIFF file of pages (pixels as bytes, tags by number), uncompressed, least byte first or >."""
+    """A TIFF file of pages (pixels as bytes, tags by number), uncompressed, of a byte order."""
     file, link = bytearray(struct.pack(f"{order}2sHI", {"<": b"II", ">": b"MM"}[order], 42, 0)), 4
     for data, tags in pages:
         tags = {259: 1, 273: len(file), 279: len(data)} | tags
