@@ -133,7 +133,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     allow_any_name()
-    network = load_network(user_path(NETWORK.value))
+    network = load_network(NETWORK.value)
     reading = reading_of(network)
     if reading.gray and THRESHOLD.value is not None:
         raise app.UsageError("--threshold has no effect: this network reads gray levels")

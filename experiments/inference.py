@@ -29,7 +29,6 @@ from scipy import ndimage
 
 from bimonn_jax.conventions import footprint_for
 from bimonn_jax.export.c_library import compile_c
-from bimonn_jax.files import user_path
 from bimonn_jax.packed import (
     PackedNetwork,
     dilate_strips,
@@ -278,7 +277,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     folder = prepare(OUT_DIR.value, "inference.json", overwrite=OVERWRITE.value)
-    rows = classifier_rows(user_path(NETWORK.value), folder)
+    rows = classifier_rows(Path(NETWORK.value), folder)
     for side in map(int, SIZES.value):
         rows += operator_rows(side) + chain_rows(side)
     write_json(folder / "inference.json", rows)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bimonn_jax.export.c import export_c
 from bimonn_jax.files import free_path, printable, user_path, write_bytes, write_text
+from bimonn_jax.saving import load_network, save_network
+from tests.boolean_networks import network as random_network
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,6 +39,14 @@ def test_files_are_written_to_the_home_folder(home):
     assert sorted(path.name for path in home.iterdir()) == ["a.txt", "b"]
 
 
+def test_networks_and_exports_go_to_the_home_folder(home):
+    network, shape = random_network("one operator")
+    save_network("~/a.npz", network.architecture, network.params)
+    assert load_network("~/a.npz").architecture == network.architecture
+    assert export_c(network, "~/a.c", shape) == home / "a.c"
+    assert sorted(path.name for path in home.iterdir()) == ["a.c", "a.h", "a.npz"]
+
+
 def test_text_is_utf8_with_its_own_line_ends_whatever_the_locale(tmp_path):
     code = (
         "import sys; from bimonn_jax.files import write_text; "
@@ -49,7 +60,7 @@ def test_text_is_utf8_with_its_own_line_ends_whatever_the_locale(tmp_path):
 
 
 def calls_that_read_or_write_text(path):
-    """Calls of open for text, of read_text and of write_text."""
+    """Line, whether an encoding is given, and keywords: open for text, read_text, write_text."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -57,8 +68,11 @@ def calls_that_read_or_write_text(path):
         # Methods called open are those of other things than files.
         is_open = name == "open" and isinstance(node.func, ast.Name)
         mode = node.args[1].value if is_open and len(node.args) > 1 else "r"
+        # The encoding may stand in its place without its name.
+        places = {"open": 3, "read_text": 0, "write_text": 1}
+        names = {keyword.arg for keyword in node.keywords}
         if (is_open and "b" not in mode) or name in ("read_text", "write_text"):
-            yield node
+            yield node.lineno, "encoding" in names or len(node.args) > places[name], names
 
 
 def test_whatever_reads_or_writes_text_names_the_encoding():
@@ -66,10 +80,10 @@ def test_whatever_reads_or_writes_text_names_the_encoding():
     assert len(paths) > 80
     # Our own write_text, which takes overwrite, always writes UTF-8.
     unnamed = [
-        f"{path.relative_to(ROOT)}:{call.lineno}"
+        f"{path.relative_to(ROOT)}:{line}"
         for path in paths
-        for call in calls_that_read_or_write_text(path)
-        if not {"encoding", "overwrite"} & {keyword.arg for keyword in call.keywords}
+        for line, is_named, keywords in calls_that_read_or_write_text(path)
+        if not is_named and "overwrite" not in keywords
     ]
     assert unnamed == []
 

@@ -11,7 +11,7 @@ from bimonn_jax.circuit import Circuit, Gates, Linear, Votes, circuit_of
 from bimonn_jax.export import c_engine
 from bimonn_jax.export.describe import chain, picture, title
 from bimonn_jax.export.names import check_identifier, in_comment
-from bimonn_jax.files import replacing
+from bimonn_jax.files import replacing, user_path
 from bimonn_jax.saving import BooleanNetwork
 
 Mode = Literal["batch", "image"]
@@ -399,7 +399,7 @@ def write_c(
         raise ValueError(f"mode must be 'batch' or 'image'; got {mode!r}")
     if pixel not in _PIXELS:
         raise ValueError(f"pixel must be one of {sorted(_PIXELS)}; got {pixel!r}")
-    path = Path(path)
+    path = user_path(path)
     header = path.with_suffix(".h")
     if header == path:
         raise ValueError(f"{path} is where the header goes: give the C file another ending")

@@ -11,7 +11,7 @@ import numpy as np
 
 from bimonn_jax.circuit import Circuit, Linear, Votes, circuit_of
 from bimonn_jax.export.c import Mode, write_c
-from bimonn_jax.files import free_path, replacing
+from bimonn_jax.files import free_path, replacing, user_path
 from bimonn_jax.saving import BooleanNetwork
 
 _FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror")
@@ -131,7 +131,7 @@ def compile_c(
         raise FileNotFoundError(
             f"the C compiler {compiler!r} is not installed: install it, or name another"
         )
-    folder = Path(folder)
+    folder = user_path(folder)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     library = free_path(folder / f"{name}.so", overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from bimonn_jax.files import free_path, write_bytes
+from bimonn_jax.files import free_path, user_path, write_bytes
 from bimonn_jax.morphology import as_numbers
 from bimonn_jax.saving import BooleanNetwork
 
@@ -52,6 +52,6 @@ def export_stablehlo(
 
 def run_stablehlo(path: str | Path, x: jax.Array | np.ndarray) -> jax.Array:
     """Runs a file of `export_stablehlo` on a batch."""
-    exported = export.deserialize(bytearray(Path(path).read_bytes()))
+    exported = export.deserialize(bytearray(user_path(path).read_bytes()))
     y: jax.Array = exported.call(as_numbers(x))
     return y

@@ -10,6 +10,7 @@ from pathlib import Path
 import flax.struct
 
 from bimonn_jax.export.names import check_identifier
+from bimonn_jax.files import user_path
 
 
 @flax.struct.dataclass
@@ -53,7 +54,7 @@ def estimate_resources(
         raise ValueError(f"lut_inputs must be 2 to 8, got {lut_inputs}")
     if shutil.which(yosys) is None:
         raise FileNotFoundError(f"{yosys!r} is not installed: install Yosys, or name its program")
-    path = Path(path).resolve(strict=True)
+    path = user_path(path).resolve(strict=True)
     with tempfile.TemporaryDirectory() as folder:
         # Paths of the temporary folder are relative, so none needs quoting in Yosys's language.
         script = (
