@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 
 from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
 from bimonn_jax.draws import randint
@@ -128,9 +129,29 @@ def mean_over_positions(
     return optax.stateless(update)
 
 
-def batches(
-    images: jax.Array, labels: jax.Array, batch: int, *, shift: int = 0
-) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+@struct.dataclass(eq=False)
+class _Batches:
+    """What `batches` builds: a function that is a tree, whose arrays are the data."""
+
+    images: jax.Array
+    labels: jax.Array
+    batch: int = struct.field(pytree_node=False)
+    shift: int = struct.field(pytree_node=False)
+
+    def __call__(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        image_key, shift_key = jax.random.split(key)
+        index = jax.random.randint(image_key, (self.batch,), 0, self.images.shape[0])
+        x = self.images[index]
+        if self.shift:
+            corners = randint(shift_key, (self.batch, 2), 0, 2 * self.shift + 1)
+            margins = ((0, 0), (self.shift, self.shift), (self.shift, self.shift), (0, 0))
+            x = jax.vmap(
+                lambda image, at: jax.lax.dynamic_slice(image, (*at, 0), self.images.shape[1:])
+            )(jnp.pad(x, margins), corners)
+        return x, self.labels[index]
+
+
+def batches(images: jax.Array, labels: jax.Array, batch: int, *, shift: int = 0) -> Sample:
     """Builds the ``sample`` of `bimonn_jax.training.fit`: random images, each shifted on its own.
 
     Args:
@@ -138,31 +159,33 @@ def batches(
       labels: (N,).
       batch: images per batch.
       shift: largest shift in pixels, along both axes; zeros come in.
+
+    Raises:
+      ValueError: if there are no images, not as many labels, or a number is out of its range.
     """
+    check_labelled(images, labels)
+    if batch < 1 or shift < 0:
+        raise ValueError(f"batch must be >= 1 and shift >= 0; got {batch} and {shift}")
+    return _Batches(images, labels, batch, shift)
 
-    def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        image_key, shift_key = jax.random.split(key)
-        index = jax.random.randint(image_key, (batch,), 0, images.shape[0])
-        x = images[index]
-        if shift:
-            corners = randint(shift_key, (batch, 2), 0, 2 * shift + 1)
-            margins = ((0, 0), (shift, shift), (shift, shift), (0, 0))
-            x = jax.vmap(
-                lambda image, at: jax.lax.dynamic_slice(image, (*at, 0), images.shape[1:])
-            )(jnp.pad(x, margins), corners)
-        return x, labels[index]
 
-    return sample
+def check_labelled(images: jax.Array, labels: jax.Array) -> None:
+    """Raises ValueError unless there are images, and as many labels."""
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            "images and labels must be as many, at least one; got the shapes "
+            f"{images.shape} and {labels.shape}"
+        )
 
 
 def cross_entropy(temperature: float = 1.0) -> Loss:
     """Mean softmax cross entropy of scores / temperature with integer labels."""
+    return partial(_cross_entropy, temperature)
 
-    def loss(scores: jax.Array, labels: jax.Array) -> jax.Array:
-        logits = scores / temperature
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
-    return loss
+def _cross_entropy(temperature: float, scores: jax.Array, labels: jax.Array) -> jax.Array:
+    logits = scores / temperature
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 def error_percent(
@@ -213,22 +236,50 @@ def refit_head(
     """
     layers, last = architecture[:-1], architecture[-1]
     images, labels = validation
+    check_labelled(images, labels)
     found = in_chunks(partial(apply_layers, layers, boolean), images)
-
-    def features(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x, y = sample(key)
-        return apply_layers(layers, boolean, x), y
-
     result = fit(
         partial(apply_layers, (last,)),
         {last.name: head},
-        features,
-        lambda params: {"accuracy": 100 - error_percent((last,), params, found, labels)},
+        _Features(sample, boolean, layers),
+        _Accuracy(found, labels, (last,)),
         loss=loss,
         key=key,
         steps=steps,
         steps_per_evaluation=-(-steps // 10),
         score="accuracy",
-        optimizer=optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=0.05)),
+        optimizer=_decayed_adam(learning_rate, steps),
     )
     return {**boolean, last.name: binarize_heads(result.params[last.name])}
+
+
+@lru_cache(maxsize=8)
+def _decayed_adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """The same object each time, for which `fit` traces nothing again."""
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=0.05))
+
+
+@struct.dataclass(eq=False)
+class _Features:
+    """A ``sample`` of what the boolean layers find."""
+
+    sample: Sample
+    boolean: Any
+    layers: Architecture = struct.field(pytree_node=False)
+
+    def __call__(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, y = self.sample(key)
+        return apply_layers(self.layers, self.boolean, x), y
+
+
+@struct.dataclass(eq=False)
+class _Accuracy:
+    """An evaluation by `error_percent`."""
+
+    x: jax.Array
+    labels: jax.Array
+    architecture: Architecture = struct.field(pytree_node=False)
+
+    def __call__(self, params: Any) -> dict[str, jax.Array]:
+        error = error_percent(self.architecture, params, self.x, self.labels)
+        return {"accuracy": 100 - error}

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 _AXIS = "batch"
@@ -42,6 +43,25 @@ def naming_lost_processes() -> Iterator[None]:
         ) from error
 
 
+@struct.dataclass(eq=False)
+class _SplitBatches:
+    """What `split_batches` builds."""
+
+    sample: Sample
+    mesh: Mesh = struct.field(pytree_node=False)
+
+    def __call__(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, y = self.sample(key)
+        if x.shape[0] % self.mesh.size:
+            raise ValueError(
+                f"a batch of {x.shape[0]} cannot be split over {self.mesh.size} devices: take a "
+                "multiple"
+            )
+        sharding = NamedSharding(self.mesh, PartitionSpec(_AXIS))
+        batch: tuple[jax.Array, jax.Array] = jax.lax.with_sharding_constraint((x, y), sharding)
+        return batch
+
+
 def split_batches(sample: Sample, mesh: Mesh) -> Sample:
     """Splits what ``sample`` draws over the devices, by its first axis.
 
@@ -52,15 +72,4 @@ def split_batches(sample: Sample, mesh: Mesh) -> Sample:
     Raises:
       ValueError: when called, if a batch is no multiple of the devices.
     """
-    sharding = NamedSharding(mesh, PartitionSpec(_AXIS))
-
-    def split(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x, y = sample(key)
-        if x.shape[0] % mesh.size:
-            raise ValueError(
-                f"a batch of {x.shape[0]} cannot be split over {mesh.size} devices: take a multiple"
-            )
-        batch: tuple[jax.Array, jax.Array] = jax.lax.with_sharding_constraint((x, y), sharding)
-        return batch
-
-    return split
+    return _SplitBatches(sample, mesh)

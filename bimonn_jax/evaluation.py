@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from bimonn_jax.activation import activation
 from bimonn_jax.architecture import Architecture, apply_layers, layer_outputs
@@ -28,12 +29,21 @@ def in_chunks(
 
 @jax.jit
 def activated_share(params: Any) -> jax.Array:
-    """Share of the neurons of a parameter tree that are activated on binary inputs, float ()."""
+    """Share of the neurons of a parameter tree that are activated on binary inputs, float ().
+
+    Raises:
+      ValueError: if there are no real-valued neurons in it; boolean ones are activated by nature.
+    """
     activated = [
         activation(*real_parameters(neurons)).is_activated.reshape(-1)
         for neurons in named_neurons(params).values()
         if isinstance(neurons, BiSEParams)
     ]
+    if not activated:
+        raise ValueError(
+            "params holds no real-valued neurons, of which a share could be activated: give the "
+            "tree as it was before it was binarised"
+        )
     return jnp.mean(jnp.concatenate(activated).astype(jnp.float32))
 
 
@@ -65,8 +75,29 @@ def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict
     return live
 
 
+@struct.dataclass(eq=False)
+class _SideBySide:
+    """What `side_by_side` builds: a function that is a tree, whose arrays are the data."""
+
+    x: jax.Array
+    y: jax.Array
+    architecture: Architecture = struct.field(pytree_node=False)
+    method: str = struct.field(pytree_node=False)
+
+    def __call__(self, params: Any) -> Mapping[str, jax.Array]:
+        boolean = binarize(params, method=self.method)
+        live = jnp.concatenate(list(live_neurons(self.architecture, boolean, self.x).values()))
+        return {
+            "dice_float": dice(apply_layers(self.architecture, params, self.x) > 0.5, self.y),
+            "dice_boolean": dice(apply_layers(self.architecture, boolean, self.x), self.y),
+            "activated_share": activated_share(params),
+            "live_share": jnp.mean(live.astype(jnp.float32)),
+            **{f"activated_share/{path}": s for path, s in activated_shares(params).items()},
+        }
+
+
 def side_by_side(
-    architecture: Architecture, x: jax.Array, y: jax.Array, *, method: str = "constant"
+    architecture: Architecture, x: jax.Array, y: jax.Array, *, method: str = "activable"
 ) -> Callable[[Any], Mapping[str, jax.Array]]:
     """Builds an evaluation for `bimonn_jax.training.fit`.
 
@@ -80,17 +111,12 @@ def side_by_side(
       params -> dice_float (of the float network thresholded at 1/2), dice_boolean (of the binarised
       one), activated_share and live_share, the first also as activated_share/PATH for each set of
       neurons; each a float ().
+
+    Raises:
+      ValueError: if there are no images, or not as many targets.
     """
-
-    def evaluate(params: Any) -> Mapping[str, jax.Array]:
-        boolean = binarize(params, method=method)
-        live = jnp.concatenate(list(live_neurons(architecture, boolean, x).values()))
-        return {
-            "dice_float": dice(apply_layers(architecture, params, x) > 0.5, y),
-            "dice_boolean": dice(apply_layers(architecture, boolean, x), y),
-            "activated_share": activated_share(params),
-            "live_share": jnp.mean(live.astype(jnp.float32)),
-            **{f"activated_share/{path}": s for path, s in activated_shares(params).items()},
-        }
-
-    return evaluate
+    if not len(x) or len(x) != len(y):
+        raise ValueError(
+            f"x and y must be as many images, at least one; got the shapes {x.shape} and {y.shape}"
+        )
+    return _SideBySide(x, y, architecture, method)

@@ -325,6 +325,8 @@ def learn(
         )
     best: Learned | None = None
     tried = 0
+    # The same objects for every start, for which nothing is traced again.
+    optimizers = [recipe.optimizer(steps) for recipe in recipes]
     for attempt in range(starts):
         for index, recipe in enumerate(recipes):
             start_key, fit_key = jax.random.split(
@@ -339,7 +341,7 @@ def learn(
                 key=fit_key,
                 steps=steps,
                 score="dice_boolean",
-                optimizer=recipe.optimizer(steps),
+                optimizer=optimizers[index],
                 regularizer=recipe.regularizer,
                 coefficient=recipe.coefficient,
                 delay=int(recipe.delay * steps),

@@ -6,8 +6,10 @@ keeps the best parameters, stops early, and resumes from checkpoints with the sa
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -18,6 +20,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax.compiled import compiled
 from bimonn_jax.distributed import naming_lost_processes, replicated, split_batches
 from bimonn_jax.losses import Loss
 from bimonn_jax.params import BiSEParams, Neurons, map_neurons
@@ -25,6 +28,11 @@ from bimonn_jax.regularization import Regularizer
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 Sample = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+Evaluate = Callable[[Any], Mapping[str, jax.Array]]
+Revise = Callable[[Any, jax.Array], Any]
+
+# What a row of the history holds beside the metrics.
+_OF_THE_HISTORY = {"step", "loss"}
 
 
 def _keep_in_unit_interval() -> optax.GradientTransformation:
@@ -66,11 +74,22 @@ def optimizer_for(
     return optax.multi_transform(transforms, _labels)
 
 
+# The same object each time, for which nothing is traced again.
+_default_optimizer = lru_cache(optimizer_for)
+
+
 def warmup_cosine(learning_rate: float, steps: int, *, warmup: int = 50) -> optax.Schedule:
     """Linear warm-up, then a cosine down to 5 %: for latents, whose first steps flip many bits."""
     return optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, min(warmup, steps // 2), steps, end_value=0.05 * learning_rate
     )
+
+
+@contextmanager
+def _as_optax_computes() -> Iterator[None]:
+    """Promotes dtypes as optax's optimizers need it, whatever the user has set."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @struct.dataclass
@@ -96,12 +115,14 @@ class TrainState:
 
 def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step."""
+    with _as_optax_computes():
+        opt_state = optimizer.init(params)
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=opt_state,
         best_params=params,
-        best_score=jnp.float32(-jnp.inf),
+        best_score=jnp.full((), -jnp.inf, float),
         best_step=jnp.int32(0),
     )
 
@@ -142,30 +163,122 @@ def make_step(
             return value + strength * regularizer(params, state.step)
 
         value, gradients = jax.value_and_grad(objective)(state.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with _as_optax_computes():
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         return replace(state, step=state.step + 1, params=params, opt_state=opt_state), value
 
     return step
 
 
-def _what_broke(state: TrainState, checkpoints: Checkpoints | None) -> str:
-    """Says at which step the loss was not finite, which parameters are not, and what is left."""
+def _check_finite(
+    row: Mapping[str, float], score: str, state: TrainState, checkpoints: Checkpoints | None
+) -> None:
+    """Raises FloatingPointError if the loss or the score of a row of the history is not finite."""
+    step = int(state.step)
+    if not math.isfinite(row["loss"]):
+        what = f"the loss of step {step} is not finite; {_what_broke(state.params)}"
+    elif not math.isfinite(row[score]):
+        what = (
+            f"the score {score!r} is {row[score]} after step {step}; parameters cannot be chosen "
+            "by it. Look at the metric and the validation data"
+        )
+    else:
+        return
+    last = None if checkpoints is None else checkpoints.newest_step()
+    kept = "" if last is None else f" The last good checkpoint, of step {last}, is kept."
+    raise FloatingPointError(f"{what}.{kept}")
+
+
+def _what_broke(params: Any) -> str:
+    """Says which parameters are not finite, and what to do."""
     broken = [
         jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if not bool(jnp.all(jnp.isfinite(leaf)))
     ]
     where = (
         f"after it these parameters are not either: {', '.join(broken)}"
         if broken
-        else ("all parameters still are: look at the loss and the data")
+        else "all parameters still are: look at the loss and the data"
     )
-    last = None if checkpoints is None else checkpoints.newest_step()
-    kept = "" if last is None else f" The last good checkpoint, of step {last}, is kept."
-    return (
-        f"the loss of step {int(state.step)} is not finite; {where}. Lower the learning rate.{kept}"
+    return f"{where}. Lower the learning rate"
+
+
+@struct.dataclass
+class _Training:
+    """The functions of a training, with the data that they hold; the arguments of `fit`."""
+
+    apply: Apply
+    sample: Sample
+    evaluate: Evaluate
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    regularizer: Regularizer | None
+    schedule: optax.Schedule | None
+    revise: Revise | None
+    score: str = struct.field(pytree_node=False)
+
+
+def _chunk(
+    training: _Training,
+    state: TrainState,
+    end: jax.Array,
+    key: jax.Array,
+    coefficient: jax.Array,
+    delay: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Steps until ``end``, or the first loss that is not finite; then an evaluation."""
+    step = make_step(training.apply, training.optimizer, training.loss, training.regularizer)
+    strength = coefficient if training.schedule is None else training.schedule
+
+    def one(carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+        state, total = carry
+        batch = training.sample(jax.random.fold_in(key, state.step))
+        check_batch(batch)
+        state, value = step(state, batch, strength, delay)
+        return state, total + value.astype(total.dtype)
+
+    def goes_on(carry: tuple[TrainState, jax.Array]) -> jax.Array:
+        return (carry[0].step < end) & jnp.isfinite(carry[1])
+
+    start = state.step
+    state, total = jax.lax.while_loop(goes_on, one, (state, jnp.zeros_like(state.best_score)))
+    metrics = training.evaluate(state.params)
+    check_metrics(metrics, training.score)
+    score = jnp.asarray(metrics[training.score], state.best_score.dtype)
+    # Of equal scores the latest parameters are kept, which the regulariser has drawn furthest;
+    # patience counts from the first.
+    is_better, is_best = score > state.best_score, score >= state.best_score
+    state = replace(
+        state,
+        best_params=jax.tree.map(
+            lambda new, old: jnp.where(is_best, new, old), state.params, state.best_params
+        ),
+        best_score=jnp.where(is_better, score, state.best_score),
+        best_step=jnp.where(is_better, state.step, state.best_step),
     )
+    if training.revise is not None:
+        state = replace(state, params=training.revise(state.params, state.step))
+    return state, {"loss": total / (end - start).astype(total.dtype), **metrics}
+
+
+def check_metrics(names: Collection[str], score: str) -> None:
+    """Raises ValueError unless the score is a metric, and none is called as what is beside them."""
+    if score not in names:
+        raise ValueError(f"score must be one of the metrics {sorted(names)}; got {score!r}")
+    if taken := sorted(_OF_THE_HISTORY & set(names)):
+        raise ValueError(
+            f"metrics must not be called {' or '.join(taken)}: the history has these of its own; "
+            "choose other names"
+        )
+
+
+def check_batch(batch: tuple[jax.Array, jax.Array]) -> None:
+    """Raises ValueError if a batch, (x, y), holds nothing; its arrays may be traced."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(batch)]
+    if any(0 in shape for shape in shapes):
+        raise ValueError(f"sample draws batches of nothing: x and y have the shapes {shapes}")
 
 
 @dataclass(frozen=True)
@@ -191,7 +304,7 @@ def fit(
     apply: Apply,
     params: Any,
     sample: Sample,
-    evaluate: Callable[[Any], Mapping[str, jax.Array]],
+    evaluate: Evaluate,
     *,
     loss: Loss,
     key: jax.Array,
@@ -201,7 +314,7 @@ def fit(
     regularizer: Regularizer | None = None,
     coefficient: float | optax.Schedule = 0.0,
     delay: int = 0,
-    revise: Callable[[Any, jax.Array], Any] | None = None,
+    revise: Revise | None = None,
     steps_per_evaluation: int = 50,
     patience: int | None = None,
     stop_score: float = math.inf,
@@ -211,15 +324,21 @@ def fit(
 ) -> FitResult:
     """Trains, evaluates, and keeps the best.
 
+    All steps up to an evaluation are one compiled program. Another key, coefficient or delay, other
+    data of the same shapes and other starting parameters compile nothing; nor do equal functions,
+    see `bimonn_jax.compiled.compiled`. Data that functions close over are given to the program, and
+    not compiled into it; the functions must be pure, as for `jax.jit`.
+
     Args:
       apply: (params, x) -> prediction, such as ``lambda p, x: model.apply({"params": p}, x)``.
       params: where to start.
       sample: key -> (x, y): a batch, drawn or generated inside the compiled step.
-      evaluate: params -> scalars by name; jit-compiled here.
+      evaluate: params -> scalars by name, none of them called "loss" or "step".
       loss: (prediction, y) -> scalar, see `bimonn_jax.losses.LOSSES`.
       key: from which the key of every step is derived.
       steps: how many.
-      score: name of the metric to maximise; it chooses the parameters that are returned.
+      score: name of the metric to maximise; it chooses the parameters that are returned. The other
+        metrics choose nothing, and may be NaN: they stand in the history as they are.
       optimizer: see `optimizer_for`, the default.
       regularizer: see `bimonn_jax.regularization.regularizer`, or any function of (params, step).
       coefficient: of the regulariser; a number, or a schedule (function of the step).
@@ -238,59 +357,31 @@ def fit(
       A `FitResult`.
 
     Raises:
-      ValueError: if a number of steps is not positive, the score is not among the metrics, or
-        checkpoints belong to another network.
+      ValueError: if a number of steps is not positive, batches are empty, the score is not among
+        the metrics, a metric is called "loss" or "step", or checkpoints belong to another network.
       FloatingPointError: if a loss is not finite, naming the step, the parameters that are not
-        finite after it, and the last checkpoint.
+        finite after it, and the last checkpoint; if the score is not, naming it and the step.
       RuntimeError: if another process of the training is lost.
     """
     counts = {"steps": steps, "steps_per_evaluation": steps_per_evaluation, "patience": patience}
     for name, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"{name} must be >= 1; got {count}")
-    optimizer = optimizer or optimizer_for()
+    optimizer = optimizer or _default_optimizer()
+    state = init_state(params, optimizer)
+    place: Callable[[Any], Any] = jax.device_put
     if mesh is not None:
         sample = split_batches(sample, mesh)
-    step = make_step(apply, optimizer, loss, regularizer)
-
-    @jax.jit
-    def chunk(state: TrainState, end: jax.Array) -> Any:
-        def one(carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
-            state, total = carry
-            batch = sample(jax.random.fold_in(key, state.step))
-            state, value = step(state, batch, coefficient, delay)
-            return state, total + value
-
-        def goes_on(carry: tuple[TrainState, jax.Array]) -> jax.Array:
-            # A loss that is not finite ends the chunk at its step.
-            return (carry[0].step < end) & jnp.isfinite(carry[1])
-
-        start = state.step
-        state, total = jax.lax.while_loop(goes_on, one, (state, jnp.float32(0.0)))
-        metrics = evaluate(state.params)
-        # Of equal scores the latest parameters are kept, which the regulariser has drawn furthest;
-        # patience counts from the first.
-        is_better = metrics[score] > state.best_score
-        is_best = metrics[score] >= state.best_score
-        state = replace(
-            state,
-            best_params=jax.tree.map(
-                lambda new, old: jnp.where(is_best, new, old), state.params, state.best_params
-            ),
-            best_score=jnp.where(is_better, metrics[score], state.best_score),
-            best_step=jnp.where(is_better, state.step, state.best_step),
-        )
-        if revise is not None:
-            state = replace(state, params=revise(state.params, state.step))
-        return state, {"loss": total / (end - start), **metrics}
-
-    names = set(jax.eval_shape(evaluate, params))
-    if score not in names:
-        raise ValueError(f"score must be one of the metrics {sorted(names)}; got {score!r}")
-    state = init_state(params, optimizer)
-    if mesh is not None:
+        place = partial(replicated, mesh=mesh)
         # Before a checkpoint is read, which comes back placed as the state it is read into.
-        state = replicated(state, mesh)
+        state = place(state)
+    schedule = coefficient if callable(coefficient) else None
+    training = _Training(
+        apply, sample, evaluate, loss, optimizer, regularizer, schedule, revise, score
+    )
+    chunk = compiled(_chunk, training, place=place)
+    key = place(key)
+    numbers = (0.0 if callable(coefficient) else float(coefficient)), np.int32(delay)
     history: list[dict[str, float]] = []
     if checkpoints is not None:
         state, history = checkpoints.restore(state)
@@ -303,10 +394,9 @@ def fit(
     while int(state.step) < steps and not is_done():
         end = min(int(state.step) + steps_per_evaluation, steps)
         with naming_lost_processes():
-            state, metrics = chunk(state, np.int32(end))
+            state, metrics = chunk(state, np.int32(end), key, *numbers)
             row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
-        if not math.isfinite(row["loss"]):
-            raise FloatingPointError(_what_broke(state, checkpoints))
+        _check_finite(row, score, state, checkpoints)
         history.append(row)
         if checkpoints is not None:
             checkpoints.save(state, history)

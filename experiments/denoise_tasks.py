@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +165,11 @@ def pairs_task(
     clean = [jnp.asarray(pair.y) for pair in split.test]
     noisy = [jnp.asarray(pair.bits) for pair in split.test]
     validation = squares(split.validation)
+    # Stacked only where a recipe trains.
+    crops = cache(lambda: pair_crops(split.training, 16, size))
     return Task(
         name="own images",
-        # Stacked only where a recipe trains.
-        sample=lambda key: pair_crops(split.training, 16, size)(key),
+        sample=lambda key: crops()(key),
         examples=training,
         validation=(validation[0][..., None], validation[1][..., None]),
         test=tuple(

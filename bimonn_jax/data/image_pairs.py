@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from bimonn_jax.data.image_files import Reading, image_files, read_gray
 from bimonn_jax.files import printable, user_path
@@ -144,6 +145,44 @@ def tiles(images: Sequence[np.ndarray], size: int) -> jax.Array:
     return jnp.asarray(squares)
 
 
+@struct.dataclass(eq=False)
+class _PairCrops:
+    """What `pair_crops` builds: a function that is a tree, whose arrays are the data.
+
+    Attributes:
+      xs: (N, H, W), images padded to the largest.
+      ys: bool (N, H, W), their targets.
+      shares: float32 (N,), with which probability an image is drawn.
+      corners: int32 (2, N), in how many rows and columns a crop of each may begin.
+      batch: crops at a time.
+      size: their side.
+    """
+
+    xs: np.ndarray
+    ys: np.ndarray
+    shares: np.ndarray
+    corners: np.ndarray
+    batch: int = struct.field(pytree_node=False)
+    size: int = struct.field(pytree_node=False)
+
+    def __call__(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, y = jax.vmap(self._crop)(jax.random.split(key, self.batch))
+        return x[..., None], y[..., None]
+
+    def _crop(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        which_key, row_key, column_key = jax.random.split(key, 3)
+        rows, columns = jnp.asarray(self.corners)
+        which = jax.random.choice(which_key, len(self.shares), p=jnp.asarray(self.shares))
+        at = (
+            which,
+            jax.random.randint(row_key, (), 0, rows[which]),
+            jax.random.randint(column_key, (), 0, columns[which]),
+        )
+        shape = (1, self.size, self.size)
+        x, y = (jax.lax.dynamic_slice(images, at, shape)[0] for images in (self.xs, self.ys))
+        return x, y
+
+
 def pair_crops(
     pairs: Sequence[Pair], batch: int, size: int
 ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
@@ -158,37 +197,26 @@ def pair_crops(
       key -> (x, y), each (batch, size, size, 1); may be traced.
 
     Raises:
-      ValueError: if an image is smaller than a crop.
+      ValueError: if there are no pairs, a number is not positive, or an image is smaller than a
+        crop.
     """
+    if not pairs or batch < 1 or size < 1:
+        raise ValueError(
+            "pairs, batch and size must be at least 1; got "
+            f"{len(pairs)} pairs, {batch} and {size}"
+        )
     for pair in pairs:
         if min(pair.x.shape) < size:
             raise ValueError(f"{pair.name} is {pair.x.shape}; crops of {size} pixels do not fit")
     height, width = (max(side) for side in zip(*(pair.x.shape for pair in pairs), strict=True))
 
-    def stacked(images: Sequence[np.ndarray]) -> jax.Array:
+    def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
         # What is added is never drawn.
-        return jnp.stack(
-            [jnp.pad(i, [(0, height - i.shape[0]), (0, width - i.shape[1])]) for i in images]
+        return np.stack(
+            [np.pad(i, [(0, height - i.shape[0]), (0, width - i.shape[1])]) for i in images]
         )
 
     xs, ys = stacked([pair.x for pair in pairs]), stacked([pair.y for pair in pairs])
     places = np.array([pair.x.shape for pair in pairs], float) - size + 1
-    shares = jnp.asarray(places.prod(axis=1) / places.prod(axis=1).sum())
-    rows, columns = jnp.asarray(places.T, jnp.int32)
-
-    def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        which_key, row_key, column_key = jax.random.split(key, 3)
-        which = jax.random.choice(which_key, len(pairs), p=shares)
-        at = (
-            which,
-            jax.random.randint(row_key, (), 0, rows[which]),
-            jax.random.randint(column_key, (), 0, columns[which]),
-        )
-        x, y = (jax.lax.dynamic_slice(images, at, (1, size, size))[0] for images in (xs, ys))
-        return x, y
-
-    def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x, y = jax.vmap(one)(jax.random.split(key, batch))
-        return x[..., None], y[..., None]
-
-    return sample
+    shares = (places.prod(axis=1) / places.prod(axis=1).sum()).astype(np.float32)
+    return _PairCrops(xs, ys, shares, places.T.astype(np.int32), batch, size)
