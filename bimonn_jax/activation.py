@@ -24,6 +24,7 @@ import numpy as np
 from flax import struct
 
 from bimonn_jax.params import flat_weight
+from bimonn_jax.promotion import promoting
 
 
 @struct.dataclass
@@ -82,6 +83,7 @@ def _of_columns(
 
 
 @jax.jit
+@promoting()
 def activation(
     weight: jax.Array,
     bias: jax.Array,

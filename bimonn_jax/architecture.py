@@ -20,6 +20,7 @@ from bimonn_jax.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
 from bimonn_jax.morphology import level_sets, read_thresholds
 from bimonn_jax.params import BiSEParams, apply_aligned, apply_conv, apply_dense
 from bimonn_jax.precision import matmul
+from bimonn_jax.promotion import with_rank
 from bimonn_jax.windows import Border, Padding, pad_widths
 
 
@@ -72,8 +73,8 @@ def _popcount(params: Mapping[str, Any], x: jax.Array, *, classes: int) -> jax.A
 
 def _dense(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
     features = x.astype(params["kernel"].dtype)
-    scores: jax.Array = matmul(features, params["kernel"]) + params["bias"]
-    return scores
+    scores: jax.Array = matmul(features, params["kernel"])
+    return scores + with_rank(params["bias"], scores.ndim)
 
 
 def _level_sets(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from bimonn_jax.architecture import Architecture, Layer
 from bimonn_jax.binarization import binarize
+from bimonn_jax.classifiers import check_labelled
 from bimonn_jax.data_start import latents
 from bimonn_jax.draws import bernoulli, normal
 from bimonn_jax.evaluation import in_chunks
@@ -41,7 +42,11 @@ def start_from_images(
       images: uint8 (N, H, W, C), the training images.
       labels: int (N,).
       bits: inputs per transform.
+
+    Raises:
+      ValueError: if there are no images, or not as many labels.
     """
+    check_labelled(images, labels)
     head = model.architecture[-1]
 
     # Compiled as a whole: in one program, not in some three hundred.
@@ -92,7 +97,11 @@ def restart_dead(
 
     Returns:
       A function (params, step) -> params.
+
+    Raises:
+      ValueError: if there are no images, or not as many labels.
     """
+    check_labelled(images, labels)
     head = architecture[-1]
 
     def restarted(params: Any, step: jax.Array) -> Any:
@@ -172,13 +181,13 @@ def _varied_windows(key: jax.Array, x: jax.Array, shape: tuple[int, ...]) -> jax
 
 def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, classes: int) -> jax.Array:
     """Latents (n, classes) of a ternary head: how features (N, n) go along with the classes."""
-    is_class = jax.nn.one_hot(labels, classes)
+    is_class = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
     features = x.astype(jnp.float32)
-    centred = features - jnp.mean(features, axis=0)
-    together = matmul(centred.T, is_class - jnp.mean(is_class, axis=0))
+    centred = features - jnp.mean(features, axis=0, keepdims=True)
+    together = matmul(centred.T, is_class - jnp.mean(is_class, axis=0, keepdims=True))
     # Few features vote at first: with all of them, large gradients kill transforms.
     votes = together / jnp.maximum(jnp.max(jnp.abs(together)), 1e-9)
-    return votes + 0.15 * normal(key, votes.shape)
+    return votes + 0.15 * normal(key, votes.shape).astype(votes.dtype)
 
 
 def _images_for(key: jax.Array, head: Layer, labels: jax.Array, count: int) -> jax.Array:
@@ -192,9 +201,9 @@ def _images_for(key: jax.Array, head: Layer, labels: jax.Array, count: int) -> j
     draws = jax.random.uniform(jax.random.fold_in(key, 1), (count,))
 
     def one(group: jax.Array, is_for: jax.Array, draw: jax.Array) -> jax.Array:
-        suits = (shuffled == group) == is_for
-        number = jnp.floor(draw * jnp.sum(suits))
-        return order[jnp.searchsorted(jnp.cumsum(suits), number + 1)]
+        suits = (shuffled == group.astype(shuffled.dtype)) == is_for
+        number = jnp.floor(draw * jnp.sum(suits).astype(draw.dtype)).astype(jnp.int32)
+        return order[jnp.searchsorted(jnp.cumsum(suits, dtype=jnp.int32), number + 1)]
 
     latents: jax.Array = jax.lax.map(lambda of: one(*of), (group, is_for, draws))
     return latents

@@ -1,7 +1,7 @@
 """Classifiers of binarised images: the paper's relaxed one, and one that is boolean throughout."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -201,9 +201,13 @@ def error_percent(
 
     Returns:
       Float (), in percent.
+
+    Raises:
+      ValueError: if there are no images, or not as many labels.
     """
+    check_labelled(images, labels)
     scores = in_chunks(partial(apply_layers, architecture, params), images)
-    return 100 * jnp.mean(jnp.argmax(scores, axis=-1) != labels)
+    return 100 * jnp.mean(jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels)
 
 
 def refit_head(
@@ -233,6 +237,11 @@ def refit_head(
 
     Returns:
       The boolean tree with the refitted head, binarised if it is a ternary one.
+
+    Raises:
+      ValueError: if there are no validation images, or not as many labels; see also
+        `bimonn_jax.training.fit`.
+      FloatingPointError: see `bimonn_jax.training.fit`.
     """
     layers, last = architecture[:-1], architecture[-1]
     images, labels = validation

@@ -36,9 +36,14 @@ def patches_on_target(
       bool (kh, kw, count), or (kh, kw, C, count).
 
     Raises:
-      ValueError: if the data has fewer such patches.
+      ValueError: if there are no images, they are smaller than a patch, or the data has fewer such
+        patches.
     """
     kh, kw = kernel_size
+    if not len(x) or min(x.shape[1] - kh, x.shape[2] - kw) < 0:
+        raise ValueError(
+            f"x has shape {x.shape}: at least one image of at least {kh} x {kw} pixels was expected"
+        )
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(x), kernel_size, axis=(1, 2))
     height, width = windows.shape[1:3]
     top, left = (kh - 1) // 2, (kw - 1) // 2

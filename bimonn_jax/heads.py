@@ -100,8 +100,9 @@ def popcount_signs(features: int, classes: int) -> jax.Array:
     Feature i belongs to class i mod classes; in each group, every other feature votes against.
     """
     index = jnp.arange(features)
-    sign = 1.0 - 2.0 * ((index // classes) % 2)
-    return sign[:, None] * (index[:, None] % classes == jnp.arange(classes))
+    sign = jnp.where((index // classes) % 2 == 0, 1, -1)
+    is_own = index[:, None] % classes == jnp.arange(classes)[None]
+    return jnp.where(is_own, sign[:, None], 0).astype(jnp.float32)
 
 
 def popcount_scores(x: jax.Array, classes: int) -> jax.Array:

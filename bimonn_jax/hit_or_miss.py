@@ -24,6 +24,7 @@ from bimonn_jax.params import (
     weights_of,
 )
 from bimonn_jax.precision import matmul
+from bimonn_jax.promotion import with_rank
 from bimonn_jax.windows import Border, Padding, pad_image, shifted_views
 
 # Sums of one round of images: they are to stay in the cache of a CPU, and fit on any GPU.
@@ -31,7 +32,8 @@ _BYTES_AT_ONCE = {"cpu": 2**23, "other": 2**28}
 
 
 def _products(x: jax.Array, positive: jax.Array, negative: jax.Array) -> jax.Array:
-    return matmul(x, positive - negative) + jnp.sum(negative, axis=0)
+    products = matmul(x, positive - negative)
+    return products + with_rank(jnp.sum(negative, axis=0), products.ndim)
 
 
 def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:
@@ -109,7 +111,10 @@ def apply_hit_or_miss_conv(
 
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
-        return fire(neurons, pooled(real_input(neurons, x), W, lambda sums: p * (sums - B)), p)
+        # Of one image: (H', W', M).
+        B, p = with_rank(B, 3), with_rank(p, 3)
+        sums = pooled(real_input(neurons, x), W, lambda sums: p * (sums - B))
+        return fire(neurons, sums, with_rank(p, sums.ndim))
     footprint = neurons.footprint.astype(jnp.float32)
     counted = boolean_input(x).astype(jnp.float32)
     return pooled(counted, footprint, partial(fire_boolean, neurons))

@@ -205,10 +205,10 @@ def _check(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> None:
     if not xs or len(xs) != len(ys):
         raise ValueError(f"x and y must be as many images, at least one; got {len(xs)}, {len(ys)}")
     for index, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        if x.ndim != 2 or x.shape != y.shape or y.dtype != np.bool_:
+        if x.ndim != 2 or x.shape != y.shape or y.dtype != np.bool_ or not x.size:
             raise ValueError(
-                f"image {index}: x {x.shape} and y {y.shape}, {y.dtype}; (H, W) for both, and bool "
-                "for y, were expected"
+                f"image {index}: x {x.shape} and y {y.shape}, {y.dtype}; (H, W) for both, with "
+                "pixels, and bool for y, were expected"
             )
 
 

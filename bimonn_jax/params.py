@@ -17,6 +17,7 @@ from flax import struct
 from bimonn_jax.correlation import correlate
 from bimonn_jax.morphology import dilation
 from bimonn_jax.precision import matmul
+from bimonn_jax.promotion import with_rank
 from bimonn_jax.reparam import BIASES, WEIGHTS, check_names, dual_total
 from bimonn_jax.thresholds import THRESHOLDS, step
 from bimonn_jax.windows import Border, Padding, pad_image
@@ -217,7 +218,11 @@ def fire(params: BiSEParams, t: jax.Array, p: jax.Array) -> jax.Array:
 def fire_boolean(neurons: BooleanBiSE, counts: jax.Array) -> jax.Array:
     """The outputs of boolean neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
     size = jnp.sum(flat_weight(neurons.footprint, neurons.is_erosion), axis=0)
-    return jnp.where(neurons.is_erosion, counts == size, counts > 0) ^ neurons.complement
+    is_erosion, size, complement = (
+        with_rank(values, counts.ndim)
+        for values in (neurons.is_erosion, size.astype(counts.dtype), neurons.complement)
+    )
+    return jnp.where(is_erosion, counts == size, counts > 0) ^ complement
 
 
 def weights_of(neurons: Neurons) -> jax.Array:
@@ -311,7 +316,9 @@ def apply_products(
     check_trailing(x, (inputs,), "inputs")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
-        return fire(neurons, p * (products(real_input(neurons, x), W) - B), p)
+        sums = products(real_input(neurons, x), W)
+        B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
+        return fire(neurons, p * (sums - B), p)
     # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
     footprint = neurons.footprint.astype(jnp.float32)
     return fire_boolean(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
@@ -335,9 +342,12 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
     check_trailing(x, weights_of(neurons).shape, "inputs, neurons")
     if isinstance(neurons, BiSEParams):
         W, B, p = real_parameters(neurons)
-        return fire(neurons, p * (jnp.sum(real_input(neurons, x) * W, axis=-2) - B), p)
-    hits = jnp.any((boolean_input(x) ^ neurons.is_erosion) & neurons.footprint, axis=-2)
-    return hits ^ neurons.is_erosion ^ neurons.complement
+        sums = jnp.sum(real_input(neurons, x) * with_rank(W, x.ndim), axis=-2)
+        B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
+        return fire(neurons, p * (sums - B), p)
+    is_erosion = with_rank(neurons.is_erosion, x.ndim)
+    hits = jnp.any((boolean_input(x) ^ is_erosion) & with_rank(neurons.footprint, x.ndim), axis=-2)
+    return hits ^ is_erosion[..., 0, :] ^ with_rank(neurons.complement, hits.ndim)
 
 
 def embed(boolean: BooleanBiSE, *, threshold: str = "tanh", scale: float = 32.0) -> BiSEParams:

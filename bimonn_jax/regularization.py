@@ -125,7 +125,7 @@ def _whose_turn(
     weight = mine(neurons.weight)
     bias, scale = (mine(v)[0] for v in (neurons.bias, neurons.scale))
     chosen = replace(neurons, weight=weight, bias=bias, scale=scale)
-    return chosen, turns, first + jnp.arange(some) >= due
+    return chosen, turns, first + jnp.arange(some, dtype=due.dtype) >= due
 
 
 def _to_constant(projection: str, W: jax.Array, B: jax.Array) -> jax.Array:

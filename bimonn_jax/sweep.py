@@ -15,9 +15,20 @@ import numpy as np
 import optax
 from flax import struct
 
+from bimonn_jax.compiled import compiled
 from bimonn_jax.losses import Loss
 from bimonn_jax.regularization import Regularizer
-from bimonn_jax.training import Apply, Sample, init_state, make_step, optimizer_for
+from bimonn_jax.training import (
+    Apply,
+    Evaluate,
+    Sample,
+    TrainState,
+    check_batch,
+    check_metrics,
+    init_state,
+    make_step,
+    optimizer_for,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,11 +58,25 @@ class Trials:
 Run = Callable[[Trials], Mapping[str, jax.Array]]
 
 
+@struct.dataclass
+class _Training:
+    """What trials share: the arguments of `train_trials`, and the steps of the evaluations."""
+
+    apply: Apply
+    init: Callable[[jax.Array], Any]
+    sample: Sample
+    evaluate: Evaluate
+    loss: Loss
+    regularizer: Regularizer | None
+    ends: np.ndarray
+    score: str = struct.field(pytree_node=False)
+
+
 def train_trials(
     apply: Apply,
     init: Callable[[jax.Array], Any],
     sample: Sample,
-    evaluate: Callable[[Any], Mapping[str, jax.Array]],
+    evaluate: Evaluate,
     *,
     loss: Loss,
     steps: int,
@@ -65,7 +90,7 @@ def train_trials(
       apply: (params, x) -> prediction.
       init: key -> params.
       sample: key -> (x, y), a batch.
-      evaluate: params -> scalars by name.
+      evaluate: params -> scalars by name, none of them called "loss" or "step".
       loss: (prediction, y) -> scalar.
       steps: of each trial.
       score: name of the metric by which a trial's best evaluation is chosen.
@@ -73,42 +98,59 @@ def train_trials(
       regularizer: see `bimonn_jax.regularization.regularizer`.
 
     Returns:
-      A jitted function of `Trials` (K,) -> the metrics of each trial at its best evaluation, (K,).
-      It compiles once per K.
+      A compiled function of `Trials` (K,) -> the metrics of each trial at its best evaluation, (K,)
+      floats. It compiles once per K, also for other data (see `bimonn_jax.training.fit`). A trial
+      ends where its loss or its score is not finite: its best evaluation until then counts, and if
+      there is none, all its metrics are NaN.
 
     Raises:
-      ValueError: if the evaluations are not between 1 and the steps, or (when called) the score is
-        no metric.
+      ValueError: if the evaluations are not between 1 and the steps; when called, if the score is
+        no metric, a metric is called "loss" or "step", or batches are empty.
     """
     if not 1 <= evaluations <= steps:
         raise ValueError(f"evaluations must be between 1 and steps = {steps}; got {evaluations}")
-    ends = jnp.asarray(np.linspace(0, steps, evaluations + 1).round()[1:], jnp.int32)
+    ends = np.linspace(0, steps, evaluations + 1).round()[1:].astype(np.int32)
+    training = _Training(apply, init, sample, evaluate, loss, regularizer, ends, score)
+    return compiled(_train_all, training)
 
-    def one(trial: Trials) -> Mapping[str, jax.Array]:
-        optimizer = optimizer_for(real=optax.adam(trial.learning_rate))
-        step = make_step(apply, optimizer, loss, regularizer)
-        init_key, batch_key = jax.random.split(jax.random.key(trial.seed))
-        state = init_state(init(init_key), optimizer)
 
-        def train(state: Any) -> Any:
-            batch = sample(jax.random.fold_in(batch_key, state.step))
-            return step(state, batch, trial.coefficient, trial.delay)[0]
+def _train_all(training: _Training, trials: Trials) -> dict[str, jax.Array]:
+    return jax.vmap(lambda trial: _train(training, trial))(trials)
 
-        def stage(carry: tuple[Any, Any], end: jax.Array) -> tuple[tuple[Any, Any], None]:
-            state, best = carry
-            state = jax.lax.while_loop(lambda s: s.step < end, train, state)
-            metrics = dict(evaluate(state.params))
-            is_better = metrics[score] >= best[score]
-            best = {k: jnp.where(is_better, v, best[k]) for k, v in metrics.items()}
-            return (state, best), None
 
-        shapes = jax.eval_shape(evaluate, state.params)
-        if score not in shapes:
-            raise ValueError(f"score must be one of {sorted(shapes)}; got {score!r}")
-        nothing = {k: jnp.full(v.shape, -jnp.inf, v.dtype) for k, v in shapes.items()}
-        return jax.lax.scan(stage, (state, nothing), ends)[0][1]
+def _train(training: _Training, trial: Trials) -> dict[str, jax.Array]:
+    optimizer = optimizer_for(real=optax.adam(trial.learning_rate))
+    step = make_step(training.apply, optimizer, training.loss, training.regularizer)
+    init_key, batch_key = jax.random.split(jax.random.key(trial.seed))
+    state = init_state(training.init(init_key), optimizer)
 
-    return jax.jit(jax.vmap(one))
+    def metrics_of(params: Any) -> dict[str, jax.Array]:
+        metrics = training.evaluate(params)
+        check_metrics(metrics, training.score)
+        return {name: jnp.asarray(value, float) for name, value in metrics.items()}
+
+    def one(carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+        batch = training.sample(jax.random.fold_in(batch_key, carry[0].step))
+        check_batch(batch)
+        state, value = step(carry[0], batch, trial.coefficient, trial.delay)
+        return state, jnp.isfinite(value)
+
+    def stage(carry: Any, end: jax.Array) -> tuple[Any, None]:
+        state, is_finite, best = carry
+        state, is_finite = jax.lax.while_loop(
+            lambda carry: (carry[0].step < end) & carry[1], one, (state, is_finite)
+        )
+        metrics = metrics_of(state.params)
+        is_finite &= jnp.isfinite(metrics[training.score])
+        is_first = jnp.isnan(best[training.score])
+        is_better = is_finite & (is_first | (metrics[training.score] >= best[training.score]))
+        best = {name: jnp.where(is_better, v, best[name]) for name, v in metrics.items()}
+        return (state, is_finite, best), None
+
+    shapes = jax.eval_shape(metrics_of, state.params)
+    nothing = {name: jnp.full(v.shape, jnp.nan, v.dtype) for name, v in shapes.items()}
+    (_, _, best), _ = jax.lax.scan(stage, (state, jnp.bool_(True), nothing), training.ends)
+    return best
 
 
 def run_in_chunks(run: Run, trials: Trials, chunk: int) -> dict[str, np.ndarray]:
@@ -127,6 +169,7 @@ def run_in_chunks(run: Run, trials: Trials, chunk: int) -> dict[str, np.ndarray]
 
     Raises:
       ValueError: if there are no trials or ``chunk`` is not positive.
+      FloatingPointError: if the metrics of all trials are all NaN.
       jax.errors.JaxRuntimeError: if the memory does not suffice for one trial.
     """
     count = len(trials)
@@ -146,7 +189,24 @@ def run_in_chunks(run: Run, trials: Trials, chunk: int) -> dict[str, np.ndarray]
             chunk //= 2
             continue
         start += chunk
-    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    found = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    _name_broken(trials, np.all([np.isnan(values) for values in found.values()], axis=0))
+    return found
+
+
+def _name_broken(trials: Trials, is_broken: np.ndarray) -> None:
+    """Logs which trials ended without a finite loss and score; an error if all of them did."""
+    if not is_broken.any():
+        return
+    index = int(is_broken.argmax())
+    numbers = ", ".join(f"{f.name} {getattr(trials, f.name)[index]}" for f in fields(Trials))
+    message = (
+        f"{is_broken.sum()} of {len(trials)} trials have no evaluation before their loss or their "
+        f"score is not finite; the first of them is trial {index}: {numbers}"
+    )
+    if is_broken.all():
+        raise FloatingPointError(f"{message}. Lower the learning rates, or look at the metrics")
+    _LOG.warning("%s", message)
 
 
 def stack(trials: list[dict[str, float]]) -> Trials:

@@ -6,8 +6,7 @@ keeps the best parameters, stops early, and resumes from checkpoints with the sa
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -24,6 +23,7 @@ from bimonn_jax.compiled import compiled
 from bimonn_jax.distributed import naming_lost_processes, replicated, split_batches
 from bimonn_jax.losses import Loss
 from bimonn_jax.params import BiSEParams, Neurons, map_neurons
+from bimonn_jax.promotion import promoting
 from bimonn_jax.regularization import Regularizer
 
 Apply = Callable[[Any, jax.Array], jax.Array]
@@ -85,13 +85,6 @@ def warmup_cosine(learning_rate: float, steps: int, *, warmup: int = 50) -> opta
     )
 
 
-@contextmanager
-def _as_optax_computes() -> Iterator[None]:
-    """Promotes dtypes as optax's optimizers need it, whatever the user has set."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 @struct.dataclass
 class TrainState:
     """All that a training run carries; a pytree.
@@ -115,7 +108,7 @@ class TrainState:
 
 def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step."""
-    with _as_optax_computes():
+    with promoting():
         opt_state = optimizer.init(params)
     return TrainState(
         step=jnp.int32(0),
@@ -158,12 +151,14 @@ def make_step(
             value = loss(apply(params, x), y)
             if regularizer is None:
                 return value
-            strength = coefficient(state.step) if callable(coefficient) else coefficient
-            strength = jnp.where(state.step >= delay, strength, 0.0)
-            return value + strength * regularizer(params, state.step)
+            with promoting():
+                strength = coefficient(state.step) if callable(coefficient) else coefficient
+            strength = jnp.where(state.step >= delay, jnp.asarray(strength, value.dtype), 0.0)
+            return value + strength * regularizer(params, state.step).astype(value.dtype)
 
         value, gradients = jax.value_and_grad(objective)(state.params)
-        with _as_optax_computes():
+        # optax relies on it.
+        with promoting():
             updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
         return replace(state, step=state.step + 1, params=params, opt_state=opt_state), value

@@ -34,9 +34,18 @@ def load() -> ImageClassification:
 
 
 def split(data: ImageClassification) -> tuple[Labelled, Labelled]:
-    """Training and validation images and labels, on the device: a sixth at most is held out."""
+    """Training and validation images and labels, on the device: a sixth at most is held out.
+
+    Raises:
+      ValueError: if a sixth is less than an image.
+    """
     order = np.random.default_rng(0).permutation(len(data.train_labels))
     held_out = min(10_000, len(order) // 6)
+    if not held_out:
+        raise ValueError(
+            f"{data.name} has {len(order)} training images: at least 6 are needed, a sixth of which "
+            "is held out for validation"
+        )
 
     def take(part: np.ndarray) -> Labelled:
         return jnp.asarray(data.train_images[part]), jnp.asarray(data.train_labels[part])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from bimonn_jax.classifiers import cross_entropy
+from bimonn_jax.compiled import compiled
 
 
 class DenseBaseline(nn.Module):
@@ -56,16 +57,17 @@ def train_baseline(
         updates, opt_state = optimizer.update(gradients, opt_state)
         return (optax.apply_updates(params, updates), statistics, opt_state), None
 
-    @jax.jit
-    def train(carry: Any) -> Any:
-        return jax.lax.scan(step, carry, jax.random.split(key, steps))[0]
-
     params = variables["params"]
     carry = params, variables["batch_stats"], optimizer.init(params)
-    params, statistics, _ = train(carry)
+    # Not `jax.jit`, for which the images of the sample would be a constant to fold.
+    params, statistics, _ = compiled(_run, step)(carry, jax.random.split(key, steps))
     trained = {"params": params, "batch_stats": statistics}
 
     def scores(x: jax.Array) -> jax.Array:
         return jnp.asarray(model.apply(trained, x, is_training=False))
 
     return scores
+
+
+def _run(step: Callable[..., Any], carry: Any, keys: jax.Array) -> Any:
+    return jax.lax.scan(step, carry, keys)[0]

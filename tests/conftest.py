@@ -13,6 +13,13 @@ import jax
 import pytest
 from hypothesis import settings
 
+# Dtypes and ranks are promoted by nobody's accident; optax, which promotes, is exempted where the
+# library calls it.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Two, so that what is split over devices is.
+jax.config.update("jax_num_cpu_devices", 2)
+
 # Needs Cosmic Ray, which `make mutants` installs.
 collect_ignore = ["mutants.py"]
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from neuron_oracles import all_inputs, fires, operator_tables
 
 from bimonn_jax.activation import activation, activation_on_host
 from bimonn_jax.params import BiSEParams, real_parameters
 from bimonn_jax.reparam import BIASES, WEIGHTS, check_names
 from bimonn_jax.rounding import real_neurons, rounding_of, sum_error
 from bimonn_jax.thresholds import THRESHOLDS
+from tests.neuron_oracles import all_inputs, fires, operator_tables
 
 TABLES = {n: operator_tables(n) for n in range(1, 9)}
 

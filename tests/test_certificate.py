@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from neuron_oracles import all_inputs
 
 from bimonn_jax import (
     LUI,
@@ -23,6 +22,7 @@ from bimonn_jax import (
 )
 from bimonn_jax.architecture import apply_layers
 from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
+from tests.neuron_oracles import all_inputs
 
 IMAGES = jnp.asarray(all_inputs(9).reshape(-1, 3, 3, 1))
 MODELS = {

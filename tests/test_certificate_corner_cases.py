@@ -3,7 +3,6 @@ from fractions import Fraction
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from neuron_oracles import all_inputs
 
 from bimonn_jax import (
     LUI,
@@ -18,6 +17,7 @@ from bimonn_jax import (
     certify,
 )
 from bimonn_jax.params import real_parameters
+from tests.neuron_oracles import all_inputs
 
 
 def lui(weight, bias, scale, *names):

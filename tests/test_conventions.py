@@ -151,7 +151,7 @@ def test_without_conversion_some_operator_by_an_even_footprint_differs(library, 
     operator = LIBRARIES[library][1](name)
     unconverted = np.array([operator(image, np.ones((2, 2), bool), "zero") for image in IMAGES])
     differs = np.any(morphology.__dict__[name](IMAGES, np.ones((2, 2), bool)) != unconverted)
-    # Ours reads {0, 1}^2 for both; the table of BUILD_NOTES.md says who reads {-1, 0}^2.
+    # Ours reads {0, 1}^2 for both; SciPy's erosion and both of OpenCV's read {-1, 0}^2.
     assert differs == (
         (library, name)
         not in {("scipy binary", "dilation"), ("skimage", "dilation"), ("skimage", "erosion")}

@@ -1,12 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 from jax import lax
 from jax.test_util import check_grads
 
 from bimonn_jax.correlation import correlate
+from tests import oracles
 
 # (C, N, H, W), (kh, kw, M)
 SIZES = [

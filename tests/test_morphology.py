@@ -3,7 +3,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from bimonn_jax.morphology import (
     white_tophat,
 )
 from bimonn_jax.windows import pad_widths
+from tests import oracles
 
 BORDERS = ["zero", "edge", "reflect", "wrap"]
 SHAPE = (9, 10)

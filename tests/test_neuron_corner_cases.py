@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from neuron_oracles import all_inputs
 
 from bimonn_jax import BiSEParams, BooleanBiSE, DenseBiMoNN, NeuronConfig, binarize
 from bimonn_jax.params import apply_aligned, apply_conv, apply_dense
 from bimonn_jax.projection.constant import constant_set, normal, squared_distance, uniform
+from tests.neuron_oracles import all_inputs
 
 
 @pytest.mark.parametrize("projection", [constant_set, uniform, normal])

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from neuron_oracles import all_inputs
 
 from bimonn_jax import BiSEParams, BooleanBiSE, embed
 from bimonn_jax.initializers import NeuronConfig, init_neurons
@@ -13,6 +12,7 @@ from bimonn_jax.params import (
     named_neurons,
     real_parameters,
 )
+from tests.neuron_oracles import all_inputs
 
 rng = np.random.default_rng(0)
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from neuron_oracles import all_inputs
-from projection_oracles import hard_neurons, violation
 
 from bimonn_jax.projection import activable as module
 from bimonn_jax.projection import project
 from bimonn_jax.projection.duality import Form, dual_value, solve
 from bimonn_jax.projection.qp import FootprintProgram, project_qp
 from bimonn_jax.projection.sorted_weights import sort_weights
+from tests.neuron_oracles import all_inputs
+from tests.projection_oracles import hard_neurons, violation
 
 # Neurons of each size: 1,000 in the paper's form, in quadratic programs of a millisecond or two.
 PAPER = {1: 150, 2: 150, 4: 250, 9: 350, 16: 60, 33: 25, 64: 15}
@@ -260,19 +260,16 @@ def test_what_cannot_be_projected_is_named():
 def test_neurons_sharded_over_eight_devices_give_the_same_and_stay_where_they_are():
     program = textwrap.dedent("""
         import re
-        import sys
 
         import jax
         import jax.numpy as jnp
         import numpy as np
         from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-        sys.path.insert(0, "tests")
-        from projection_oracles import hard_neurons
-
         from bimonn_jax import binarize
         from bimonn_jax.params import BiSEParams
         from bimonn_jax.projection import project
+        from tests.projection_oracles import hard_neurons
 
         assert jax.device_count() == 8
         W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(0), 40, 256))

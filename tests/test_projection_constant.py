@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from neuron_oracles import all_inputs
 
 from bimonn_jax.projection.constant import (
     PROJECTIONS,
@@ -13,6 +12,7 @@ from bimonn_jax.projection.constant import (
     squared_distance,
     uniform,
 )
+from tests.neuron_oracles import all_inputs
 
 
 def distance_to(W, S):

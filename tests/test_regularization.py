@@ -2,13 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from projection_oracles import hard_neurons
 
 from bimonn_jax.draws import normal
 from bimonn_jax.initializers import NeuronConfig, init_neurons
 from bimonn_jax.params import BiSEParams, real_parameters
 from bimonn_jax.projection import PROJECTIONS, project
 from bimonn_jax.regularization import NAMES, regularizer
+from tests.projection_oracles import hard_neurons
 
 CONSTANT = ("exact", "uniform", "normal")
 

@@ -1,7 +1,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from bimonn_jax.reparam import (
     inverse_softplus,
     two_smallest_bias_range,
 )
+from tests import oracles
 
 CLIPPED = {
     "projected": bias_range,

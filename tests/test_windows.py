@@ -1,11 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracles
 import pytest
 from jax import lax
 
 from bimonn_jax.windows import pad_image, pad_widths, shifted_views
+from tests import oracles
 
 BORDERS = ["zero", "edge", "reflect", "wrap"]
 KERNEL_SIZES = [(1, 1), (3, 3), (2, 2), (2, 5), (4, 3)]

@@ -28,6 +28,9 @@ class ImageClassification:
       train_labels: int32 (N,), from 0.
       test_images: uint8 (M, H, W, C).
       test_labels: int32 (M,).
+
+    Raises:
+      ValueError: if there are no images to train on or to test with, or not as many labels.
     """
 
     name: str
@@ -35,6 +38,16 @@ class ImageClassification:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Checks that there are images, and as many labels."""
+        for split in ("train", "test"):
+            images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+            if not len(images) or len(images) != len(labels):
+                raise ValueError(
+                    f"{self.name} has {len(images)} {split} images and {len(labels)} labels: at "
+                    "least one, and as many of both, were expected"
+                )
 
     @property
     def classes(self) -> int:
@@ -58,7 +71,7 @@ def load_tfds(name: str, *, data_dir: str | Path | None = None) -> ImageClassifi
     Raises:
       ImportError: if tensorflow_datasets is missing, or the set has to be prepared and TensorFlow
         is missing.
-      ValueError: if it is no such set.
+      ValueError: if it is no such set, or a split of it is empty.
       OSError: if it cannot be downloaded.
     """
     try:
@@ -86,6 +99,8 @@ def load_tfds(name: str, *, data_dir: str | Path | None = None) -> ImageClassifi
     for split in splits:
         if not {"image", "label"} <= set(split.dataset_info.features):
             raise ValueError(f"{name} has no features image and label: it is no classification set")
+        if not len(split):
+            raise ValueError(f"{name} has an empty split: it cannot be trained and tested on")
         # Once, and all at once: reading records one by one takes three times as long.
         examples = split.__getitems__(range(len(split)))
         arrays.append(np.stack([example["image"] for example in examples]))
@@ -183,8 +198,8 @@ def choose_thresholds(images: np.ndarray, count: int) -> tuple[tuple[float, ...]
       the highest.
 
     Raises:
-      ValueError: if ``count`` is not positive, or a channel is constant, not finite, or has no room
-        for ``count`` float32 numbers between its extremes.
+      ValueError: if ``count`` is not positive, there are no images, or a channel is constant, not
+        finite, or has no room for ``count`` float32 numbers between its extremes.
 
     Examples:
       >>> choose_thresholds(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3)
@@ -192,6 +207,8 @@ def choose_thresholds(images: np.ndarray, count: int) -> tuple[tuple[float, ...]
     """
     if count < 1:
         raise ValueError(f"count must be >= 1; got {count}")
+    if not images.size:
+        raise ValueError(f"there are no images to choose from: their shape is {images.shape}")
     return tuple(_thresholds_of(channel, count) for channel in np.moveaxis(images, -1, 0))
 
 

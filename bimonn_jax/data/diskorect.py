@@ -48,8 +48,11 @@ def diskorect(
       bool (N, size, size); each image is complemented with probability 1/2.
 
     Raises:
-      ValueError: if the noise is not a probability or a count is negative.
+      ValueError: if the batch or the images are empty, the noise is not a probability, or a count
+        is negative.
     """
+    if batch < 1 or size < 1:
+        raise ValueError(f"batch and size must be >= 1; got {batch} and {size}")
     if not 0 <= noise <= 1:
         raise ValueError(f"noise is a probability in [0, 1]; got {noise}")
     if shapes < 0 or holes < 0:

@@ -202,8 +202,7 @@ def pair_crops(
     """
     if not pairs or batch < 1 or size < 1:
         raise ValueError(
-            "pairs, batch and size must be at least 1; got "
-            f"{len(pairs)} pairs, {batch} and {size}"
+            f"pairs, batch and size must be at least 1; got {len(pairs)} pairs, {batch} and {size}"
         )
     for pair in pairs:
         if min(pair.x.shape) < size:

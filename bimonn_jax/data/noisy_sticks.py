@@ -65,8 +65,10 @@ def noisy_sticks(
       (x, y), bool (N, size, size, 1): x = y | noise.
 
     Raises:
-      ValueError: if the lengths or the noise are out of range.
+      ValueError: if the batch is empty, or the lengths or the noise are out of range.
     """
+    if batch < 1 or sticks < 0:
+        raise ValueError(f"batch must be >= 1 and sticks >= 0; got {batch} and {sticks}")
     if not 1 <= min_length <= max_length <= size:
         raise ValueError(
             "1 <= min_length <= max_length <= size must hold; got "
@@ -80,12 +82,13 @@ def noisy_sticks(
     length = randint(length_key, shape, min_length, max_length + 1)
     reach = direction * (length[..., None] - 1)
     low, high = jnp.maximum(0, -reach), size - jnp.maximum(0, reach)
-    start = low + jnp.floor(uniform(start_key, (*shape, 2)) * (high - low)).astype(int)
-    steps = jnp.arange(max_length)
-    points = start[..., None, :] + direction[..., None, :] * steps[:, None]
+    share = uniform(start_key, (*shape, 2))
+    start = low + jnp.floor(share * (high - low).astype(share.dtype)).astype(low.dtype)
+    steps = jnp.arange(max_length).reshape(1, 1, -1, 1)
+    points = start[..., None, :] + direction[..., None, :] * steps
     # Points past the end of a stick are sent outside of the image, where the scatter drops them.
-    rows = jnp.where(steps < length[..., None], points[..., 0], size)
-    image = jnp.arange(batch)[:, None, None]
+    rows = jnp.where(steps[..., 0] < length[..., None], points[..., 0], size)
+    image = jnp.arange(batch).reshape(-1, 1, 1)
     y = jnp.zeros((batch, size, size), bool).at[image, rows, points[..., 1]].set(True, mode="drop")
     x = y | bernoulli(noise_key, noise, y.shape)
     return x[..., None], y[..., None]

@@ -96,7 +96,7 @@ def _search(weights: SortedWeights, B: Number, form: Form, best: _Best) -> tuple
     def stretch(s: jax.Array) -> tuple[jax.Array, ...]:
         """The footprints of piece s, and multipliers interpolated for them."""
         j = jnp.minimum(ends[s] + jnp.arange(width + 1, dtype=jnp.int32), ends[s + 1])
-        way = (j - ends[s]) / jnp.maximum(ends[s + 1] - ends[s], 1).astype(dtype)
+        way = (j - ends[s]).astype(dtype) / jnp.maximum(ends[s + 1] - ends[s], 1).astype(dtype)
         return (j, *(v[s] + way * (v[s + 1] - v[s]) for v in (theta, lam)))
 
     plain = weights.plain()

@@ -46,7 +46,7 @@ def constant_set(W: jax.Array) -> jax.Array:
 def _above_mean(fraction: float) -> Projection:
     def footprint(W: jax.Array) -> jax.Array:
         level = fraction * jnp.mean(jnp.maximum(W, 0), axis=0)
-        return jnp.where(level > 0, level, jnp.max(W, axis=0)) <= W
+        return jnp.where(level > 0, level, jnp.max(W, axis=0))[None] <= W
 
     return footprint
 
@@ -93,4 +93,4 @@ def squared_distance(W: jax.Array, footprint: jax.Array) -> jax.Array:
     mask = jax.lax.optimization_barrier(footprint.astype(W.dtype))
     size = jnp.maximum(jnp.sum(mask, axis=0), 1)
     level = jax.lax.stop_gradient(jnp.maximum(jnp.sum(mask * W, axis=0) / size, 0))
-    return jnp.sum(jnp.square(W - level * mask), axis=0)
+    return jnp.sum(jnp.square(W - level[None] * mask), axis=0)

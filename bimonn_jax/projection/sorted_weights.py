@@ -103,4 +103,5 @@ def first_of(W: jax.Array, values: jax.Array, j: jax.Array) -> jax.Array:
     """
     last = values[j - 1]
     is_above, is_tied = last < W, last == W
-    return is_above | (is_tied & (jnp.cumsum(is_tied) <= j - jnp.sum(is_above)))
+    room = j - jnp.sum(is_above, dtype=j.dtype)
+    return is_above | (is_tied & (jnp.cumsum(is_tied, dtype=j.dtype) <= room))
