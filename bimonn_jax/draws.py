@@ -35,7 +35,7 @@ def normal(key: jax.Array, shape: Shape) -> jax.Array:
 
 def bernoulli(key: jax.Array, p: jax.Array | float, shape: Shape) -> jax.Array:
     """`jax.random.bernoulli`, bool of ``shape``; ``p`` may be an array that broadcasts to it."""
-    return uniform(key, shape) < with_rank(p, len(shape))
+    return uniform(key, shape) < with_rank(jnp.asarray(p), len(shape))
 
 
 def randint(key: jax.Array, shape: Shape, minval: int, maxval: int) -> jax.Array:

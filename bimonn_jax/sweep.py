@@ -149,8 +149,10 @@ def _train(training: _Training, trial: Trials) -> dict[str, jax.Array]:
 
     shapes = jax.eval_shape(metrics_of, state.params)
     nothing = {name: jnp.full(v.shape, jnp.nan, v.dtype) for name, v in shapes.items()}
-    (_, _, best), _ = jax.lax.scan(stage, (state, jnp.bool_(True), nothing), training.ends)
-    return best
+    start: Any = state, jnp.bool_(True), nothing
+    (_, _, best), _ = jax.lax.scan(stage, start, jnp.asarray(training.ends))
+    found: dict[str, jax.Array] = best
+    return found
 
 
 def run_in_chunks(run: Run, trials: Trials, chunk: int) -> dict[str, np.ndarray]:

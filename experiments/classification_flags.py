@@ -43,8 +43,8 @@ def split(data: ImageClassification) -> tuple[Labelled, Labelled]:
     held_out = min(10_000, len(order) // 6)
     if not held_out:
         raise ValueError(
-            f"{data.name} has {len(order)} training images: at least 6 are needed, a sixth of which "
-            "is held out for validation"
+            f"{data.name} has {len(order)} training images: at least 6 are needed, a sixth of "
+            "which is held out for validation"
         )
 
     def take(part: np.ndarray) -> Labelled:

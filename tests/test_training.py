@@ -224,10 +224,148 @@ def test_wrong_arguments_and_a_loss_that_explodes_are_named():
         train(False, loss=lambda prediction, y: jnp.mean(prediction) * jnp.nan)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_named_with_its_step_and_ends_the_training(value, tmp_path):
+    model, params = network(False)
+    checkpoints = Checkpoints(tmp_path, model.architecture)
+
+    def evaluate(params):
+        # Of the starting parameters all is well.
+        is_start = params["layers_0"]["bise"].weight == START
+        return {"s": jnp.where(jnp.all(is_start), 1.0, value), "other": jnp.float32(jnp.nan)}
+
+    def run(steps, rate):
+        return fit(
+            partial(apply_layers, model.architecture),
+            params,
+            sample,
+            evaluate,
+            loss=mse,
+            key=jax.random.key(0),
+            steps=steps,
+            steps_per_evaluation=2,
+            score="s",
+            optimizer=optax.sgd(rate),
+            checkpoints=checkpoints,
+        )
+
+    START = params["layers_0"]["bise"].weight
+    # Metrics that choose nothing may be NaN.
+    assert np.isnan(run(2, 0.0).history[0]["other"])
+    message = rf"the score 's' is {value} after step 4; .* checkpoint, of step 2, is kept"
+    with pytest.raises(FloatingPointError, match=message):
+        run(6, 1.0)
+
+
+@pytest.mark.parametrize("name", ["loss", "step"])
+def test_metrics_are_not_called_as_what_the_history_has_beside_them(name):
+    model, params = network(False)
+    with pytest.raises(ValueError, match=f"metrics must not be called {name}: the history"):
+        fit(
+            partial(apply_layers, model.architecture),
+            params,
+            sample,
+            lambda params: {"s": jnp.float32(1), name: jnp.float32(0)},
+            loss=mse,
+            key=jax.random.key(0),
+            steps=1,
+            score="s",
+        )
+
+
+def test_other_keys_numbers_and_data_of_a_training_trace_nothing():
+    model, params = network(False)
+    apply, traces = partial(apply_layers, model.architecture), 0
+    x, y = VALIDATION
+
+    def loss(prediction, y):
+        nonlocal traces
+        traces += 1
+        return mse(prediction, y)
+
+    penalty = regularizer("uniform")
+
+    def run(key, data, coefficient=0.0, delay=0):
+        return fit(
+            apply,
+            params,
+            sample,
+            side_by_side(model.architecture, *data, method="constant"),
+            loss=loss,
+            key=jax.random.key(key),
+            steps=4,
+            steps_per_evaluation=2,
+            score="dice_float",
+            regularizer=penalty,
+            coefficient=coefficient,
+            delay=delay,
+        )
+
+    first = run(0, (x, y))
+    assert traces == 1
+    others = [run(1, (x, y)), run(0, (y, x)), run(0, (x, y), 0.5, 1), run(0, (x, y), 0.5, 4)]
+    assert traces == 1
+    # Each has been given what it was to have.
+    losses = [result.history[-1]["loss"] for result in (first, *others)]
+    assert losses[1] != losses[0]
+    assert others[1].history[-1]["dice_float"] != first.history[-1]["dice_float"]
+    assert losses[2] == losses[0]
+    assert losses[3] > losses[0]
+    assert losses[4] == losses[0]
+    assert leaves_equal(run(0, (x, y)).state, first.state)
+
+
+def test_batches_of_nothing_are_refused():
+    model, params = network(False)
+    with pytest.raises(ValueError, match=r"batches of nothing: .* \[\(0, 10, 10, 1\), "):
+        fit(
+            partial(apply_layers, model.architecture),
+            params,
+            lambda key: (VALIDATION[0][:0], VALIDATION[1][:0]),
+            side_by_side(model.architecture, *VALIDATION),
+            loss=mse,
+            key=jax.random.key(0),
+            steps=1,
+            score="dice_float",
+        )
+    with pytest.raises(ValueError, match=r"at least one; got the shapes \(0, 10, 10, 1\)"):
+        side_by_side(model.architecture, VALIDATION[0][:0], VALIDATION[1][:0])
+
+
+@pytest.mark.parametrize("boolean", [False, True])
+def test_trainings_go_on_from_checkpoints_with_float64_on(boolean, tmp_path):
+    with jax.enable_x64(True):
+        model, params = network(boolean)
+        evaluation = side_by_side(model.architecture, *VALIDATION, method="constant")
+
+        def run(steps):
+            return fit(
+                partial(apply_layers, model.architecture),
+                params,
+                sample,
+                evaluation,
+                loss=mse,
+                key=jax.random.key(0),
+                steps=steps,
+                steps_per_evaluation=2,
+                score="dice_boolean",
+                regularizer=regularizer("uniform"),
+                coefficient=0.1,
+                checkpoints=Checkpoints(tmp_path, model.architecture),
+            )
+
+        before, after = run(2), run(4)
+    assert [row["step"] for row in after.history] == [2, 4]
+    assert before.history == after.history[:1]
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(after.params))
+
+
 def test_activated_share_and_live_neurons():
     model, params = network(True)
     assert activated_share(params) == 1
     boolean = binarize(params)
+    with pytest.raises(ValueError, match=r"no real-valued neurons.* before it was binarised"):
+        activated_share(boolean)
     bise = boolean["layers_0"]["bise"]
     assert live_neurons(model.architecture, boolean, VALIDATION[0])["layers_0"].all()
     boolean["layers_0"]["bise"] = bise.replace(footprint=jnp.zeros_like(bise.footprint))
