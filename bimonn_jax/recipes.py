@@ -7,7 +7,7 @@ starts, and keeps what is best on validation data. BUILD_NOTES.md has the figure
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -57,6 +57,8 @@ class Recipe:
 
 
 def _latent_optimizer(learning_rate: float) -> Callable[[int], optax.GradientTransformation]:
+    # The same object for the same steps, for which `fit` traces nothing again.
+    @lru_cache(maxsize=8)
     def optimizer(steps: int) -> optax.GradientTransformation:
         return optimizer_for(latent=optax.sgd(warmup_cosine(learning_rate, steps), momentum=0.9))
 
@@ -264,7 +266,7 @@ def relaxed(
         "paper",
         model,
         lambda key, x, y: _init(model, key, x),
-        lambda steps: optimizer_for(real=optax.adam(learning_rate)),
+        lru_cache(maxsize=8)(lambda steps: optimizer_for(real=optax.adam(learning_rate))),
         is_boolean=False,
         regularizer=regularizer,
         coefficient=coefficient,

@@ -151,6 +151,20 @@ def test_thresholds_need_room_in_float32():
         choose_thresholds(np.array([1.0, np.nan]).reshape(1, 1, 2, 1), 1)
 
 
+@pytest.mark.parametrize("split", ["train", "t10k"])
+def test_a_set_without_images_is_refused(idx_folder, split):
+    for kind, shape in (("images-idx3", (0, 4, 4)), ("labels-idx1", (0,))):
+        write_idx(idx_folder / f"{split}-{kind}-ubyte", np.zeros(shape, np.uint8))
+    name = {"train": "train", "t10k": "test"}[split]
+    with pytest.raises(ValueError, match=f"0 {name} images and 0 labels: at least one"):
+        load_idx(idx_folder)
+
+
+def test_thresholds_need_images():
+    with pytest.raises(ValueError, match=r"no images to choose from: their shape is \(0, 3, 3, 1"):
+        choose_thresholds(np.zeros((0, 3, 3, 1), np.uint8), 1)
+
+
 def test_thresholds_need_a_channel_that_varies():
     with pytest.raises(ValueError, match="a channel is 7 everywhere"):
         choose_thresholds(np.full((2, 3, 3, 1), 7, np.uint8), 1)

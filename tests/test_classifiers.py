@@ -96,6 +96,47 @@ def test_refitting_the_head_lowers_the_error_and_changes_nothing_else(digits, he
     assert after < before - 5
 
 
+def test_refitting_another_network_traces_nothing(digits):
+    images, labels = train_arrays(digits)
+    model = boolean_classifier(((100.0,),), 30, 10, head="real")
+    traces = 0
+
+    def loss(scores, labels):
+        nonlocal traces
+        traces += 1
+        return cross_entropy()(scores, labels)
+
+    refitted = []
+    for seed in range(2):
+        params = start_from_images(jax.random.key(seed), model, images, labels)
+        tree = refit_head(
+            model.architecture,
+            binarize(params),
+            params["layers_3"],
+            batches(images, labels, 100),
+            (images, labels),
+            loss=loss,
+            key=jax.random.key(seed),
+            steps=50,
+        )
+        refitted.append(float(error_percent(model.architecture, tree, images, labels)))
+    assert traces == 1
+    assert refitted[0] != refitted[1]
+    assert max(refitted) < 80
+
+
+def test_images_and_labels_must_be_as_many_and_some():
+    images, labels = jnp.zeros((3, 5, 5, 1), jnp.uint8), jnp.zeros(3, jnp.int32)
+    for x, y in ((images[:0], labels[:0]), (images, labels[:2])):
+        with pytest.raises(ValueError, match="as many, at least one; got the shapes"):
+            batches(x, y, 2)
+        with pytest.raises(ValueError, match="as many, at least one; got the shapes"):
+            error_percent((), {}, x, y)
+    for options in ({"batch": 0}, {"batch": 2, "shift": -1}):
+        with pytest.raises(ValueError, match="batch must be >= 1 and shift >= 0; got"):
+            batches(images, labels, **options)
+
+
 def test_batches_are_images_shifted_by_at_most_so_much():
     images = jnp.zeros((3, 5, 5, 1), jnp.uint8).at[:, 2, 2, 0].set(jnp.arange(1, 4, dtype="uint8"))
     labels = jnp.arange(3)

@@ -35,11 +35,17 @@ def test_half_of_diskorect_is_complemented():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"noise": 2.0}, "noise is a probability"), ({"holes": -1}, "holes")]
+    ("options", "message"),
+    [
+        ({"noise": 2.0}, "noise is a probability"),
+        ({"holes": -1}, "holes"),
+        ({"batch": 0}, "batch and size must be >= 1; got 0 and 50"),
+        ({"size": 0}, "batch and size must be >= 1; got 2 and 0"),
+    ],
 )
 def test_diskorect_names_what_is_wrong(options, message):
     with pytest.raises(ValueError, match=message):
-        diskorect(jax.random.key(0), 2, **options)
+        diskorect(jax.random.key(0), **({"batch": 2} | options))
 
 
 def test_footprints_of_the_zoo_differ_contain_their_centre_and_some_are_asymmetric():

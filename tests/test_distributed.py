@@ -84,9 +84,12 @@ def test_a_lost_process_ends_the_run_with_its_reason_and_a_restart_resumes(tmp_p
 
 def test_a_batch_that_cannot_be_split_is_refused():
     mesh = batch_mesh()
-    sample = split_batches(lambda key: (jnp.zeros((3, 2)), jnp.zeros(3)), mesh)
-    if mesh.size == 1:
-        assert sample(jax.random.key(0))[0].shape == (3, 2)
-    else:
-        with pytest.raises(ValueError, match="a batch of 3 cannot be split"):
-            sample(jax.random.key(0))
+    assert mesh.size == 2
+
+    def draw(count):
+        return split_batches(lambda key: (jnp.zeros((count, 2)), jnp.zeros(count)), mesh)
+
+    with pytest.raises(ValueError, match="a batch of 3 cannot be split over 2 devices"):
+        draw(3)(jax.random.key(0))
+    x, _ = jax.jit(draw(4))(jax.random.key(0))
+    assert [shard.data.shape for shard in x.addressable_shards] == [(2, 2), (2, 2)]

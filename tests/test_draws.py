@@ -32,7 +32,7 @@ def test_the_numbers_are_those_of_jax(shape, ours, theirs):
 
 
 def test_probabilities_broadcast():
-    expected = jax.random.bernoulli(jax.random.key(2), P, (50, 4))
+    expected = jax.random.bernoulli(jax.random.key(2), P[None], (50, 4))
     np.testing.assert_array_equal(bernoulli(jax.random.key(2), P, (50, 4)), expected)
     assert not expected[:, 0].any()
     assert expected[:, 3].all()

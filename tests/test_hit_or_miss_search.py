@@ -100,6 +100,10 @@ def test_what_cannot_be_searched_is_named():
         search_hit_or_miss([], [], key=KEY)
     with pytest.raises(ValueError, match=r"image 0: x \(40, 40\) and y \(39, 40\)"):
         search_hit_or_miss(x, x[:, 1:], key=KEY)
+    with pytest.raises(
+        ValueError, match=r"image 0: x \(0, 40\) and y \(0, 40\), bool; .* with pix"
+    ):
+        search_hit_or_miss(np.zeros((1, 0, 40), bool), np.zeros((1, 0, 40), bool), key=KEY)
     with pytest.raises(ValueError, match="kernel_size must be odd"):
         search_hit_or_miss(x, x, key=KEY, kernel_size=4)
     with pytest.raises(ValueError, match="x must be bool: threshold it first"):

@@ -135,3 +135,6 @@ def test_crops_are_of_both_images_at_the_same_place_and_of_all_images():
 def test_images_smaller_than_a_crop_are_named():
     with pytest.raises(ValueError, match=r"a is \(20, 40\); crops of 21 pixels do not fit"):
         pair_crops([pair()], 1, 21)
+    for pairs, batch, size in (([], 1, 4), ([pair()], 0, 4), ([pair()], 1, 0)):
+        with pytest.raises(ValueError, match="pairs, batch and size must be at least 1"):
+            pair_crops(pairs, batch, size)

@@ -151,6 +151,8 @@ def test_the_target_operator_keeps_what_is_clean():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"batch": 0}, "batch must be >= 1 and sticks >= 0; got 0 and 30"),
+        ({"sticks": -1}, "batch must be >= 1 and sticks >= 0; got 2 and -1"),
         ({"min_length": 0}, "min_length.*0, 15, 70"),
         ({"min_length": 16}, "min_length.*16, 15, 70"),
         ({"size": 14}, "max_length <= size.*12, 15, 14"),
@@ -161,4 +163,4 @@ def test_the_target_operator_keeps_what_is_clean():
 )
 def test_numbers_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        noisy_sticks(jax.random.key(0), 2, **options)
+        noisy_sticks(jax.random.key(0), **({"batch": 2} | options))

@@ -8,6 +8,7 @@ from bimonn_jax.data.diskorect import diskorect
 from bimonn_jax.data.operators import footprint, operator
 from bimonn_jax.data_start import latents, patches_on_target
 from bimonn_jax.draws import bernoulli
+from bimonn_jax.losses import mse
 from bimonn_jax.recipes import hit_or_miss, learn, openings, relaxed, single, tophat
 
 SIZE = 3
@@ -69,6 +70,32 @@ def test_learn_tells_a_dilation_from_an_erosion_and_finds_the_footprint():
     np.testing.assert_array_equal(bise.footprint[:, :, 0, 0], target)
 
 
+def test_further_starts_and_another_learning_trace_nothing():
+    traces = 0
+
+    def loss(prediction, y):
+        nonlocal traces
+        traces += 1
+        return mse(prediction, y)
+
+    recipe, sample = single("erosion", SIZE), sample_of(lambda x: x)
+    x, y = sample(jax.random.key(0))
+    for seed in range(2):
+        learned = learn(
+            [recipe],
+            sample,
+            (x[..., 0], y[..., 0]),
+            (x, y),
+            key=jax.random.key(seed),
+            steps=2,
+            starts=3,
+            loss=loss,
+            stop_score=2.0,
+        )
+        assert learned.starts in (1, 2, 3)
+        assert traces == 1
+
+
 def test_learn_needs_a_recipe():
     with pytest.raises(ValueError, match="learn needs a recipe and a start; got 0 and 1"):
         learn([], None, None, None, key=jax.random.key(0), steps=1)
@@ -95,6 +122,9 @@ def test_too_few_patches_are_counted_in_the_error():
     zeros = jnp.zeros((1, 5, 5), bool)
     with pytest.raises(ValueError, match="the data has 0 patches of 1 to 9 pixels"):
         patches_on_target(jax.random.key(0), zeros, zeros, (3, 3), 2)
+    for none in (zeros[:0], zeros[:, :2]):
+        with pytest.raises(ValueError, match="at least one image of at least 3 x 3 pixels"):
+            patches_on_target(jax.random.key(0), none, none, (3, 3), 2)
 
 
 def test_latents_are_on_the_side_of_their_footprint():

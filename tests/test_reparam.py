@@ -98,7 +98,7 @@ def test_the_bias_range_is_the_formula_and_never_makes_the_neuron_constant(W):
 
 def test_the_bias_range_reaches_the_full_dilation_and_erosion_of_equal_weights():
     inputs = oracles.enumerate_binary(4)
-    lower, upper = bias_range(jnp.ones(4))
+    lower, upper = map(float, bias_range(jnp.ones(4)))
     np.testing.assert_array_equal(inputs.sum(1) > lower, inputs.any(1))
     np.testing.assert_array_equal(inputs.sum(1) > upper, inputs.all(1))
 

@@ -1,3 +1,5 @@
+import logging
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from bimonn_jax.sweep import Trials, run_in_chunks, stack, train_trials
 
 MODEL = Sequential((DenseLUI(12, NeuronConfig("identity", "identity")), RealHead(3)))
 X = bernoulli(jax.random.key(0), 0.5, (64, 9))
-Y = jnp.argmax(X @ normal(jax.random.key(1), (9, 3)), axis=1)
+Y = jnp.argmax(X.astype(jnp.float32) @ normal(jax.random.key(1), (9, 3)), axis=1)
 
 
 def evaluate(params):
@@ -33,15 +35,14 @@ def start(key):
     return MODEL.init(key, X)["params"]
 
 
-def make(init=start, **options):
+def make(init=start, evaluate=evaluate, **options):
     options = {"steps": 30, "score": "accuracy", "evaluations": 3} | options
     return train_trials(
         lambda p, x: apply_layers(MODEL.architecture, p, x),
         init,
         sample,
         evaluate,
-        loss=cross_entropy(),
-        **options,
+        **{"loss": cross_entropy(), **options},
     )
 
 
@@ -83,6 +84,50 @@ def test_the_best_evaluation_is_kept():
     only_last = run_in_chunks(make(steps=60, evaluations=1), TRIALS, 5)
     best = run_in_chunks(make(steps=60, evaluations=6), TRIALS, 5)
     assert (best["accuracy"] >= only_last["accuracy"] - 1e-6).all()
+
+
+def broken_for(*seeds):
+    """Metrics whose score is NaN for trials that start from the keys of some seeds."""
+    starts = [start(jax.random.split(jax.random.key(seed))[0]) for seed in seeds]
+
+    def evaluate_(params):
+        kernel = params["layers_1"]["kernel"]
+        # Adam moves no weight by more than the rate in a step.
+        far = jnp.stack([jnp.abs(kernel - s["layers_1"]["kernel"]).max() for s in starts])
+        return {"accuracy": jnp.where(jnp.any(far < 1e-2), jnp.nan, 0.5)}
+
+    return evaluate_
+
+
+def test_trials_whose_score_is_not_finite_are_named_and_spoil_no_other(caplog):
+    numbers = {"learning_rate": 1e-4, "coefficient": 0.0, "delay": 0.0}
+    trials = stack([{"seed": float(seed), **numbers} for seed in range(3)])
+    run = make(evaluate=broken_for(1), steps=6)
+    with caplog.at_level(logging.WARNING):
+        found = run_in_chunks(run, trials, 2)["accuracy"]
+    np.testing.assert_array_equal(found, [0.5, np.nan, 0.5])
+    assert "1 of 3 trials have no evaluation" in caplog.text
+    assert "trial 1: seed 1, learning_rate 9.99" in caplog.text
+    with pytest.raises(FloatingPointError, match="3 of 3 trials .* trial 0: seed 0, "):
+        run_in_chunks(make(evaluate=broken_for(0, 1, 2), steps=6), trials, 3)
+
+
+def test_a_loss_that_is_not_finite_ends_its_trial_and_the_best_until_then_counts():
+    def loss(scores, y):
+        return cross_entropy()(scores, y) + jnp.where(jnp.abs(scores).max() > 30, jnp.nan, 0.0)
+
+    slow, fast = ({"learning_rate": rate, "coefficient": 0.0, "delay": 0.0} for rate in (0, 2.0))
+    trials = stack([{"seed": 0.0, **slow}, {"seed": 0.0, **fast}])
+    run = make(loss=loss, evaluations=30)
+    found = run_in_chunks(run, trials, 2)["accuracy"]
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["loss", "step"])
+def test_metrics_are_not_called_as_what_the_history_has_beside_them(name):
+    run = make(evaluate=lambda params: {"accuracy": jnp.float32(0), name: jnp.float32(0)})
+    with pytest.raises(ValueError, match=f"metrics must not be called {name}: "):
+        run(TRIALS)
 
 
 def test_what_does_not_fit_is_named():

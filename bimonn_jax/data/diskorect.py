@@ -16,7 +16,7 @@ def _shapes(
     centre = uniform(centre_key, (count, 2, 1, 1), maxval=size)
     radius = uniform(radius_key, (count, 2, 1, 1), minval=min_radius, maxval=max_radius)
     angle = uniform(angle_key, (count, 1, 1), maxval=jnp.pi)
-    rows, columns = jnp.mgrid[:size, :size]
+    rows, columns = jnp.mgrid[:size, :size][:, None].astype(centre.dtype)
     row, column = rows - centre[:, 0], columns - centre[:, 1]
     u = (row * jnp.cos(angle) + column * jnp.sin(angle)) / radius[:, 0]
     v = (column * jnp.cos(angle) - row * jnp.sin(angle)) / radius[:, 1]
