@@ -21,6 +21,7 @@ from bimonn_jax.params import (
 )
 from bimonn_jax.projection.activable import project
 from bimonn_jax.projection.constant import PROJECTIONS, squared_distance
+from bimonn_jax.promotion import promoting
 
 # (parameter tree, step) -> scalar.
 Regularizer = Callable[..., jax.Array]
@@ -99,7 +100,9 @@ def regularizer(
                 values = distances(W, B)
                 if relative:
                     values = _divide(values, jnp.sum(jnp.square(W), axis=0))
-                total += share * jnp.sum(jnp.where(counts, values, 0))
+                # Of the widest dtype of the neurons.
+                with promoting():
+                    total += share * jnp.sum(jnp.where(counts, values, 0))
         return total
 
     return loss

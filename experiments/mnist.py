@@ -274,7 +274,7 @@ def main(argv: list[str]) -> None:
     seconds = time.perf_counter() - started
 
     test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
-    ways = {"none": binarize(result.params)}
+    ways = {"none": binarize(result.params, method="activable")}
     if not is_boolean:
         ways = ways_to_binarize(
             architecture, result.params, batches(*train, BATCH.value), validation
@@ -283,7 +283,7 @@ def main(argv: list[str]) -> None:
         name: float(error_percent(architecture, tree, *validation)) for name, tree in ways.items()
     }
     method = min(errors, key=lambda name: errors[name])
-    projection = "constant" if is_boolean else method.split(",")[0]
+    projection = "activable" if is_boolean else method.split(",")[0]
     boolean = ways[method]
     certificate = certify(result.params, architecture)
     simple = simplify(BooleanNetwork(architecture, boolean))

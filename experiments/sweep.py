@@ -187,6 +187,10 @@ def search(
         result = run_in_chunks(run, stack([numbers for _, numbers in asked]), CHUNK.value)
         seconds = (time.perf_counter() - started) / len(asked)
         for i, (trial, _) in enumerate(asked):
+            # Named in the log; another is asked for in its place.
+            if np.isnan(result["accuracy_boolean"][i]):
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
             for metric, values in result.items():
                 trial.set_user_attr(metric, float(values[i]))
             trial.set_user_attr("seconds", seconds)

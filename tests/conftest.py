@@ -13,10 +13,6 @@ import jax
 import pytest
 from hypothesis import settings
 
-# Dtypes and ranks are promoted by nobody's accident; optax, which promotes, is exempted where the
-# library calls it.
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
 # Two, so that what is split over devices is.
 jax.config.update("jax_num_cpu_devices", 2)
 
@@ -27,6 +23,33 @@ settings.register_profile("reproducible", deadline=None, derandomize=True, max_e
 settings.load_profile("reproducible")
 
 TRANSFORMS = {"plain": lambda fn: fn, "jit": jax.jit, "vmap": jax.vmap}
+
+
+# Files whose tests promote dtypes or ranks, themselves or in the runtimes that they test.
+PROMOTING = {
+    "test_activation",
+    "test_classifier_start",
+    "test_conventions",
+    "test_export",
+    "test_export_at_scale",
+    "test_export_yosys",
+    "test_hit_or_miss",
+    "test_input_forms",
+    "test_own_images",
+    "test_packed",
+    "test_projection_activable",
+    "test_viz",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict_promotion(request):
+    """Nothing of ours promotes dtypes or ranks by accident, for users may have JAX refuse it."""
+    if request.module.__name__.rpartition(".")[2] in PROMOTING:
+        yield
+        return
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -160,7 +160,7 @@ def test_keys_may_be_mapped_and_give_different_neurons():
 def test_boolean_neurons_start_as_the_operator_that_was_asked_for(operator, expected):
     params = draw(50, NeuronConfig.boolean(operator, temperature=4.0), neurons=4)
     W, B, p = real_parameters(params)
-    size = np.sum(W, axis=0)
+    size = np.asarray(W).sum(axis=0)
     np.testing.assert_array_equal(B, np.where(expected, size - 0.5, 0.5))
     np.testing.assert_array_equal(p, np.full(4, 0.25))
     x = bernoulli(jax.random.key(4), 0.5, (100, 50))

@@ -34,6 +34,7 @@ from bimonn_jax.projection.sorted_weights import (
     first_of,
     sort_weights,
 )
+from bimonn_jax.promotion import promoting
 
 EROSIONS = ("dual", "euclidean")
 
@@ -295,6 +296,7 @@ def project(
     return blocks(weight, bias)
 
 
+@promoting()
 def _project_in_blocks(
     weight: jax.Array, bias: jax.Array, *, signed: bool, erosion: str
 ) -> Projected:
