@@ -80,6 +80,21 @@ def test_totals_where_inputs_are_slow(runtime, totals, tmp_path):
     np.testing.assert_array_equal(run(reaching(i, j)), np.stack([difference, -difference], axis=1))
 
 
+# Heads whose largest total is all ones in binary.
+FULL = [(3, 4), (28, 3), (0, 31), (31, 0), (64, 63), (255, 0), (1, 254)]
+
+
+@pytest.mark.parametrize(("f", "a"), FULL)
+@pytest.mark.parametrize("runtime", {**QUICK, **SLOW})
+def test_totals_that_fill_the_last_digit(runtime, f, a, tmp_path):
+    prepare = QUICK.get(runtime) or SLOW[runtime][0]
+    votes = np.repeat([[1, 0], [-1, 0]], [f, a], axis=0)
+    i, j = (axis.ravel() for axis in np.meshgrid(np.arange(f + 1), np.arange(a + 1)))
+    x = np.concatenate([np.arange(f) < i[:, None], np.arange(a) < j[:, None]], axis=1)
+    found = prepare(ternary(votes), (f + a,), tmp_path)(x)
+    np.testing.assert_array_equal(found, np.stack([i - j, 0 * i], axis=1))
+
+
 @pytest.mark.parametrize("mode", ["batch", "image"])
 def test_classes_of_all_totals(mode, tmp_path):
     library = runtimes.c(*mirrored(), tmp_path, mode=mode)

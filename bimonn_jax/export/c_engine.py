@@ -24,35 +24,45 @@ typedef struct {
 
 PACK = """
 /* Packs the level sets of count samples, VALUES numbers each, one bit of the blocks per sample.
-   TILE numbers of eight samples are compared at a time, so that no buffer grows with the image. */
-enum { TILE = 256 };
+   TILE numbers of eight samples are compared at a time, so that no buffer grows with the image; the
+   last tile ends with the image, and may do some of the one before again. */
+enum { TILE = VALUES < 1024 ? VALUES : 1024, LAST_TILE = VALUES - TILE };
+
+static void pack_tile(
+    const pixel *samples, size_t count, const pixel *limits, int lane, block *out)
+{
+    uint8_t octets[8][TILE];
+    for (int k = 0; k < 8; k++) {
+        size_t first = (size_t)lane * 64 + (size_t)k * 8;
+        size_t end = first + 8 < count ? first + 8 : count;
+        memset(octets[k], 0, TILE);
+        /* The latest samples come first: each one moves them up by a bit. */
+        for (size_t s = end; s-- > first;) {
+            const pixel *sample = samples + s * VALUES;
+            for (int v = 0; v < TILE; v++)
+                octets[k][v] = (uint8_t)(2 * octets[k][v] + (sample[v] >= limits[v]));
+        }
+    }
+    for (int v = 0; v < TILE; v++) {
+        bits word = 0;
+        for (int k = 0; k < 8; k++)
+            word |= (bits)octets[k][v] << (8 * k);
+        out[v * LEVELS].lane[lane] = word;
+    }
+}
 
 static void pack(const pixel *samples, size_t count, block *out)
 {
+    pixel limits[TILE];
     for (int level = 0; level < LEVELS; level++)
-        for (int lane = 0; lane < LANES; lane++)
-            for (int start = 0; start < VALUES; start += TILE) {
-                int values = VALUES - start < TILE ? VALUES - start : TILE;
-                uint8_t octets[8][TILE];
-                memset(octets, 0, sizeof octets);
-                for (int k = 0; k < 8; k++) {
-                    size_t first = (size_t)lane * 64 + (size_t)k * 8;
-                    size_t end = first + 8 < count ? first + 8 : count;
-                    for (size_t s = end; s-- > first;) {
-                        const pixel *sample = samples + s * VALUES + start;
-                        /* The latest samples come first: each one moves them up by a bit. */
-                        for (int v = 0; v < values; v++)
-                            octets[k][v] = (uint8_t)(2 * octets[k][v]
-                                + (sample[v] >= thresholds[(start + v) % CHANNELS][level]));
-                    }
-                }
-                for (int v = 0; v < values; v++) {
-                    bits word = 0;
-                    for (int k = 0; k < 8; k++)
-                        word |= (bits)octets[k][v] << (8 * k);
-                    out[(start + v) * LEVELS + level].lane[lane] = word;
-                }
-            }
+        for (int start = 0; start < VALUES; start += TILE) {
+            if (start > LAST_TILE)
+                start = LAST_TILE;
+            for (int v = 0; v < TILE; v++)
+                limits[v] = thresholds[(start + v) % CHANNELS][level];
+            for (int lane = 0; lane < LANES; lane++)
+                pack_tile(samples + start, count, limits, lane, out + start * LEVELS + level);
+        }
 }
 """
 
