@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -25,7 +26,16 @@ def batch_mesh() -> Mesh:
 
 def replicated(tree: Any, mesh: Mesh) -> Any:
     """A copy of a tree on every device of a mesh; every process must give the same values."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    sharding = NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf: Any) -> jax.Array:
+        if not jax.dtypes.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
+            return jax.device_put(leaf, sharding)
+        # JAX puts keys onto devices of other processes only as the numbers that they are.
+        data = jax.device_put(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+
+    return jax.tree.map(put, tree)
 
 
 @contextmanager

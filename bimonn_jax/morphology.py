@@ -409,6 +409,7 @@ def level_sets(
     if x.ndim == 0:
         raise ValueError("x has shape (); (..., C) was expected")
     values = read_thresholds(thresholds, x.shape[-1])
+    values = values.reshape(*(1,) * (x.ndim + 1 - values.ndim), *values.shape)
     bits = _at_least(x[..., :, None], values)
     return bits.reshape(*x.shape[:-1], x.shape[-1] * values.shape[-1])
 

@@ -218,5 +218,5 @@ def test_a_convolution_rejects_what_does_not_fit():
     per_channel = BiSEParams(jnp.ones((3, 3, 2, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
     with pytest.raises(ValueError, match=r"bias has shape \(2, 1\); \(1,\) was expected"):
         apply_hit_or_miss_conv(per_channel, bits((9, 9, 1)))
-    with pytest.raises(ValueError, match="pool must be an int >= 1; got 0"):
+    with pytest.raises(ValueError, match="pool must be an int of 1 to 65536; got 0"):
         HitOrMissConv(5, (3, 3), pool=0).init(jax.random.key(0), bits((1, 9, 9, 1)))

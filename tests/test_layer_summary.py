@@ -38,7 +38,8 @@ def test_activation_and_zones_are_those_of_the_certificate_with_and_without_arch
     model = BiMoNN((2, 1), (3, 3), NeuronConfig("dual", "projected"))
     params = jax.jit(model.init)(jax.random.key(0), X)["params"]
     # Exact on binary inputs; what reaches the second layer is not binary.
-    params = bimonn_jax.map_neurons(lambda n: embed(n, scale=1.0), bimonn_jax.binarize(params))
+    boolean = bimonn_jax.binarize(params, method="constant")
+    params = bimonn_jax.map_neurons(lambda n: embed(n, scale=1.0), boolean)
     for architecture in (None, model.architecture):
         certificate = bimonn_jax.certify(params, architecture)
         for layer, proof in zip(

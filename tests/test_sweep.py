@@ -108,7 +108,7 @@ def test_trials_whose_score_is_not_finite_are_named_and_spoil_no_other(caplog):
     np.testing.assert_array_equal(found, [0.5, np.nan, 0.5])
     assert "1 of 3 trials have no evaluation" in caplog.text
     assert "trial 1: seed 1, learning_rate 9.99" in caplog.text
-    with pytest.raises(FloatingPointError, match="3 of 3 trials .* trial 0: seed 0, "):
+    with pytest.raises(FloatingPointError, match=r"3 of 3 trials .* trial 0: seed 0, "):
         run_in_chunks(make(evaluate=broken_for(0, 1, 2), steps=6), trials, 3)
 
 
