@@ -28,8 +28,8 @@ def replicated(tree: Any, mesh: Mesh) -> Any:
     """A copy of a tree on every device of a mesh; every process must give the same values."""
     sharding = NamedSharding(mesh, PartitionSpec())
 
-    def put(leaf: Any) -> jax.Array:
-        if not jax.dtypes.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
+    def put(leaf: Any) -> Any:
+        if not jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
             return jax.device_put(leaf, sharding)
         # JAX puts keys onto devices of other processes only as the numbers that they are.
         data = jax.device_put(jax.random.key_data(leaf), sharding)

@@ -445,6 +445,7 @@ def from_level_sets(
     # The same sum, by levels in place of gaps: of nested level sets just one level remains, and
     # nothing is rounded.
     levels = np.concatenate([np.array([base], np.float32), values])
+    levels = levels.reshape(*(1,) * (bits.ndim - 1), -1)
     ends = [(0, 0)] * (bits.ndim - 1)
     above = jnp.pad(bits, [*ends, (1, 0)], constant_values=True)
     beyond = jnp.pad(bits, [*ends, (0, 1)])
