@@ -278,9 +278,9 @@ class _Set:
       path: where they stand.
       given: as they came: "real" speaks of these.
       running: as they run: "float" speaks of these, and `binarize` decides from them.
-      footprint: bool (n, neurons...), and
-      is_erosion: bool (neurons...); the operators that binarize finds, and
-      is_activated: bool (neurons...); where it finds one.
+      footprint: bool (n, neurons...); of the operators that `binarize` finds.
+      is_erosion: bool (neurons...); which of these are erosions.
+      is_activated: bool (neurons...); where it finds one at all.
       rounding: the arithmetic in which they run.
       threshold: name of xi.
       shape: of the weights.

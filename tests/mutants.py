@@ -42,11 +42,16 @@ TESTS = {
         "certificate",
     ),
     "binarization": ("binarization", "projection_qp"),
-    "certificate": ("certificate_corner_cases", "certificate", "heads", "layer_summary"),
+    "certificate": (
+        "certificate_corner_cases", "certificate", "heads", "layer_summary",
+        "certificate_enumeration",
+    ),
+    "rounding": ("rounding", "certificate_corner_cases", "certificate", "certificate_enumeration"),
     "projection/activable": PROJECTION,
     "projection/constant": ("projection_constant", "binarization"),
     "projection/double_word": ("double_word", *PROJECTION),
     "projection/duality": PROJECTION,
+    "projection/nearest": ("binarization",),
     "projection/qp": ("projection_qp", "projection_activable"),
     "projection/sorted_weights": PROJECTION,
 }  # fmt: skip

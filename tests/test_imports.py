@@ -28,7 +28,10 @@ RUNTIME = [
     "projection/constant",
     "projection/double_word",
     "projection/duality",
+    "projection/nearest",
     "projection/sorted_weights",
+    "promotion",
+    "rounding",
 ]
 HEAVY = {"optax", "cvxpy", "osqp", "orbax", "matplotlib", "tensorflow_datasets", "skimage"}
 
