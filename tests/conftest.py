@@ -30,7 +30,6 @@ PROMOTING = {
     "test_activation",
     "test_classifier_start",
     "test_conventions",
-    "test_export",
     "test_export_at_scale",
     "test_export_yosys",
     "test_hit_or_miss",
@@ -38,7 +37,6 @@ PROMOTING = {
     "test_own_images",
     "test_packed",
     "test_projection_activable",
-    "test_viz",
 }
 
 
