@@ -28,7 +28,7 @@ from bimonn_jax.params import (
 )
 from bimonn_jax.projection.activable import project
 from bimonn_jax.projection.constant import PROJECTIONS, squared_distance
-from bimonn_jax.projection.nearest import nearest_operators
+from bimonn_jax.projection.nearest import nearest_operators, nearest_operators_traced
 
 # Every way to choose the operator of a neuron that is not activated.
 METHODS = (*PROJECTIONS, "activable", "qp")
@@ -139,14 +139,35 @@ def _exact_or_nearest(
 def _nearest_of_all(decisions: Sequence[Decision], method: str) -> list[_Nearest]:
     """The nearest operators of sets of neurons, by one of the projections."""
     is_on_host = all(isinstance(decision.B, np.ndarray) for decision in decisions)
-    if method == "qp" and any(isinstance(d.B, jax.core.Tracer) for d in decisions):
+    is_traced = any(isinstance(decision.B, jax.core.Tracer) for decision in decisions)
+    if method == "qp" and is_traced:
         raise ValueError(
             "method 'qp' calls a solver and needs concrete parameters, not a trace of jax.jit: use "
             "method='activable', which gives the same operators"
         )
     if method == "qp" or (method == "activable" and is_on_host):
         return _nearest_of_open(decisions, method)
+    if method == "activable" and is_traced:
+        together = _nearest_together(decisions)
+        if together is not None:
+            return together
     return [_nearest(jnp.asarray(d.W), jnp.asarray(d.B), method) for d in decisions]
+
+
+def _nearest_together(decisions: Sequence[Decision]) -> list[_Nearest] | None:
+    """By one part of a program for all shapes, if the network is small."""
+    flat = [(d.W.reshape(len(d.W), -1), d.B.reshape(-1)) for d in decisions]
+    found = nearest_operators_traced(flat)
+    if found is None:
+        return None
+    return [
+        (
+            footprint.reshape(d.W.shape),
+            is_erosion.reshape(d.B.shape),
+            distance.reshape(d.B.shape),
+        )
+        for d, (footprint, is_erosion, distance) in zip(decisions, found, strict=True)
+    ]
 
 
 def _nearest_of_open(decisions: Sequence[Decision], method: str) -> list[_Nearest]:

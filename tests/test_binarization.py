@@ -26,7 +26,7 @@ from tests.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
 MODEL = BiMoNN((3, 2), (3, 3), complement=True)
-METHODS = sorted(PROJECTIONS)
+METHODS = [*sorted(PROJECTIONS), "activable"]
 
 
 def init(model=MODEL, seed=0):
@@ -76,6 +76,11 @@ def test_activated_neurons_are_their_operators_whatever_the_method(method):
     boolean = binarize(neurons, method=method)
     np.testing.assert_array_equal(boolean.footprint[:, keep], exact.footprint[:, keep])
     np.testing.assert_array_equal(boolean.is_erosion[keep], exact.is_erosion[keep])
+    if method == "activable":
+        nearest = project(W, neurons.bias)
+        np.testing.assert_array_equal(boolean.footprint[:, ~keep], nearest.footprint[:, ~keep])
+        np.testing.assert_array_equal(boolean.is_erosion[~keep], nearest.is_erosion[~keep])
+        return
     expected = jax.vmap(PROJECTIONS[method], in_axes=1, out_axes=1)(W)
     np.testing.assert_array_equal(boolean.footprint[:, ~keep], expected[:, ~keep])
     half = np.asarray(W.sum(axis=0) / 2)

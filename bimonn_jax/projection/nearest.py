@@ -8,12 +8,21 @@ network are padded to one number of inputs, sorted by NumPy, and searched in flo
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.projection.activable import nearest_of_sorted
-from bimonn_jax.projection.sorted_weights import SortedWeights, sort_on_host
+from bimonn_jax.projection.double_word import double_word
+from bimonn_jax.projection.sorted_weights import (
+    SortedWeights,
+    first_of,
+    sort_on_host,
+    sort_weights,
+)
+from bimonn_jax.promotion import promoting
 
 # Neurons of all sizes are padded to the largest while that takes no more weights than these.
 _MOST_PADDED = 2**24
@@ -21,8 +30,8 @@ _MOST_PADDED = 2**24
 _BLOCK = 2**18
 _SMALLEST = 32
 
-# Footprints bool (n, neurons), is_erosion bool (neurons,), squared distances float64 (neurons,).
-Operators = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Footprints bool (n, neurons), is_erosion bool (neurons,), squared distances float (neurons,).
+Operators = tuple[Any, Any, Any]
 
 
 def nearest_operators(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Operators]:
@@ -44,6 +53,39 @@ def nearest_operators(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Ope
         members = [i for i, mine in enumerate(classes) if mine == width]
         found.update(zip(members, _of_one_class([sets[i] for i in members], width), strict=True))
     return [found[i] for i in range(len(sets))]
+
+
+@promoting()
+def nearest_operators_traced(sets: Sequence[tuple[jax.Array, jax.Array]]) -> list[Operators] | None:
+    """`nearest_operators` within a program, where neurons of all shapes are to share their part.
+
+    In the numbers of `project`, float32 in double words. For networks that are small enough to be
+    padded and looked at as a whole: else None.
+    """
+    count = sum(B.size for _, B in sets)
+    width = max((len(W) for W, _ in sets), default=1)
+    if count * width > _BLOCK:
+        return None
+    padded = [
+        jnp.pad(W.T, ((0, 0), (0, width - len(W))), constant_values=-jnp.inf) for W, _ in sets
+    ]
+    sizes = np.concatenate([np.full(B.size, len(W), np.int32) for W, B in sets])
+    W, B = jnp.concatenate(padded), jnp.concatenate([B for _, B in sets])
+    found = jax.vmap(_nearest_of_padded)(W, B, jnp.asarray(sizes))
+    ends = np.cumsum([0, *(B.size for _, B in sets)])
+    return [
+        (found[0][start:end, : len(mine)].T, found[1][start:end], found[2][start:end])
+        for (mine, _), start, end in zip(sets, ends, ends[1:], strict=False)
+    ]
+
+
+def _nearest_of_padded(
+    W: jax.Array, B: jax.Array, size: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The footprint, operator and squared distance of one neuron."""
+    weights = sort_weights(W, size)
+    j, is_erosion, distance = nearest_of_sorted(weights, double_word(B))
+    return first_of(W, weights.values, j), is_erosion, distance
 
 
 def _size_class(count: int) -> int:

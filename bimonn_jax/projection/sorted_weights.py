@@ -52,15 +52,24 @@ def between(prefix: Number, start: jax.Array, end: jax.Array) -> Number:
     return last - first
 
 
-def sort_weights(W: jax.Array) -> SortedWeights:
-    """Sorts the weights W (n,) of one neuron and sums them up, in O(n log n)."""
+def sort_weights(W: jax.Array, size: jax.Array | None = None) -> SortedWeights:
+    """Sorts the weights W (m,) of one neuron and sums them up, in O(m log m).
+
+    Args:
+      W: float (m,), -infinity beyond the inputs of the neuron.
+      size: how many inputs it has, int32 (); by default all.
+    """
     values = sort_descending(W)
-    words = double_word(values)
+    if size is None:
+        size, finite = jnp.int32(W.shape[0]), values
+    else:
+        finite = jnp.where(jnp.isfinite(values), values, 0)
+    words = double_word(finite)
     # Both sums in one: half of the program to compile.
     both = jax.tree.map(lambda *powers: jnp.stack(powers), words, words * words)
     sums = jax.vmap(cumulative_sum)(both)
     first, second = (jax.tree.map(lambda v, i=i: v[i], sums) for i in (0, 1))
-    return SortedWeights(values, first, second, jnp.int32(W.shape[0]))
+    return SortedWeights(values, first, second, size)
 
 
 def sort_on_host(W: np.ndarray, sizes: np.ndarray) -> SortedWeights:
