@@ -164,7 +164,7 @@ def _pad_strips(words: jax.Array, gates: Gates, *, height: int) -> jax.Array:
         # Below the image everything is 0, whatever the gates before have put there.
         image_row = np.arange(rows)[:, None] + rows * np.arange(WORD_BITS)
         inside = np.sum((image_row < height) << np.arange(WORD_BITS), axis=1).astype(np.uint32)
-        words = words & inside[:, None, None]
+        words = words & inside[None, :, None, None]
     above = [_strip_row(words, i) for i in range(-top, 0)]
     below = [_strip_row(words, i) for i in range(rows, rows + bottom)]
     words = jnp.concatenate([*above, words, *below], axis=1)
@@ -286,7 +286,7 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
     def count(scores: jax.Array, of_word: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         features, positive, negative = of_word
         for_class, against = (
-            jax.lax.population_count(features & voters[:, None]).astype(jnp.int32)
+            jax.lax.population_count(features[None] & voters[:, None]).astype(jnp.int32)
             for voters in (positive, negative)
         )
         return scores + for_class - against, None
@@ -359,7 +359,7 @@ class _Computation:
             return _scores(head, planes[:, 0, 0])
         if isinstance(head, Linear):
             features = _split(planes[:, 0, 0].T, axis=1).astype(jnp.float32)
-            return matmul(features, head.kernel) + head.bias
+            return matmul(features, head.kernel) + head.bias[None, None]
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
     def can_use_strips(self) -> bool:

@@ -33,9 +33,7 @@ PROMOTING = {
     "test_export_at_scale",
     "test_export_yosys",
     "test_hit_or_miss",
-    "test_input_forms",
     "test_own_images",
-    "test_packed",
     "test_projection_activable",
 }
 

@@ -104,7 +104,7 @@ def test_what_is_flushed_to_zero_is_within_the_error(dtype, magnitude):
     W, B = magnitude * rng.normal(size=(5, 400)), magnitude * rng.normal(size=400)
     params = neurons(W, B, np.ones(400), dtype=NUMPY[dtype])
     x = rng.random((64, 5)) < 0.5
-    run = jax.jit(lambda n, x: x.astype(n.weight.dtype) @ n.weight - n.bias)
+    run = jax.jit(lambda n, x: x.astype(n.weight.dtype) @ n.weight - n.bias[None])
     computed = np.asarray(run(params, x)).astype(np.float64)
     mine = numbers(params)
     exact = x.astype(np.float64) @ mine.W - mine.B
