@@ -114,13 +114,23 @@ def test_trials_whose_score_is_not_finite_are_named_and_spoil_no_other(caplog):
 
 def test_a_loss_that_is_not_finite_ends_its_trial_and_the_best_until_then_counts():
     def loss(scores, y):
-        return cross_entropy()(scores, y) + jnp.where(jnp.abs(scores).max() > 30, jnp.nan, 0.0)
+        return cross_entropy()(scores, y) + jnp.where(jnp.abs(scores).max() > 10, jnp.nan, 0.0)
+
+    def with_largest(params):
+        scores = apply_layers(MODEL.architecture, params, X)
+        return {**evaluate(params), "largest": jnp.abs(scores).max()}
 
     slow, fast = ({"learning_rate": rate, "coefficient": 0.0, "delay": 0.0} for rate in (0, 2.0))
     trials = stack([{"seed": 0.0, **slow}, {"seed": 0.0, **fast}])
-    run = make(loss=loss, evaluations=30)
-    found = run_in_chunks(run, trials, 2)["accuracy"]
-    assert np.isfinite(found).all()
+    # Only the fast one comes to a loss that is not finite.
+    largest = run_in_chunks(make(evaluate=with_largest, evaluations=1), trials, 2)["largest"]
+    assert largest[0] < 10 < largest[1]
+    run = make(loss=loss, evaluate=with_largest, evaluations=30)
+    found = run_in_chunks(run, trials, 2)
+    assert np.isfinite(found["accuracy"]).all()
+    # Scores of a step are judged before it, so one evaluation may lie beyond.
+    assert found["largest"][0] < 10
+    assert np.isfinite(found["largest"]).all()
 
 
 @pytest.mark.parametrize("name", ["loss", "step"])
