@@ -167,9 +167,13 @@ def make_step(
 
 
 def _check_finite(
-    row: Mapping[str, float], score: str, state: TrainState, checkpoints: Checkpoints | None
+    row: Mapping[str, float],
+    score: str,
+    are_finite: bool,
+    state: TrainState,
+    checkpoints: Checkpoints | None,
 ) -> None:
-    """Raises FloatingPointError if the loss or the score of a row of the history is not finite."""
+    """Raises FloatingPointError if the loss, the score or the parameters are not finite."""
     step = int(state.step)
     if not math.isfinite(row["loss"]):
         what = f"the loss of step {step} is not finite; {_what_broke(state.params)}"
@@ -177,6 +181,11 @@ def _check_finite(
         what = (
             f"the score {score!r} is {row[score]} after step {step}; parameters cannot be chosen "
             "by it. Look at the metric and the validation data"
+        )
+    elif not are_finite:
+        what = (
+            f"after step {step} these parameters are not finite, though the loss is: "
+            f"{', '.join(_not_finite(state.params))}. Look at the gradient of the loss"
         )
     else:
         return
@@ -187,17 +196,20 @@ def _check_finite(
 
 def _what_broke(params: Any) -> str:
     """Says which parameters are not finite, and what to do."""
-    broken = [
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-        if not bool(jnp.all(jnp.isfinite(leaf)))
-    ]
-    where = (
-        f"after it these parameters are not either: {', '.join(broken)}"
-        if broken
-        else "all parameters still are: look at the loss and the data"
-    )
+    if broken := _not_finite(params):
+        where = f"after it these parameters are not either: {', '.join(broken)}"
+    else:
+        where = "all parameters still are: look at the loss and the data"
     return f"{where}. Lower the learning rate"
+
+
+def _not_finite(params: Any) -> list[str]:
+    """The paths of parameters with values that are not finite."""
+    return [
+        jax.tree_util.keystr(path, simple=True, separator="/") or "params"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if not np.isfinite(np.asarray(leaf, np.float64)).all()
+    ]
 
 
 @struct.dataclass
@@ -222,23 +234,30 @@ def _chunk(
     key: jax.Array,
     coefficient: jax.Array,
     delay: jax.Array,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Steps until ``end``, or the first loss that is not finite; then an evaluation."""
+) -> tuple[TrainState, dict[str, jax.Array], jax.Array]:
+    """Steps until ``end``, or the first loss that is not finite; then an evaluation.
+
+    Returns:
+      The state, the metrics and the mean loss, and whether all parameters are finite.
+    """
     step = make_step(training.apply, training.optimizer, training.loss, training.regularizer)
     strength = coefficient if training.schedule is None else training.schedule
 
     def one(carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
-        state, total = carry
+        state, mean = carry
         batch = training.sample(jax.random.fold_in(key, state.step))
         check_batch(batch)
+        done = (state.step - start).astype(mean.dtype)
         state, value = step(state, batch, strength, delay)
-        return state, total + value.astype(total.dtype)
+        # Not by a sum, which may overflow where no loss does.
+        value = value.astype(mean.dtype)
+        return state, mean * (done / (done + 1)) + value / (done + 1)
 
     def goes_on(carry: tuple[TrainState, jax.Array]) -> jax.Array:
         return (carry[0].step < end) & jnp.isfinite(carry[1])
 
     start = state.step
-    state, total = jax.lax.while_loop(goes_on, one, (state, jnp.zeros_like(state.best_score)))
+    state, mean = jax.lax.while_loop(goes_on, one, (state, jnp.zeros_like(state.best_score)))
     metrics = training.evaluate(state.params)
     check_metrics(metrics, training.score)
     score = jnp.asarray(metrics[training.score], state.best_score.dtype)
@@ -255,7 +274,8 @@ def _chunk(
     )
     if training.revise is not None:
         state = replace(state, params=training.revise(state.params, state.step))
-    return state, {"loss": total / (end - start).astype(total.dtype), **metrics}
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.params)]
+    return state, {"loss": mean, **metrics}, jnp.all(jnp.stack(leaves))
 
 
 def check_metrics(names: Collection[str], score: str) -> None:
@@ -360,8 +380,8 @@ def fit(
     """
     counts = {"steps": steps, "steps_per_evaluation": steps_per_evaluation, "patience": patience}
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be >= 1; got {count}")
+        if count is not None and (count < 1 or count != int(count)):
+            raise ValueError(f"{name} must be a whole number >= 1; got {count}")
     optimizer = optimizer or _default_optimizer()
     state = init_state(params, optimizer)
     place: Callable[[Any], Any] = jax.device_put
@@ -389,9 +409,9 @@ def fit(
     while int(state.step) < steps and not is_done():
         end = min(int(state.step) + steps_per_evaluation, steps)
         with naming_lost_processes():
-            state, metrics = chunk(state, np.int32(end), key, *numbers)
+            state, metrics, are_finite = chunk(state, np.int32(end), key, *numbers)
             row = {"step": float(end), **{name: float(value) for name, value in metrics.items()}}
-        _check_finite(row, score, state, checkpoints)
+        _check_finite(row, score, bool(are_finite), state, checkpoints)
         history.append(row)
         if checkpoints is not None:
             checkpoints.save(state, history)

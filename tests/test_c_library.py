@@ -18,7 +18,7 @@ from tests.boolean_networks import NAMES, examples, inputs, network, rounding
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror"]
 COMPILERS = {
     "C": ["gcc", "-std=c99", "-Wmissing-prototypes", *WARNINGS],
-    "C++": ["g++", "-x", "c++", "-std=c++20", "-Wmissing-declarations", *WARNINGS],
+    "C++": ["g++", "-x", "c++", "-std=c++11", "-Wmissing-declarations", *WARNINGS],
 }
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
 MODES = ["batch", "image"]

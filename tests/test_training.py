@@ -218,7 +218,7 @@ def test_a_checkpoint_of_a_network_with_explicit_padding_is_read_back(tmp_path):
 def test_wrong_arguments_and_a_loss_that_explodes_are_named():
     with pytest.raises(ValueError, match=r"score must be one of the metrics .*got 'dcie'"):
         train(False, score="dcie")
-    with pytest.raises(ValueError, match="steps must be >= 1; got 0"):
+    with pytest.raises(ValueError, match="steps must be a whole number >= 1; got 0"):
         train(False, steps=0)
     with pytest.raises(FloatingPointError, match=r"the loss of step 1 is not finite"):
         train(False, loss=lambda prediction, y: jnp.mean(prediction) * jnp.nan)
@@ -379,3 +379,30 @@ def test_warmup_cosine_rises_then_falls_to_a_twentieth():
     assert math.isclose(max(values), 2.0, rel_tol=1e-6)
     assert values.index(max(values)) == 10
     assert math.isclose(values[-1], 0.1, rel_tol=1e-5)
+
+
+def fit_number(loss, **options):
+    """A training of one number, whose score never changes."""
+    return fit(
+        lambda p, x: p * x,
+        jnp.float32(1),
+        lambda key: (jnp.ones(1), jnp.zeros(1)),
+        lambda p: {"score": jnp.float32(0)},
+        **{"loss": loss, "key": jax.random.key(0), "steps": 3, "score": "score", **options},
+    )
+
+
+def test_losses_whose_sum_overflows_have_a_mean():
+    result = fit_number(lambda y, _: 0 * jnp.sum(y) + jnp.float32(2e38))
+    np.testing.assert_allclose(result.history[-1]["loss"], 2e38, rtol=1e-6)
+
+
+def test_parameters_that_are_not_finite_are_named_though_the_loss_is():
+    # The slope of the root at 0 is infinite, and 0 times that is not a number.
+    with pytest.raises(FloatingPointError, match=r"after step 1 these parameters are not finite"):
+        fit_number(lambda y, _: jnp.sqrt(jnp.sum(0 * y)), steps=1)
+
+
+def test_numbers_of_steps_must_be_whole():
+    with pytest.raises(ValueError, match=r"steps must be a whole number >= 1; got 2\.5"):
+        fit_number(lambda y, _: jnp.sum(y), steps=2.5)

@@ -34,7 +34,8 @@ def _numbers(values: Sequence[object], per_line: int = 16) -> str:
 
 
 def _float(value: float) -> str:
-    return f"{float(np.float32(value)).hex()}f"
+    # Nine digits tell all float32 numbers apart; hexadecimal ones are no C++ before 2017.
+    return f"{float(np.float32(value)):.8e}f"
 
 
 class _Writer:
