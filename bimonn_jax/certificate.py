@@ -33,6 +33,7 @@ from bimonn_jax.rounding import (
     RealNeurons,
     Rounding,
     exact_step,
+    may_be_nan,
     real_neurons,
     rounding_of,
     sum_error,
@@ -46,7 +47,10 @@ _ARITHMETICS: tuple[Arithmetic, ...] = ("real", "float")
 
 @dataclass(frozen=True)
 class DeadZone:
-    """Values lie in [0, v1] or [v2, 1]; v1 and v2 float64, () or one per channel or feature."""
+    """Values lie in [0, v1] or [v2, 1]; v1 and v2 float64, () or one per channel or feature.
+
+    Both are NaN where values may be no numbers.
+    """
 
     v1: np.ndarray
     v2: np.ndarray
@@ -86,7 +90,7 @@ class LayerCertificate:
       is_erosion: bool; the operator, where exact.
       footprint_size: int; 0 for a constant neuron, 1 for a copy of one input, where exact.
       zones: the dead zone of the outputs, for "real" and "float". A neuron that is not exact has
-        (1, 0): anything.
+        (1, 0): anything; one whose sums may overflow (NaN, NaN): perhaps no number.
     """
 
     path: str
@@ -369,10 +373,14 @@ def _certify_in(
     error = 0.0 if mine.threshold == "step" else rounding.threshold_error
     # A tie has no room for a dead zone: its low outputs reach 1/2, and nothing else is known.
     proven, tie = exact & found.is_activated, exact & ~np.asarray(found.is_activated)
-    return exact, DeadZone(
-        np.where(proven, np.clip(low + error, 0, 1), np.where(tie, 0.5, 1.0)),
-        np.where(proven, np.clip(high - error, 0, 1), np.where(tie, 0.5, 0.0)),
-    )
+    v1 = np.where(proven, np.clip(low + error, 0, 1), np.where(tie, 0.5, 1.0))
+    v2 = np.where(proven, np.clip(high - error, 0, 1), np.where(tie, 0.5, 0.0))
+    if not is_real:
+        is_nan = may_be_nan(neurons, rounding)
+        # Even a weight of 0 spreads what is no number to all readers.
+        is_nan |= bool(np.isnan(zone.v1).any())
+        exact, v1, v2 = exact & ~is_nan, np.where(is_nan, np.nan, v1), np.where(is_nan, np.nan, v2)
+    return exact, DeadZone(v1, v2)
 
 
 @dataclass

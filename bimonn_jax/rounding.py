@@ -156,6 +156,13 @@ def sum_error(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
     return np.where(is_bounded, error, np.inf)
 
 
+def may_be_nan(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
+    """Where a computed sum may overflow, to be no number at all then, bool (neurons...)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_number = (2 * neurons.magnitude < rounding.largest) & np.isfinite(neurons.error)
+    return ~np.asarray(is_number)
+
+
 def threshold_distance(p: np.ndarray, rounding: Rounding) -> np.ndarray:
     """The least |W x - B| at which xi(p (W x - B)) is on the right side of 1/2 when computed.
 

@@ -10,6 +10,7 @@ from bimonn_jax import (
     BiSEParams,
     Complement,
     Flatten,
+    Layer,
     LevelSets,
     Sequential,
     apply_layers,
@@ -107,3 +108,18 @@ def test_hard_claims_survive_enumeration_in_rationals_whatever_the_range_of_the_
 def test_a_projected_bias_that_rounds_to_the_sum_is_no_proof_of_a_constant():
     neurons = lui([[1.0], [-45.0]], [10.0], [1.0], "positive", "projected", "tanh")
     assert wrong_claims(neurons) == []
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 3e38), (np.float16, 4e4)])
+def test_a_neuron_that_may_be_no_number_spoils_readers_that_do_not_need_it(dtype, large):
+    # Its weights of x and 1 - x differ by more than the dtype holds, and 0 times infinity is NaN.
+    def neurons(*fields):
+        return BiSEParams(*(jnp.asarray(np.asarray(field, dtype)) for field in fields))
+
+    layers = (Layer("hit_or_miss", "a"), Layer("lui", "b"))
+    first = neurons([[large, 0], [-large, 1]], [0, 0.5], [1, 4])
+    params = {"a": {"lui": first}, "b": {"lui": neurons([[0], [1]], [0.5], [4])}}
+    x = jnp.asarray([[False], [True]])
+    assert bool(jnp.isnan(apply_layers(layers, params, x)).any())
+    assert not certify(params, layers).exact_float
+    assert certify(params, layers).exact_real
