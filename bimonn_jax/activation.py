@@ -15,6 +15,7 @@ included: its dilation is the constant 0 (P <= B), its erosion the constant 1 (B
 inputs, (v1, v2) = (0, 1), the test is necessary and sufficient.
 """
 
+import math
 from types import ModuleType
 from typing import Any
 
@@ -136,7 +137,7 @@ def activation_on_host(
 
     Arguments and result are those of `activation`, as NumPy arrays.
     """
-    W = weight.reshape(-1, *bias.shape)
+    W = weight.reshape(math.prod(weight.shape[: weight.ndim - bias.ndim]), *bias.shape)
     v1, v2 = (np.broadcast_to(v, weight.shape).reshape(W.shape) for v in (v1, v2))
     # What overflows is compared as infinite, and what is not a number fits nothing.
     with np.errstate(over="ignore", invalid="ignore"):

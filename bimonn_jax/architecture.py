@@ -182,6 +182,8 @@ class Layer:
         """Checks the kind and its options."""
         if self.kind not in LAYERS:
             raise ValueError(f"layer kind must be one of {sorted(LAYERS)}; got {self.kind!r}")
+        if not isinstance(self.name, str):
+            raise ValueError(f"the name of a layer must be text, '' for none; got {self.name!r}")
         expected = _options_of(self.kind)
         if set(self.options) != expected:
             raise ValueError(

@@ -174,7 +174,7 @@ def _nearest_of_open(decisions: Sequence[Decision], method: str) -> list[_Neares
     """By what looks only at neurons that are not activated, outside of any trace."""
     is_open = [~np.asarray(d.activation.is_activated).reshape(-1) for d in decisions]
     sets = [
-        (np.asarray(d.W).reshape(-1, mine.size)[:, mine], np.asarray(d.B).reshape(-1)[mine])
+        (np.asarray(d.W).reshape(len(d.W), mine.size)[:, mine], np.asarray(d.B).reshape(-1)[mine])
         for d, mine in zip(decisions, is_open, strict=True)
     ]
     found = nearest_operators(sets) if method == "activable" else [_by_programs(*s) for s in sets]
@@ -263,6 +263,10 @@ def _checked(path: str, neurons: Neurons) -> Neurons:
         with np.errstate(over="ignore"):
             fields[name] = given if isinstance(given, jax.Array) else jax.device_put(given)
         _check_finite(f"{path}.{name}", fields[name])
+    if 0 in neurons.weight.shape[: neurons.weight.ndim - neurons.bias.ndim]:
+        raise ValueError(
+            f"{path}.weight has shape {neurons.weight.shape}: a neuron needs at least one input"
+        )
     scale = fields["scale"]
     if not isinstance(scale, jax.core.Tracer) and (zero := np.asarray(scale) == 0).any():
         raise ValueError(

@@ -5,6 +5,7 @@ for every order of summation, with or without fused or wider intermediate result
 subnormal numbers are kept or flushed to zero, as XLA does on a CPU.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -98,7 +99,8 @@ def real_neurons(
 ) -> RealNeurons:
     """W and B of `bimonn_jax.params.real_parameters` in float64, and what they may be off by."""
     B = np.asarray(B, np.float64)
-    W = np.asarray(W, np.float64).reshape(-1, *B.shape)
+    inputs = W.shape[: W.ndim - B.ndim]
+    W = np.asarray(W, np.float64).reshape(math.prod(inputs), *B.shape)
     error = _reparametrization_error(params, W, B, rounding)
     return RealNeurons(W, B, np.asarray(params.scale, np.float64), error)
 

@@ -205,6 +205,18 @@ def _as_jax(name: str, array: np.ndarray) -> jax.Array:
     return placed
 
 
+def _check_keys(value: Any) -> None:
+    """Raises TypeError where JSON would make text of the keys of metadata."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"keys of metadata must be text; got {key!r}")
+            _check_keys(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_keys(item)
+
+
 def save_network(
     path: str | Path,
     architecture: Architecture,
@@ -229,6 +241,7 @@ def save_network(
         values that are not finite, another dtype of a head, more elements than a file may hold.
     """
     free_path(path, overwrite=overwrite)
+    _check_keys(metadata or {})
     arrays: dict[str, np.ndarray] = {}
     nodes: dict[str, str] = {}
     _flatten(boolean, (), arrays, nodes)

@@ -247,3 +247,13 @@ def test_one_program_serves_networks_whose_sizes_share_a_class():
     nearest_operators(network((1, 1), (7, 20), (50, 42)))
     assert _search._cache_size() == before
     assert nearest_operators([]) == []
+
+
+def test_sets_of_no_neurons_pass_and_neurons_without_inputs_are_refused():
+    none = BiSEParams(jnp.ones((3, 0)), jnp.ones(0), jnp.ones(0))
+    assert binarize({"a": none})["a"].footprint.shape == (3, 0)
+    assert certify({"a": none}).exact_float
+    blind = BiSEParams(jnp.ones((0, 2)), jnp.ones(2), jnp.ones(2))
+    for fn in (binarize, certify):
+        with pytest.raises(ValueError, match="a neuron needs at least one input"):
+            fn({"a": blind})

@@ -69,6 +69,10 @@ def test_real_neurons_and_odd_metadata_are_refused_and_leave_no_file(tmp_path):
         save_network(tmp_path / "n.npz", model.architecture, params)
     with pytest.raises(TypeError):
         save_network(tmp_path / "n.npz", *network(model), metadata={"bad": object()})
+    with pytest.raises(TypeError, match="keys of metadata must be text; got 1"):
+        save_network(tmp_path / "n.npz", *network(model), metadata={"a": [{1: "changed"}]})
+    with pytest.raises(ValueError, match="the name of a layer must be text"):
+        Layer("complement", None)
     assert list(tmp_path.iterdir()) == []
 
 
