@@ -25,7 +25,8 @@ settings.load_profile("reproducible")
 TRANSFORMS = {"plain": lambda fn: fn, "jit": jax.jit, "vmap": jax.vmap}
 
 
-# Files whose tests promote dtypes or ranks, themselves or in the runtimes that they test.
+# Files whose tests promote dtypes or ranks, themselves, in the runtimes that they test or in the
+# examples of the documentation, which are written for JAX as it comes.
 PROMOTING = {
     "test_activation",
     "test_classifier_start",
@@ -35,6 +36,7 @@ PROMOTING = {
     "test_hit_or_miss",
     "test_own_images",
     "test_projection_activable",
+    "test_readme",
 }
 
 
