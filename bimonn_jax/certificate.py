@@ -394,6 +394,14 @@ class _Walk:
     is_flat: bool = False
     # The roundoff of the dtype that the outputs of the last neurons have.
     unit: float = 0.0
+    # Whether the outputs of the last neurons have been complemented since.
+    is_complemented: bool = False
+
+    def end(self) -> None:
+        """Ends the proof before complements of outputs that may be 1/2, which are 1/2 again."""
+        are_apart = all(np.all((z.v1 < 0.5) & (z.v2 > 0.5)) for z in self.zones.values())
+        if self.is_complemented and not are_apart and not self.head:
+            self.head = "complement"
 
     def set_of(self, layer: Layer, part: str) -> _Set:
         path = f"{layer.name}/{part}" if layer.name else part
@@ -413,6 +421,7 @@ class _Walk:
         certificate = _certify_neurons(mine, zones)
         self.layers.append(certificate)
         self.zones, self.is_flat, self.unit = certificate.zones, False, unit
+        self.is_complemented = False
 
     def zones_for(self, inputs: int) -> Zones:
         """The zones of ``inputs`` channels or features, each end of shape (inputs,)."""
@@ -443,6 +452,8 @@ class _Walk:
         self.neurons(layer, "lui", {a: z.map(lambda v: v[:, None]) for a, z in zones.items()})
 
     def complement(self, layer: Layer) -> None:
+        self.is_complemented = True
+
         def both(arithmetic: Arithmetic, zone: DeadZone) -> DeadZone:
             # The order of flat features is not tracked here, so they share their worst zone.
             zone = zone.worst() if self.is_flat else zone
@@ -533,4 +544,5 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
         _WALKS[layer.kind](walk, layer)
         if walk.head:
             break
+    walk.end()
     return Certificate("smooth", tuple(walk.layers), walk.head)

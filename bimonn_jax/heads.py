@@ -56,7 +56,9 @@ def is_ternary(node: object) -> bool:
 
 def ternary_weights(head: TernaryLatents) -> TernaryWeights:
     """The weights that a trained head has in its forward pass."""
-    return TernaryWeights(head.latent > _TERNARY_LEVEL, head.latent < -_TERNARY_LEVEL)
+    # As JAX has them, which is how they run: NumPy would compare float64 with float64.
+    latent = jnp.asarray(head.latent)
+    return TernaryWeights(latent > _TERNARY_LEVEL, latent < -_TERNARY_LEVEL)
 
 
 def binarize_heads(tree: object) -> object:

@@ -17,6 +17,7 @@ from bimonn_jax import (
     binarize,
     certify,
 )
+from bimonn_jax.heads import TernaryLatents, ternary_weights
 from bimonn_jax.params import real_parameters
 from tests.neuron_oracles import all_inputs
 
@@ -123,3 +124,23 @@ def test_a_neuron_that_may_be_no_number_spoils_readers_that_do_not_need_it(dtype
     assert bool(jnp.isnan(apply_layers(layers, params, x)).any())
     assert not certify(params, layers).exact_float
     assert certify(params, layers).exact_real
+
+
+@pytest.mark.parametrize(("weights", "bias", "scale"), [([[1]], 1, 1), ([[2], [1]], 2, -1)])
+def test_a_complement_of_outputs_that_may_be_a_half_ends_the_proof(weights, bias, scale):
+    layers = (Layer("lui", "a"), Layer("complement"))
+    params = {"a": {"lui": lui(weights, [bias], [scale])}}
+    x = jnp.asarray(all_inputs(len(weights)))
+    smooth = apply_layers(layers, params, x) > 0.5
+    assert (smooth != apply_layers(layers, binarize(params), x)).any()
+    proof = certify(params, layers)
+    assert not proof.exact_real
+    assert not proof.exact_float
+
+
+def test_latents_of_numpy_are_votes_as_jax_has_them():
+    latents = np.array([[0.333333334, 0.3], [-0.333333334, 0.1]])
+    boolean = binarize({"h": {"head": TernaryLatents(latents)}})["h"]["head"]
+    running = ternary_weights(TernaryLatents(jnp.asarray(latents)))
+    np.testing.assert_array_equal(boolean.positive, running.positive)
+    np.testing.assert_array_equal(boolean.negative, running.negative)
