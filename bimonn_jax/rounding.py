@@ -138,6 +138,13 @@ def _reparametrization_error(
     return error
 
 
+def may_be_nan(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
+    """Where a computed sum may overflow, to be no number at all then, bool (neurons...)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_number = (2 * neurons.magnitude < rounding.largest) & np.isfinite(neurons.error)
+    return ~np.asarray(is_number)
+
+
 def sum_error(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
     """Bound on the error of a computed W x - B for x in [0, 1]^n, float64 (neurons...).
 
@@ -148,21 +155,13 @@ def sum_error(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
     number. The roundoff of float64, in which the certificate itself computes, is added to u.
     Infinite where sums may overflow or have more terms than the dtype can count.
     """
-    magnitude = neurons.magnitude
     units = (2 * np.count_nonzero(neurons.W, axis=0) + 4) * (rounding.unit + 2.0**-53)
     underflow = (4 * len(neurons.W) + 16) * (rounding.tiny + np.finfo(np.float64).tiny)
     with np.errstate(over="ignore", invalid="ignore"):
         # A tenth more for the squares of roundoffs.
-        error = 1.1 * units * magnitude + neurons.error + underflow
-        is_bounded = (2 * magnitude < rounding.largest) & (units < 0.01) & np.isfinite(error)
+        error = 1.1 * units * neurons.magnitude + neurons.error + underflow
+    is_bounded = ~may_be_nan(neurons, rounding) & (units < 0.01) & np.isfinite(error)
     return np.where(is_bounded, error, np.inf)
-
-
-def may_be_nan(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
-    """Where a computed sum may overflow, to be no number at all then, bool (neurons...)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        is_number = (2 * neurons.magnitude < rounding.largest) & np.isfinite(neurons.error)
-    return ~np.asarray(is_number)
 
 
 def threshold_distance(p: np.ndarray, rounding: Rounding) -> np.ndarray:
@@ -196,10 +195,8 @@ def exact_step(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
       g, float64 (neurons...), or 0.
     """
     step = np.minimum(lowest_bits(neurons.W).min(axis=0), lowest_bits(neurons.B))
-    magnitude = neurons.magnitude
     # Half of the digits that there are, so that differences of weights have room too.
     with np.errstate(over="ignore", invalid="ignore"):
-        has_digits = 2 * magnitude <= step / rounding.unit
-        is_finite = 2 * magnitude < rounding.largest
-    fits = (neurons.error == 0) & (step >= rounding.tiny) & has_digits & is_finite
-    return np.where(fits, step, 0.0)
+        has_digits = 2 * neurons.magnitude <= step / rounding.unit
+    is_exact = (neurons.error == 0) & ~may_be_nan(neurons, rounding)
+    return np.where(is_exact & (step >= rounding.tiny) & has_digits, step, 0.0)

@@ -121,6 +121,11 @@ class Claims:
         self.proven += int(proven.sum())
         self.false += int((proven & ~equal).sum())
 
+    def join(self, other):
+        """Counts what another has counted too."""
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
     def __str__(self):
         """One row."""
         return (
@@ -201,10 +206,7 @@ def main():
         real, runs = Claims(), Claims()
         for n in (1, 2, 3, 4, 5):
             for total, mine in zip((real, runs), check_neurons(rng, dtype, n, 2000), strict=True):
-                total.cases += mine.cases
-                total.equal += mine.equal
-                total.proven += mine.proven
-                total.false += mine.false
+                total.join(mine)
         print(f"{dtype:10} real:    {real}\n{dtype:10} as runs: {runs}", flush=True)
     kinds: dict[str, Claims] = {name: Claims() for name in NETWORKS}
     for index in range(300):

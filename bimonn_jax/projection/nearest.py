@@ -71,12 +71,7 @@ def nearest_operators_traced(sets: Sequence[tuple[jax.Array, jax.Array]]) -> lis
     ]
     sizes = np.concatenate([np.full(B.size, len(W), np.int32) for W, B in sets])
     W, B = jnp.concatenate(padded), jnp.concatenate([B for _, B in sets])
-    found = jax.vmap(_nearest_of_padded)(W, B, jnp.asarray(sizes))
-    ends = np.cumsum([0, *(B.size for _, B in sets)])
-    return [
-        (found[0][start:end, : len(mine)].T, found[1][start:end], found[2][start:end])
-        for (mine, _), start, end in zip(sets, ends, ends[1:], strict=False)
-    ]
+    return _of_each_set(sets, jax.vmap(_nearest_of_padded)(W, B, jnp.asarray(sizes)))
 
 
 def _nearest_of_padded(
@@ -94,7 +89,7 @@ def _size_class(count: int) -> int:
 
 
 def _of_one_class(sets: Sequence[tuple[np.ndarray, np.ndarray]], width: int) -> list[Operators]:
-    ends = np.cumsum([0, *(len(B) for _, B in sets)])
+    ends = _ends(sets)
     count = int(ends[-1])
     lanes = min(_size_class(count), max(_BLOCK // width, 8))
     # Neurons of one weight 0 fill the last block.
@@ -116,10 +111,22 @@ def _of_one_class(sets: Sequence[tuple[np.ndarray, np.ndarray]], width: int) -> 
         work(first)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(work, starts[1:]))
+    return _of_each_set(sets, (footprint, is_erosion, distance))
+
+
+def _of_each_set(sets: Sequence[tuple[Any, Any]], found: Operators) -> list[Operators]:
+    """What was found of all neurons in a row, padded footprints (neurons, m) first, set by set."""
+    footprint, is_erosion, distance = found
+    ends = _ends(sets)
     return [
         (footprint[start:end, : len(weights)].T, is_erosion[start:end], distance[start:end])
         for (weights, _), start, end in zip(sets, ends, ends[1:], strict=False)
     ]
+
+
+def _ends(sets: Sequence[tuple[Any, Any]]) -> np.ndarray:
+    """Where the neurons of each set end in a row of all, int (sets + 1,), the first from 0."""
+    return np.cumsum([0, *(len(B) for _, B in sets)])
 
 
 def _of_block(W: np.ndarray, B: np.ndarray, sizes: np.ndarray) -> Operators:
