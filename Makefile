@@ -27,7 +27,7 @@ test-oldest: $(VENV)-oldest/test
 # Whether a test fails when one operator or number of the modules behind the proofs is another.
 mutants: $(VENV)/test
 	$(BIN)/python -m pip install --quiet cosmic-ray
-	$(BIN)/python -m tests.mutants --out=$(OUT)/mutants.json
+	$(BIN)/python -m tests.support.mutants --out=$(OUT)/mutants.json
 
 # Known vulnerabilities of installed packages; asks PyPI over the network.
 audit: $(VENV)/test

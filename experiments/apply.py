@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from bimonn_jax.circuit import circuit_of
+from bimonn_jax._support.files import printable, user_path, write_text
 from bimonn_jax.data.image_files import (
     WRITTEN,
     Reading,
@@ -29,9 +29,9 @@ from bimonn_jax.data.image_files import (
     read_resolution,
     write_image,
 )
-from bimonn_jax.files import printable, user_path, write_text
-from bimonn_jax.packed import packed_by_shape
-from bimonn_jax.saving import BooleanNetwork, load_network
+from bimonn_jax.deployment.circuit import circuit_of
+from bimonn_jax.deployment.packed import packed_by_shape
+from bimonn_jax.networks.saving import BooleanNetwork, load_network
 from experiments.console import allow_any_name
 from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
 from experiments.overwriting import OVERWRITE

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from absl import app, flags
 from jax import lax
 
-from bimonn_jax.correlation import correlate
-from bimonn_jax.windows import shifted_views
+from bimonn_jax.morphology.windows import shifted_views
+from bimonn_jax.neurons.correlation import correlate
 from experiments.timing import median_seconds
 
 RUNS = flags.DEFINE_integer("runs", 9, "Timed runs of each.", lower_bound=1)

@@ -24,22 +24,22 @@ import numpy as np
 from absl import app, flags
 
 from bimonn_jax import Certificate, Summary, binarize, certify, summary
-from bimonn_jax.architecture import Architecture, apply_layers
-from bimonn_jax.checkpoints import Checkpoints
+from bimonn_jax._support.files import printable, user_path
+from bimonn_jax.binarization.pruning import prune
+from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import OnError
 from bimonn_jax.data.noisy_sticks import stick_footprints
-from bimonn_jax.evaluation import activated_share
-from bimonn_jax.files import printable, user_path
-from bimonn_jax.hit_or_miss_search import ROUNDS, search_hit_or_miss
-from bimonn_jax.losses import dice
-from bimonn_jax.morphology import same_up_to_translation
-from bimonn_jax.packed import packed_by_shape
-from bimonn_jax.pruning import prune
-from bimonn_jax.recipes import Recipe, learn, relaxed
-from bimonn_jax.regularization import NAMES, regularizer
-from bimonn_jax.saving import BooleanNetwork, load_network, save_network
-from bimonn_jax.simplify import simplify
+from bimonn_jax.deployment.packed import packed_by_shape
+from bimonn_jax.morphology.operators import same_up_to_translation
+from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.training.checkpoints import Checkpoints
+from bimonn_jax.training.evaluation import activated_share
+from bimonn_jax.training.losses import dice
+from bimonn_jax.training.recipes import Recipe, learn, relaxed
+from bimonn_jax.training.regularization import NAMES, regularizer
+from bimonn_jax.training.search import ROUNDS, search_hit_or_miss
 from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_network, plot_stages
 from experiments import output
 from experiments.denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task

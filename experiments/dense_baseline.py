@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bimonn_jax.classifiers import cross_entropy
-from bimonn_jax.compiled import compiled
+from bimonn_jax.training.classifiers import cross_entropy
+from bimonn_jax.training.compiled import compiled
 
 
 class DenseBaseline(nn.Module):

@@ -27,16 +27,16 @@ import skimage.morphology
 from absl import app, flags
 from scipy import ndimage
 
-from bimonn_jax.conventions import footprint_for
-from bimonn_jax.export.c_library import compile_c
-from bimonn_jax.packed import (
+from bimonn_jax.deployment.c.library import compile_c
+from bimonn_jax.deployment.packed import (
     PackedNetwork,
     dilate_strips,
     erode_strips,
     pack_strips,
     unpack_strips,
 )
-from bimonn_jax.saving import load_network
+from bimonn_jax.morphology.other_libraries import footprint_for
+from bimonn_jax.networks.saving import load_network
 from bimonn_jax.viz.figures import new_figure
 from experiments.output import OUT_DIR, OVERWRITE, prepare, write_json
 from experiments.report import write_report

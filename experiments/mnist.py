@@ -24,10 +24,15 @@ import optax
 from absl import app, flags
 
 from bimonn_jax import binarize, certify, summary
-from bimonn_jax.architecture import Architecture, apply_layers
-from bimonn_jax.binarization import METHODS
-from bimonn_jax.classifier_start import restart_dead, start_from_images
-from bimonn_jax.classifiers import (
+from bimonn_jax.binarization.conversion import METHODS
+from bimonn_jax.binarization.simplification.passes import simplify
+from bimonn_jax.data.classification import ImageClassification, choose_thresholds
+from bimonn_jax.data.image_files import Reading
+from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.training.classifier_start import restart_dead, start_from_images
+from bimonn_jax.training.classifiers import (
     HEADS,
     Convolution,
     Head,
@@ -39,14 +44,9 @@ from bimonn_jax.classifiers import (
     refit_head,
     to_bits,
 )
-from bimonn_jax.data.classification import ImageClassification, choose_thresholds
-from bimonn_jax.data.image_files import Reading
-from bimonn_jax.evaluation import activated_share, activated_shares, live_neurons
-from bimonn_jax.morphology import LevelThresholds
-from bimonn_jax.regularization import NAMES, regularizer
-from bimonn_jax.saving import BooleanNetwork, load_network, save_network
-from bimonn_jax.simplify import simplify
-from bimonn_jax.training import Sample, fit, optimizer_for, warmup_cosine
+from bimonn_jax.training.evaluation import activated_share, activated_shares, live_neurons
+from bimonn_jax.training.loop import Sample, fit, optimizer_for, warmup_cosine
+from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
 from experiments.classification_flags import SEED, load, relaxed_model, split
 from experiments.dense_baseline import train_baseline

@@ -19,15 +19,15 @@ import numpy as np
 from absl import app, flags
 
 from bimonn_jax import binarize, certify
-from bimonn_jax.architecture import apply_layers
 from bimonn_jax.data.diskorect import diskorect
-from bimonn_jax.data.operators import FOOTPRINTS, OPERATORS, footprint, operator
-from bimonn_jax.hit_or_miss_search import search_hit_or_miss
-from bimonn_jax.losses import dice
-from bimonn_jax.morphology import same_up_to_translation
-from bimonn_jax.recipes import Recipe, learn, openings, relaxed, single, tophat
-from bimonn_jax.regularization import regularizer
-from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.morphology.footprints import FOOTPRINTS, OPERATORS, footprint, operator
+from bimonn_jax.morphology.operators import same_up_to_translation
+from bimonn_jax.networks.architecture import apply_layers
+from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.training.losses import dice
+from bimonn_jax.training.recipes import Recipe, learn, openings, relaxed, single, tophat
+from bimonn_jax.training.regularization import regularizer
+from bimonn_jax.training.search import search_hit_or_miss
 from bimonn_jax.viz.figures import new_figure
 from experiments import output
 from experiments.report import write_report

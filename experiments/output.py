@@ -10,7 +10,7 @@ from absl import flags, logging
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from bimonn_jax.files import user_path, write_text
+from bimonn_jax._support.files import user_path, write_text
 from experiments.console import allow_any_name
 from experiments.overwriting import OVERWRITE
 
@@ -71,12 +71,12 @@ def prepare(folder: str | Path, result: str | None = None, *, overwrite: bool = 
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON; what was there is replaced at once, see `bimonn_jax.files.replacing`."""
+    """Writes JSON; what was there is replaced at once, or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n", overwrite=True)
 
 
 def progress(steps: int, title: str) -> Callback:
-    """A progress bar as a callback of `bimonn_jax.training.fit`."""
+    """A progress bar as a callback of `bimonn_jax.fit`."""
     bar = tqdm(total=steps, desc=title, unit="step")
 
     def show(row: dict[str, float]) -> None:

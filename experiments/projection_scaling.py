@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from bimonn_jax.projection import project
-from bimonn_jax.projection.duality import Form
-from bimonn_jax.projection.qp import FootprintProgram, project_qp, super_level_sets
+from bimonn_jax.binarization.projection import project
+from bimonn_jax.binarization.projection.duality import Form
+from bimonn_jax.binarization.projection.qp import FootprintProgram, project_qp, super_level_sets
 from bimonn_jax.viz.figures import new_figure
 from experiments.output import OUT_DIR, OVERWRITE, events, prepare, write_json
 from experiments.report import write_report

@@ -20,11 +20,11 @@ import optax
 from absl import app, flags
 
 from bimonn_jax import NeuronConfig
-from bimonn_jax.layers import DenseLUI
-from bimonn_jax.params import real_parameters
-from bimonn_jax.projection import project
-from bimonn_jax.regularization import NAMES, regularizer
-from bimonn_jax.training import Apply, init_state, make_step, optimizer_for
+from bimonn_jax.binarization.projection import project
+from bimonn_jax.networks.modules import DenseLUI
+from bimonn_jax.neurons.params import real_parameters
+from bimonn_jax.training.loop import Apply, init_state, make_step, optimizer_for
+from bimonn_jax.training.regularization import NAMES, regularizer
 
 RUNS = flags.DEFINE_integer("runs", 15, "Timed runs of each.", lower_bound=1)
 STEPS = flags.DEFINE_integer("steps", 300, "Training steps for the effect.", lower_bound=1)

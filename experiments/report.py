@@ -16,7 +16,7 @@ import jax
 import jinja2
 from absl import flags
 
-from bimonn_jax.files import printable, write_bytes, write_text
+from bimonn_jax._support.files import printable, write_bytes, write_text
 from experiments.timing import device_name
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def write_report(
         those that are None.
       figures: captions and figures by the names of their files.
       certificate: what was proven, printed as text.
-      layers: a `bimonn_jax.layer_summary.Summary`.
+      layers: a `bimonn_jax.binarization.Summary`.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -26,15 +26,15 @@ from absl import app, flags
 from optuna.storages.journal import JournalFileBackend
 
 from bimonn_jax import apply_layers, binarize
-from bimonn_jax.binarization import METHODS
-from bimonn_jax.classifiers import batches, cross_entropy, error_percent
+from bimonn_jax._support.files import write_text
+from bimonn_jax.binarization.conversion import METHODS
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
-from bimonn_jax.evaluation import activated_share, live_neurons
-from bimonn_jax.files import write_text
-from bimonn_jax.morphology import LevelThresholds
-from bimonn_jax.params import named_neurons, weights_of
-from bimonn_jax.regularization import NAMES, regularizer
-from bimonn_jax.sweep import Run, run_in_chunks, stack, train_trials
+from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.neurons.params import named_neurons, weights_of
+from bimonn_jax.training.classifiers import batches, cross_entropy, error_percent
+from bimonn_jax.training.evaluation import activated_share, live_neurons
+from bimonn_jax.training.regularization import NAMES, regularizer
+from bimonn_jax.training.sweep import Run, run_in_chunks, stack, train_trials
 from bimonn_jax.viz import plot_sweep
 from bimonn_jax.viz.figures import new_figure
 from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split

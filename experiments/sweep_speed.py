@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from bimonn_jax import apply_layers
-from bimonn_jax.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.data.classification import choose_thresholds
-from bimonn_jax.morphology import LevelThresholds
-from bimonn_jax.sweep import Run, run_in_chunks, stack, train_trials
+from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.training.classifiers import batches, cross_entropy, error_percent
+from bimonn_jax.training.sweep import Run, run_in_chunks, stack, train_trials
 from experiments.classification_flags import Labelled, load, relaxed_model, split
 from experiments.timing import device_name, median_seconds
 

@@ -17,7 +17,7 @@ from hypothesis import settings
 jax.config.update("jax_num_cpu_devices", 2)
 
 # Needs Cosmic Ray, which `make mutants` installs.
-collect_ignore = ["mutants.py"]
+collect_ignore = ["support/mutants.py"]
 
 settings.register_profile("reproducible", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reproducible")
@@ -30,9 +30,9 @@ TRANSFORMS = {"plain": lambda fn: fn, "jit": jax.jit, "vmap": jax.vmap}
 PROMOTING = {
     "test_activation",
     "test_classifier_start",
-    "test_conventions",
-    "test_export_at_scale",
-    "test_export_yosys",
+    "test_other_libraries",
+    "test_at_scale",
+    "test_yosys",
     "test_hit_or_miss",
     "test_own_images",
     "test_projection_activable",

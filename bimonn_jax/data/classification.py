@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bimonn_jax.files import user_path
+from bimonn_jax._support.files import user_path
 
 # TensorFlow Datasets' own default.
 _DEFAULT_DIR = "~/tensorflow_datasets"

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax.draws import bernoulli, uniform
+from bimonn_jax._support.draws import bernoulli, uniform
 
 
 def _shapes(

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bimonn_jax._support.files import printable, user_path, write_bytes
 from bimonn_jax.data.gray_levels import gray_levels, open_picture, resolution_of
 from bimonn_jax.data.tones import THRESHOLDS
-from bimonn_jax.files import printable, user_path, write_bytes
 
 _LOG = logging.getLogger(__name__)
 # Endings of the files that are written, without loss, and of those that are taken from a folder.

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from bimonn_jax._support.files import printable, user_path
 from bimonn_jax.data.image_files import Reading, image_files, read_gray
-from bimonn_jax.files import printable, user_path
 
 _LOG = logging.getLogger(__name__)
 # With at least so many pairs whole images are held back, with fewer the right parts of each.

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.draws import bernoulli, randint, uniform
-from bimonn_jax.morphology import Image, opening, union
+from bimonn_jax._support.draws import bernoulli, randint, uniform
+from bimonn_jax.morphology.operators import Image, opening, union
 
 # (row, column) step of a stick at 0, 45 and 90 degrees, rows counted downwards.
 _DIRECTIONS = np.array([(0, 1), (-1, 1), (-1, 0)])

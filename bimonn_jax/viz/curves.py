@@ -35,7 +35,7 @@ def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Fi
     """Draws a training: the loss, the metrics, and the shares of neurons, over the steps.
 
     Args:
-      rows: the history of `bimonn_jax.training.fit`: "step", "loss", names with "share" (activated
+      rows: the history of `bimonn_jax.fit`: "step", "loss", names with "share" (activated
         or live neurons, of the whole network or, as NAME/LAYER, of a layer), and metrics, all
         others.
       title: over the figure.

@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bimonn_jax.architecture import stage_outputs
-from bimonn_jax.circuit import Circuit, Flatten, Gates, Linear, Shape, Thresholds, Votes, circuit_of
-from bimonn_jax.export.describe import title
-from bimonn_jax.saving import BooleanNetwork
+from bimonn_jax.deployment.circuit import (
+    Circuit,
+    Flatten,
+    Gates,
+    Linear,
+    Shape,
+    Thresholds,
+    Votes,
+    circuit_of,
+)
+from bimonn_jax.deployment.describe import title
+from bimonn_jax.networks.architecture import stage_outputs
+from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.viz.figures import SYMBOLS, lines_height, new_figure, symbol, text_width, wrapped
 
 if TYPE_CHECKING:
@@ -253,7 +262,7 @@ def plot_network(
     stage reads most, and their number is said.
 
     Args:
-      network: the network; `bimonn_jax.simplify.simplify` it first, for less to read.
+      network: the network; `bimonn_jax.simplify` it first, for less to read.
       input_shape: of one input, (H, W, C) or (n,).
       x: examples, (N, *input_shape): a line is then the thicker the more often its source decides
         its reader, being set before a union or clear before an intersection; else by how many of

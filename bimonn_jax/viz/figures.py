@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of the names in `bimonn_jax.export.describe.title`, and of complements of them.
+# Of the names in `bimonn_jax.deployment.title`, and of complements of them.
 SYMBOLS = {
     "dilation": "⊕",
     "erosion": "⊖",

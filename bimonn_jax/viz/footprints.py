@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from bimonn_jax.binarization import binarize_with_report
-from bimonn_jax.export.describe import operator_name
-from bimonn_jax.params import (
+from bimonn_jax.binarization.conversion import binarize_with_report
+from bimonn_jax.deployment.describe import operator_name
+from bimonn_jax.neurons.params import (
     BiSEParams,
     BooleanBiSE,
     Neurons,

@@ -1,0 +1,1 @@
+"""What has to do with no mathematics: files, random arrays, promotion of dtypes. Not public."""

@@ -1,0 +1,1 @@
+"""From real parameters to boolean ones: projection, certificates, pruning, simplification."""

@@ -1,0 +1,1 @@
+"""Simplifying boolean networks without changing what they compute."""

@@ -1,0 +1,465 @@
+"""What `bimonn_jax.simplify` knows of each kind of layer: facts, needs and selections of channels.
+
+A rule is a layer and its part of the boolean tree. `learn` uses what is known of the incoming
+channels to clear bits that cannot matter, and says what is known of the outgoing ones; `needs`
+says which incoming channels are read; `select` leaves out channels. Flat features are channels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from bimonn_jax.morphology.windows import pad_widths
+from bimonn_jax.networks.architecture import Layer
+from bimonn_jax.neurons.heads import TernaryWeights, popcount_signs
+from bimonn_jax.neurons.params import BooleanBiSE
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of channels, inside of the image.
+
+    Attributes:
+      value: int (C,): 0, 1, or `UNKNOWN`.
+      same_as: int (C,): the first channel that is equal.
+      chain: channels come in runs of this length in which each implies the one before it, as level
+        sets do.
+    """
+
+    value: np.ndarray
+    same_as: np.ndarray
+    chain: int = 1
+
+    def __len__(self) -> int:
+        """The number of channels."""
+        return len(self.value)
+
+
+def nothing_known(channels: int) -> Facts:
+    """Facts of channels that can be anything."""
+    return Facts(np.full(channels, UNKNOWN), np.arange(channels))
+
+
+def _known(value: np.ndarray, keys: list[Any]) -> Facts:
+    """Facts of channels with these values, those of one key being equal."""
+    first: dict[Any, int] = {}
+    same_as = [first.setdefault(key, channel) for channel, key in enumerate(keys)]
+    return Facts(value, np.asarray(same_as, int))
+
+
+class Rule(Protocol):
+    """A layer in the middle of being simplified."""
+
+    @property
+    def layer(self) -> Layer:
+        """As it is by now."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Its part of the boolean tree, as it is by now."""
+        ...
+
+    def learn(self, facts: Facts) -> tuple["Rule", Facts]:
+        """The layer without bits that cannot matter, and what is known of its outputs."""
+        ...
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """Which inputs the given outputs, bool, depend on: bool."""
+        ...
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Rule", np.ndarray]:
+        """The layer on those inputs, bool, and the outputs that it has kept, bool."""
+        ...
+
+
+def _at_least_one(keep: np.ndarray) -> np.ndarray:
+    """``keep``, or its first element if it is empty: arrays of no channels are not networks."""
+    if not keep.any():
+        keep = np.arange(len(keep)) == 0
+    return keep
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """Boolean neurons as NumPy arrays."""
+
+    footprint: np.ndarray
+    is_erosion: np.ndarray
+    complement: np.ndarray
+
+    @classmethod
+    def of(cls, neurons: BooleanBiSE) -> "_Bits":
+        arrays = neurons.footprint, neurons.is_erosion, neurons.complement
+        footprint, is_erosion, complement = map(np.array, arrays)
+        return cls(footprint, is_erosion, complement)
+
+    def neurons(self) -> BooleanBiSE:
+        arrays = self.footprint, self.is_erosion, self.complement
+        return BooleanBiSE(*map(jnp.asarray, arrays))
+
+    def size(self) -> np.ndarray:
+        """Of the footprints, int (neurons...)."""
+        axes = tuple(range(self.footprint.ndim - self.is_erosion.ndim))
+        sizes: np.ndarray = self.footprint.sum(axis=axes)
+        return sizes
+
+    def with_constants(self, is_constant: np.ndarray, value: np.ndarray) -> "_Bits":
+        """Some neurons as empty dilations, always 0, or empty erosions, always 1."""
+        value = np.where(is_constant, value, self.is_erosion ^ self.complement)
+        is_constant = is_constant | (self.size() == 0)
+        return _Bits(
+            self.footprint & ~is_constant,
+            np.where(is_constant, value, self.is_erosion),
+            self.complement & ~is_constant,
+        )
+
+    def values(self) -> np.ndarray:
+        """Of the constant neurons, int (neurons...); `UNKNOWN` for the others."""
+        return np.where(self.size() == 0, self.is_erosion ^ self.complement, UNKNOWN)
+
+    def key(self, *at: int) -> tuple[bytes, bool, bool]:
+        """Equal for neurons that are the same function of the same inputs."""
+        index: tuple[Any, ...] = (..., *at)
+        footprint = self.footprint[index]
+        # With one input, dilation and erosion are the same.
+        is_erosion = bool(self.is_erosion[at]) and footprint.sum() != 1
+        return footprint.tobytes(), is_erosion, bool(self.complement[at])
+
+
+def _zero_padded(layer: Layer, window: tuple[int, ...]) -> bool:
+    """Whether the layer sees zeros outside of the image, also beside a channel of ones."""
+    if "padding" not in layer.options:
+        return False
+    widths = pad_widths(window, layer.options["padding"])
+    return layer.options["border"] == "zero" and bool(np.any(widths))
+
+
+def _usable(facts: Facts, *, zero_padded: bool) -> np.ndarray:
+    """The values that hold also outside of the image."""
+    return np.where((facts.value == 1) & zero_padded, UNKNOWN, facts.value)
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """Neurons that read all channels: LUI, DenseLUI, HitOrMiss, HitOrMissConv."""
+
+    layer: Layer
+    params: Mapping[str, Any]
+
+    def _bits(self) -> _Bits:
+        return _Bits.of(self.params["lui"])
+
+    def _with(self, bits: _Bits) -> "Neurons":
+        return replace(self, params={**self.params, "lui": bits.neurons()})
+
+    def _halves(self, footprint: np.ndarray) -> np.ndarray:
+        """As (positions, 1 or 2, channels, neurons), the second half of the complements."""
+        halves = 2 if self.layer.kind.startswith("hit_or_miss") else 1
+        rows, count = footprint.shape[-2:]
+        return footprint.reshape(-1, halves, rows // halves, count)
+
+    def learn(self, facts: Facts) -> tuple["Neurons", Facts]:
+        """See `Rule`."""
+        bits = self._bits()
+        footprint = self._halves(bits.footprint)
+        for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
+            footprint[:, :, facts.same_as[channel]] |= footprint[:, :, channel]
+            footprint[:, :, channel] = False
+
+        zero_padded = _zero_padded(self.layer, bits.footprint.shape[:2])
+        value = _usable(facts, zero_padded=zero_padded)
+        # An erosion is 0 by one literal of 0, a dilation 1 by one of 1; the others change nothing.
+        absorbing = (~bits.is_erosion).astype(int)
+        literal = np.stack([value, np.where(value == UNKNOWN, UNKNOWN, 1 - value)])
+        literal = literal[: footprint.shape[1], :, None]
+        absorbed = (footprint & (literal == absorbing)).any(axis=(0, 1, 2))
+        footprint &= literal == UNKNOWN
+        absorbed |= _keep_tightest(footprint, bits.is_erosion, facts.chain)
+        bits = replace(bits, footprint=footprint.reshape(bits.footprint.shape))
+        bits = bits.with_constants(absorbed, ~bits.is_erosion ^ bits.complement)
+        count = footprint.shape[-1]
+        return self._with(bits), _known(bits.values(), [bits.key(m) for m in range(count)])
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.asarray(self._halves(self._bits().footprint)[..., outputs].any(axis=(0, 1, 3)))
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Neurons", np.ndarray]:
+        """See `Rule`."""
+        outputs, bits = _at_least_one(outputs), self._bits()
+        chosen = self._halves(bits.footprint)[:, :, inputs][..., outputs]
+        window = bits.footprint.shape[:-2]
+        footprint = chosen.reshape(*window, -1, chosen.shape[-1])
+        bits = _Bits(footprint, bits.is_erosion[outputs], bits.complement[outputs])
+        return self._with(bits), outputs
+
+
+def _keep_tightest(footprint: np.ndarray, is_erosion: np.ndarray, chain: int) -> np.ndarray:
+    """Clears literals that others of their chain imply; which neurons contradict themselves.
+
+    Args:
+      footprint: bool (positions, halves, channels, neurons), changed in place.
+      is_erosion: bool (neurons,).
+      chain: length of the runs of channels of which each implies the one before.
+
+    Returns:
+      Bool (neurons,): erosions with two literals of which one excludes the other, and dilations
+      with two of which one must hold.
+    """
+    positions, halves, channels, count = footprint.shape
+    runs = footprint.reshape(positions, halves, channels // chain, chain, count)
+    # From each end of the runs: whether a literal further on, or further back, is in the footprint.
+    after = np.zeros_like(runs)
+    after[..., :-1, :] = np.logical_or.accumulate(runs[..., :0:-1, :], axis=-2)[..., ::-1, :]
+    before = np.zeros_like(runs)
+    before[..., 1:, :] = np.logical_or.accumulate(runs[..., :-1, :], axis=-2)
+    # Of direct literals the last is the strongest, of complements the first; unions want the
+    # weakest.
+    is_direct = np.arange(halves)[:, None, None, None] == 0
+    runs &= ~np.where(is_direct == is_erosion, after, before)
+    if halves == 1:
+        return np.zeros(count, bool)
+    direct, inverted = runs[:, 0], runs[:, 1]
+    at_or_before = np.logical_or.accumulate(inverted, axis=-2)
+    at_or_after = np.logical_or.accumulate(inverted[..., ::-1, :], axis=-2)[..., ::-1, :]
+    excluding = np.where(is_erosion, at_or_before, at_or_after)
+    return np.asarray((direct & excluding).any(axis=(0, 1, 2)))
+
+
+@dataclass(frozen=True)
+class _OwnChannel:
+    """A layer whose neurons "bise" (kh, kw, C, M) each read their own channel."""
+
+    layer: Layer
+    params: Mapping[str, Any]
+
+    @property
+    def channels(self) -> int:
+        """Of the input."""
+        return int(self.params["bise"].footprint.shape[2])
+
+    def _learned(self, facts: Facts) -> _Bits:
+        """The neurons, those that are constant made so."""
+        bits = _Bits.of(self.params["bise"])
+        zero_padded = _zero_padded(self.layer, bits.footprint.shape[:2])
+        value = _usable(facts, zero_padded=zero_padded)[:, None]
+        is_constant = (value != UNKNOWN) & (bits.size() > 0)
+        return bits.with_constants(is_constant, (value == 1) ^ bits.complement)
+
+
+@dataclass(frozen=True)
+class BiSE(_OwnChannel):
+    """Neurons over their own channel; output c M + m is neuron m of channel c."""
+
+    def learn(self, facts: Facts) -> tuple["BiSE", Facts]:
+        """See `Rule`."""
+        bits = self._learned(facts)
+        channels, count = bits.is_erosion.shape
+        keys = [_own_key(bits, facts, c, m) for c in range(channels) for m in range(count)]
+        return replace(self, params={"bise": bits.neurons()}), _known(bits.values().ravel(), keys)
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.asarray(outputs.reshape(self.channels, -1).any(axis=1))
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["BiSE", np.ndarray]:
+        """See `Rule`."""
+        needed = outputs.reshape(self.channels, -1)
+        neurons = _at_least_one(np.asarray(needed.any(axis=0)))
+        chosen = _choose(_Bits.of(self.params["bise"]), needed, inputs, neurons)
+        kept = inputs[:, None] & neurons
+        return replace(self, params={"bise": chosen.neurons()}), kept.ravel()
+
+
+def _own_key(bits: _Bits, facts: Facts, channel: int, neuron: int) -> Any:
+    """Equal for neurons over equal channels that are the same function of them."""
+    key = bits.key(channel, neuron)
+    is_constant = bits.size()[channel, neuron] == 0
+    return key if is_constant else (int(facts.same_as[channel]), key)
+
+
+def _choose(bits: _Bits, used: np.ndarray, inputs: np.ndarray, outputs: np.ndarray) -> _Bits:
+    """Those channels and neurons (C, M); what is not ``used`` of them becomes always 0."""
+    cleared = bits.with_constants(~used, np.zeros_like(used))
+    at = np.ix_(inputs, outputs)
+    footprint = cleared.footprint[:, :, inputs][..., outputs]
+    return _Bits(footprint, cleared.is_erosion[at], cleared.complement[at])
+
+
+@dataclass(frozen=True)
+class BiSEL(_OwnChannel):
+    """Neurons over their own channel, then a union or intersection m of the neurons (c, m)."""
+
+    def learn(self, facts: Facts) -> tuple["BiSEL", Facts]:
+        """See `Rule`."""
+        bise = self._learned(facts)
+        lui = _Bits.of(self.params["lui"])
+        for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
+            _move(bise, lui, int(channel), int(facts.same_as[channel]))
+        value = bise.values()
+        absorbed = (lui.footprint & (value == ~lui.is_erosion)).any(axis=0)
+        lui = replace(lui, footprint=lui.footprint & (value == UNKNOWN))
+        lui = lui.with_constants(absorbed, ~lui.is_erosion ^ lui.complement)
+        keys = [self._key(bise, lui, facts, m) for m in range(value.shape[1])]
+        params = {"bise": bise.neurons(), "lui": lui.neurons()}
+        return replace(self, params=params), _known(lui.values(), keys)
+
+    def _key(self, bise: _Bits, lui: _Bits, facts: Facts, output: int) -> Any:
+        read = np.flatnonzero(lui.footprint[:, output])
+        operands = frozenset(_own_key(bise, facts, int(c), output) for c in read)
+        is_erosion = bool(lui.is_erosion[output]) and len(operands) != 1
+        return operands, is_erosion, bool(lui.complement[output])
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.asarray(np.asarray(self.params["lui"].footprint)[:, outputs].any(axis=1))
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["BiSEL", np.ndarray]:
+        """See `Rule`."""
+        outputs, lui = _at_least_one(outputs), _Bits.of(self.params["lui"])
+        bise = _choose(_Bits.of(self.params["bise"]), lui.footprint, inputs, outputs)
+        footprint = lui.footprint[np.ix_(inputs, outputs)]
+        lui = _Bits(footprint, lui.is_erosion[outputs], lui.complement[outputs])
+        params = {"bise": bise.neurons(), "lui": lui.neurons()}
+        return replace(self, params=params), outputs
+
+
+def _move(bise: _Bits, lui: _Bits, source: int, target: int) -> None:
+    """Lets neurons of an equal channel read the other where they can; changes the arrays."""
+    for m in map(int, np.flatnonzero(lui.footprint[source])):
+        if not lui.footprint[target, m]:
+            bise.footprint[:, :, target, m] = bise.footprint[:, :, source, m]
+            bise.is_erosion[target, m] = bise.is_erosion[source, m]
+            bise.complement[target, m] = bise.complement[source, m]
+            lui.footprint[target, m] = True
+        elif bise.key(source, m) != bise.key(target, m):
+            continue
+        lui.footprint[source, m] = False
+
+
+@dataclass(frozen=True)
+class Complement:
+    """Channels, then their complements."""
+
+    layer: Layer
+    params: Mapping[str, Any]
+
+    def learn(self, facts: Facts) -> tuple["Complement", Facts]:
+        """See `Rule`."""
+        flipped = np.where(facts.value == UNKNOWN, UNKNOWN, 1 - facts.value)
+        same_as = np.concatenate([facts.same_as, facts.same_as + len(facts)])
+        return self, Facts(np.concatenate([facts.value, flipped]), same_as)
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.asarray(outputs.reshape(2, -1).any(axis=0))
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Complement", np.ndarray]:
+        """See `Rule`."""
+        return self, np.tile(inputs, 2)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Channels of all pixels as features, channels innermost.
+
+    Attributes:
+      pixels: of one image.
+    """
+
+    layer: Layer
+    params: Mapping[str, Any]
+    pixels: int
+
+    def learn(self, facts: Facts) -> tuple["Flatten", Facts]:
+        """See `Rule`."""
+        first = np.arange(self.pixels)[:, None] * len(facts)
+        same_as = (first + facts.same_as).ravel()
+        return self, Facts(np.tile(facts.value, self.pixels), same_as, facts.chain)
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.asarray(outputs.reshape(self.pixels, -1).any(axis=0))
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Flatten", np.ndarray]:
+        """See `Rule`."""
+        return self, np.tile(inputs, self.pixels)
+
+
+@dataclass(frozen=True)
+class Ternary:
+    """Votes of features for and against classes; a popcount head is one, too."""
+
+    layer: Layer
+    params: Mapping[str, Any]
+
+    def _with(self, votes: np.ndarray) -> "Ternary":
+        head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
+        return replace(self, params={**self.params, "head": head})
+
+    def _votes(self) -> np.ndarray:
+        head = self.params["head"]
+        votes: np.ndarray = np.asarray(head.positive).astype(int) - np.asarray(head.negative)
+        return votes
+
+    def learn(self, facts: Facts) -> tuple["Ternary", Facts]:
+        """See `Rule`."""
+        votes = self._votes()
+        votes[facts.value == 0] = 0
+        for feature in np.flatnonzero(facts.same_as != np.arange(len(facts))):
+            together = votes[feature] + votes[facts.same_as[feature]]
+            if np.abs(together).max() <= 1:
+                votes[facts.same_as[feature]], votes[feature] = together, 0
+        return self._with(votes), nothing_known(votes.shape[1])
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.asarray(self._votes().any(axis=1))
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Ternary", np.ndarray]:
+        """See `Rule`."""
+        return self._with(self._votes()[inputs]), outputs
+
+
+def popcount_as_ternary(layer: Layer, name: str, features: int) -> tuple[Layer, TernaryWeights]:
+    """A popcount head as a ternary one, from which features can be left out."""
+    votes = np.asarray(popcount_signs(features, layer.options["classes"]))
+    head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
+    return Layer("ternary", name), head
+
+
+@dataclass(frozen=True)
+class LevelSets:
+    """Channel c at threshold k is bit c q + k. Only the thresholds that none needs can go.
+
+    Attributes:
+      bits: how many there are.
+    """
+
+    layer: Layer
+    params: Mapping[str, Any]
+    bits: int
+
+    def _thresholds(self) -> np.ndarray:
+        return np.asarray(self.layer.options["thresholds"])
+
+    def learn(self, facts: Facts) -> tuple["LevelSets", Facts]:
+        """See `Rule`."""
+        return self, replace(nothing_known(self.bits), chain=self._thresholds().shape[-1])
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return np.ones(self.bits // self._thresholds().shape[-1], bool)
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["LevelSets", np.ndarray]:
+        """See `Rule`."""
+        needed = outputs.reshape(len(inputs), -1)
+        keep = _at_least_one(np.asarray(needed.any(axis=0)))
+        options = {"thresholds": self._thresholds()[..., keep].tolist()}
+        return replace(self, layer=replace(self.layer, options=options)), np.tile(keep, len(inputs))

@@ -1,0 +1,1 @@
+"""Boolean networks packed into words, as circuits, and as files that other tools take."""

@@ -1,0 +1,1 @@
+"""Networks: layers as data, as Flax modules, as boolean functions, and as files."""

@@ -1,0 +1,1 @@
+"""Neurons: their parameters, their thresholds, what they compute and which operator they are."""

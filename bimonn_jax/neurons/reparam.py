@@ -1,0 +1,121 @@
+"""Reparametrisations W(omega) and B(beta, W) of one neuron, with their inverses (sec. 3 and 4).
+
+Functions of one neuron: ``omega`` and ``W`` are (n,), ``beta`` and ``B`` scalars, all float. The
+tables `WEIGHTS` and `BIASES` hold them by name; `check_names` says which go together.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from bimonn_jax.neurons.thresholds import THRESHOLDS, straight_through
+
+
+def inverse_softplus(y: jax.Array) -> jax.Array:
+    """Inverse of softplus on y > 0, without overflow: y + log(1 - exp(-y))."""
+    return y + jnp.log(-jnp.expm1(-y))
+
+
+class WeightReparam(NamedTuple):
+    """forward(omega, total) -> W and inverse(W) -> omega; ``total`` is the sum `dual` keeps."""
+
+    forward: Callable[[jax.Array, jax.Array], jax.Array]
+    inverse: Callable[[jax.Array], jax.Array]
+
+
+class BiasReparam(NamedTuple):
+    """forward(beta, W) -> B and inverse(B, W) -> beta, on the range of ``forward``."""
+
+    forward: Callable[[jax.Array, jax.Array], jax.Array]
+    inverse: Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def _dual(omega: jax.Array, total: jax.Array) -> jax.Array:
+    positive = jax.nn.softplus(omega)
+    return total * positive / jnp.sum(positive)
+
+
+WEIGHTS: dict[str, WeightReparam] = {
+    "identity": WeightReparam(lambda omega, total: omega, lambda W: W),
+    "positive": WeightReparam(lambda omega, total: jax.nn.softplus(omega), inverse_softplus),
+    "dual": WeightReparam(_dual, inverse_softplus),
+    # Trained through the binarisation: the forward weights are the footprint itself.
+    "boolean": WeightReparam(lambda omega, total: straight_through(omega), lambda W: W),
+}
+
+
+def bias_range(W: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(Bmin, Bmax) = (w(1) / 2, sum W - w(1) / 2) for W > 0 (n,): the neuron is never constant."""
+    half = jnp.min(W) / 2
+    return half, jnp.sum(W) - half
+
+
+def two_smallest_bias_range(W: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The paper's code: Bmin = (w(1) + w(2)) / 2, which forbids the dilation by all n >= 2 pixels.
+
+    Kept for comparison only; `bias_range` is the one that excludes exactly the constant neurons.
+    """
+    smallest = -lax.top_k(-W, 2)[0]
+    return jnp.sum(smallest) / 2, jnp.sum(W) - smallest[0] / 2
+
+
+Range = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def _clipped(bounds: Range, through_bounds: bool) -> BiasReparam:
+    def forward(beta: jax.Array, W: jax.Array) -> jax.Array:
+        lower, upper = bounds(W if through_bounds else lax.stop_gradient(W))
+        return jnp.clip(jax.nn.softplus(beta), lower, upper)
+
+    return BiasReparam(forward, lambda B, W: inverse_softplus(B))
+
+
+def _boolean_bias(beta: jax.Array, W: jax.Array) -> jax.Array:
+    # beta in [0, 1] holds the operator: dilation (B = 1/2) up to 1/2, erosion (|S| - 1/2) above.
+    return 0.5 + straight_through(beta) * (jnp.sum(W) - 1.0)
+
+
+BIASES: dict[str, BiasReparam] = {
+    "identity": BiasReparam(lambda beta, W: beta, lambda B, W: B),
+    "positive": BiasReparam(
+        lambda beta, W: jax.nn.softplus(beta), lambda B, W: inverse_softplus(B)
+    ),
+    "projected": _clipped(bias_range, through_bounds=False),
+    "reparametrized": _clipped(bias_range, through_bounds=True),
+    "projected_two_smallest": _clipped(two_smallest_bias_range, through_bounds=False),
+    "reparametrized_two_smallest": _clipped(two_smallest_bias_range, through_bounds=True),
+    "boolean": BiasReparam(_boolean_bias, lambda B, W: (jnp.sum(W) - 0.5 == B).astype(W.dtype)),
+}
+
+
+def dual_total(threshold: str) -> jax.Array:
+    """K of the dual reparametrisation: n times the initial mean weight, 2 xi^-1(0.95), any n."""
+    return 2.0 * THRESHOLDS[threshold].inverse(jnp.float32(0.95))
+
+
+def _known(kind: str, name: str, table: Mapping[str, object]) -> None:
+    if name not in table:
+        raise ValueError(f"{kind} must be one of {sorted(table)}; got {name!r}")
+
+
+def check_names(weight: str, bias: str, threshold: str) -> None:
+    """Raises ValueError where a name is unknown or the three do not go together."""
+    _known("weight_reparam", weight, WEIGHTS)
+    _known("bias_reparam", bias, BIASES)
+    _known("threshold", threshold, THRESHOLDS)
+    boolean = {"weight_reparam": weight == "boolean", "bias_reparam": bias == "boolean"}
+    boolean["threshold"] = threshold == "step"
+    if any(boolean.values()) and not all(boolean.values()):
+        raise ValueError(
+            "training through the binarisation takes weight_reparam='boolean', "
+            f"bias_reparam='boolean' and threshold='step' together; got {weight!r}, {bias!r} and "
+            f"{threshold!r}"
+        )
+    if bias.startswith(("projected", "reparametrized")) and weight == "identity":
+        raise ValueError(
+            f"bias_reparam={bias!r} needs positive weights: use weight_reparam='positive' or "
+            "'dual', or bias_reparam='identity' or 'positive'"
+        )

@@ -1,0 +1,1 @@
+"""Training: the loop, losses, regularization, starts, recipes, searches and sweeps."""

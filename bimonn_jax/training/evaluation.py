@@ -1,0 +1,122 @@
+"""The float network and its boolean one side by side, on data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from bimonn_jax.binarization.conversion import binarize
+from bimonn_jax.networks.architecture import Architecture, apply_layers, layer_outputs
+from bimonn_jax.neurons.activation import activation
+from bimonn_jax.neurons.params import BiSEParams, named_neurons, real_parameters
+from bimonn_jax.training.losses import dice
+
+
+def in_chunks(
+    fn: Callable[[jax.Array], jax.Array], images: jax.Array, *, chunk: int = 1000
+) -> jax.Array:
+    """``fn(images)``, on a limited number at a time: for layers whose output is large."""
+    count = images.shape[0]
+    if count <= chunk:
+        return fn(images)
+    missing = -count % chunk
+    padded = jnp.concatenate([images, images[:missing]])
+    parts: jax.Array = jax.lax.map(fn, padded.reshape(-1, chunk, *images.shape[1:]))
+    return parts.reshape(-1, *parts.shape[2:])[:count]
+
+
+@jax.jit
+def activated_share(params: Any) -> jax.Array:
+    """Share of the neurons of a parameter tree that are activated on binary inputs, float ().
+
+    Raises:
+      ValueError: if there are no real-valued neurons in it; boolean ones are activated by nature.
+    """
+    activated = [
+        activation(*real_parameters(neurons)).is_activated.reshape(-1)
+        for neurons in named_neurons(params).values()
+        if isinstance(neurons, BiSEParams)
+    ]
+    if not activated:
+        raise ValueError(
+            "params holds no real-valued neurons, of which a share could be activated: give the "
+            "tree as it was before it was binarised"
+        )
+    return jnp.mean(jnp.concatenate(activated).astype(jnp.float32))
+
+
+def activated_shares(params: Any) -> dict[str, jax.Array]:
+    """`activated_share` of each set of neurons, by path."""
+    return {
+        path: activated_share(neurons)
+        for path, neurons in named_neurons(params).items()
+        if isinstance(neurons, BiSEParams)
+    }
+
+
+def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict[str, jax.Array]:
+    """Which outputs of each layer take both values on the data; the others are dead.
+
+    Args:
+      architecture: of the network.
+      boolean: its boolean tree.
+      x: the input, bool (N, ...), or what the first layer takes.
+
+    Returns:
+      By layer name, bool (features,).
+    """
+    live = {}
+    for layer, output in zip(architecture, layer_outputs(architecture, boolean, x), strict=True):
+        if layer.name and output.dtype == jnp.bool_:
+            flat = output.reshape(-1, output.shape[-1])
+            live[layer.name] = jnp.any(flat, axis=0) & ~jnp.all(flat, axis=0)
+    return live
+
+
+@struct.dataclass(eq=False)
+class _SideBySide:
+    """What `side_by_side` builds: a function that is a tree, whose arrays are the data."""
+
+    x: jax.Array
+    y: jax.Array
+    architecture: Architecture = struct.field(pytree_node=False)
+    method: str = struct.field(pytree_node=False)
+
+    def __call__(self, params: Any) -> Mapping[str, jax.Array]:
+        boolean = binarize(params, method=self.method)
+        live = jnp.concatenate(list(live_neurons(self.architecture, boolean, self.x).values()))
+        return {
+            "dice_float": dice(apply_layers(self.architecture, params, self.x) > 0.5, self.y),
+            "dice_boolean": dice(apply_layers(self.architecture, boolean, self.x), self.y),
+            "activated_share": activated_share(params),
+            "live_share": jnp.mean(live.astype(jnp.float32)),
+            **{f"activated_share/{path}": s for path, s in activated_shares(params).items()},
+        }
+
+
+def side_by_side(
+    architecture: Architecture, x: jax.Array, y: jax.Array, *, method: str = "activable"
+) -> Callable[[Any], Mapping[str, jax.Array]]:
+    """Builds an evaluation for `bimonn_jax.fit`.
+
+    Args:
+      architecture: of the network.
+      x: its input, bool (N, H, W, C).
+      y: the target, bool, of the shape of its output.
+      method: how to binarise, see `bimonn_jax.binarize`.
+
+    Returns:
+      params -> dice_float (of the float network thresholded at 1/2), dice_boolean (of the binarised
+      one), activated_share and live_share, the first also as activated_share/PATH for each set of
+      neurons; each a float ().
+
+    Raises:
+      ValueError: if there are no images, or not as many targets.
+    """
+    if not len(x) or len(x) != len(y):
+        raise ValueError(
+            f"x and y must be as many images, at least one; got the shapes {x.shape} and {y.shape}"
+        )
+    return _SideBySide(x, y, architecture, method)

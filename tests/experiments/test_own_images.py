@@ -1,0 +1,267 @@
+"""The programs on a user's own image files, as a user calls them."""
+
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bimonn_jax import BooleanBiSE, Layer
+from bimonn_jax.data.image_files import Reading, read_gray, read_resolution, write_image
+from bimonn_jax.data.page import degrade, load_page
+from bimonn_jax.networks.saving import load_network, save_network
+from bimonn_jax.neurons.heads import TernaryWeights
+from tests.support.boolean_networks import network as random_network
+
+ROOT = Path(__file__).parents[2]
+# Bytes that are no text, as names of files from elsewhere may be; not every system has them.
+ODD = os.fsdecode(b"Gr\xf6\xdfe") if sys.platform == "linux" else "Gr\ufffd\ufffde"
+
+
+def run(program, *arguments, **environment):
+    command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
+        timeout=1200,
+    )  # fmt: skip
+
+
+def write_pairs(folder, count):
+    """Bad copies of a page and the page, as pictures of dark ink on white paper."""
+    page = np.asarray(load_page("page").training)
+    for name in ("bad", "good"):
+        (folder / name).mkdir()
+    for index in range(count):
+        bad = np.asarray(degrade(jax.random.key(index), page))
+        write_image(folder / "bad" / f"{index}.png", ~bad)
+        write_image(folder / "good" / f"{index}.pbm", ~page)
+    return page
+
+
+def test_own_images_in_and_cleaned_images_out(tmp_path):
+    """The names are none of ASCII; the folders are given from the home folder."""
+    page = write_pairs(tmp_path, 2)
+    bad_folder, good_folder = tmp_path / "bad", tmp_path / "good"
+    names = ("é", ODD)
+    for index, name in enumerate(names):
+        bad = ~Reading(127).to_bits(read_gray(bad_folder / f"{index}.png"))
+        (bad_folder / f"{index}.png").unlink()
+        write_image(bad_folder / f"{name}.png", bad, resolution=(204, 98))
+        apart = unicodedata.normalize("NFD", name)
+        (good_folder / f"{index}.pbm").rename(good_folder / f"{apart}.pbm")
+    (bad_folder / "notes.txt").touch()
+    learned, cleaned = tmp_path / f"learned {ODD}", tmp_path / "cleaned"
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    folders = "--input=~/bad", "--target=~/good"
+    done = run("denoise", *folders, f"--out_dir=~/learned {ODD}", **home)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((learned / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["recipe"] == "search"
+    assert metrics["dice_boolean"] > metrics["dice_best_handmade"] > metrics["dice_noisy"]
+    shown = ["é", "Gr\ufffd\ufffde"]
+    for part in ("training", "validation", "test"):
+        assert sorted(metrics["pairs"][part]) == sorted(shown)
+    assert all(name in (learned / "report.html").read_text(encoding="utf-8") for name in shown)
+
+    command = "apply", f"--network=~/learned {ODD}/network.npz", folders[0], "--output=~/cleaned"
+    done = run(*command, "--format=tif", **home)
+    assert done.returncode == 0, done.stderr
+    assert "notes.txt" in done.stderr
+    assert {p.name for p in cleaned.iterdir()} == {f"{name}.tif" for name in names}
+    for name in names:
+        # Dark ink on white paper, as it came in, and as large.
+        bad, result = (
+            Reading(127).to_bits(read_gray(path))
+            for path in (bad_folder / f"{name}.png", cleaned / f"{name}.tif")
+        )
+        assert (result != page).mean() < 2 / 3 * (bad != page).mean()
+        dots = read_resolution(cleaned / f"{name}.tif")
+        np.testing.assert_allclose(dots, (204, 98), atol=0.02)
+
+    before = (cleaned / "é.tif").read_bytes()
+    (cleaned / f"{ODD}.tif").unlink()
+    again = run(*command, "--format=tif", **home)
+    assert again.returncode != 0
+    assert "é.tif exists (1 of the results do): pass --overwrite" in again.stdout + again.stderr
+    assert [p.name for p in cleaned.iterdir()] == ["é.tif"]
+    assert (cleaned / "é.tif").read_bytes() == before
+    assert not (ROOT / "~").exists()
+
+
+def test_gray_levels_are_learned_from_and_read_back(tmp_path):
+    """Strokes that are darker than a gradient of the paper: two level sets tell more than one."""
+    rng = np.random.default_rng(0)
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+    from PIL import Image
+
+    clean = np.asarray(load_page("text").training)
+    gray = np.where(clean, 70, 200) + rng.normal(0, 35, clean.shape)
+    Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(tmp_path / "bad" / "a.png")
+    write_image(tmp_path / "good" / "a.png", ~clean)
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    done = run("denoise", *folders, "--level_sets=3", f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["dice_boolean"] > metrics["dice_noisy"]
+    done = run(
+        "apply", f"--network={tmp_path / 'out' / 'network.npz'}",
+        f"--input={tmp_path / 'bad' / 'a.png'}", f"--output={tmp_path / 'cleaned'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = Reading(127).to_bits(read_gray(tmp_path / "cleaned" / "a.png"))
+    assert (result != clean).mean() < (Reading().to_bits(gray) != clean).mean()
+
+
+def copying_network(folder):
+    """A network that copies its input; its file says that light pixels are True."""
+    neurons = BooleanBiSE(
+        np.ones((1, 1, 1, 1), bool), np.ones((1, 1), bool), np.zeros((1, 1), bool)
+    )
+    layer = Layer("bise", "a", {"padding": "SAME", "border": "zero"})
+    path = folder / "network.npz"
+    metadata = {"reading": Reading(127, "light").to_json()}
+    save_network(path, (layer,), {"a": {"bise": neurons}}, metadata=metadata)
+    return path
+
+
+def test_images_that_cannot_be_read_are_named_and_refused_or_skipped(tmp_path):
+    network = copying_network(tmp_path)
+    images, cleaned = tmp_path / "images", tmp_path / "cleaned"
+    images.mkdir()
+    shown = np.eye(6, dtype=bool)
+    write_image(images / "a.png", shown)
+    (images / "b.png").write_bytes(b"no image")
+    command = "apply", f"--network={network}", f"--input={images}", f"--output={cleaned}"
+    done = run(*command)
+    assert done.returncode != 0
+    assert "b.png is not a readable image" in done.stderr
+    done = run(*command, "--on_error=skip", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "1 images written" in done.stdout
+    assert "1 skipped" in done.stdout
+    np.testing.assert_array_equal(read_gray(cleaned / "a.png") > 0, shown)
+    done = run(*command[:3], f"--output={images}", "--overwrite")
+    assert done.returncode != 0
+    assert "holds the input images: choose another folder" in done.stdout + done.stderr
+
+
+def test_pairs_that_do_not_fit_are_named_before_anything_is_learned(tmp_path):
+    write_pairs(tmp_path, 2)
+    write_image(tmp_path / "good" / "1.pbm", np.ones((5, 5), bool), overwrite=True)
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    done = run("denoise", *folders, f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert "1.pbm is (5, 5)" in done.stderr
+    done = run("denoise", folders[0], f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert "--input and --target go together" in done.stdout + done.stderr
+
+
+def test_a_classifier_writes_its_classes(tmp_path):
+    """One class votes with the pixels of the left half, the other with those of the right."""
+    left = np.zeros((6, 6, 1), bool)
+    left[:, :3] = True
+    votes = np.stack([left.ravel(), ~left.ravel()], axis=-1)
+    layers = Layer("flatten", "", {"rank": 3}), Layer("ternary", "head")
+    head = TernaryWeights(jnp.asarray(votes), jnp.zeros_like(votes))
+    path = tmp_path / "network.npz"
+    save_network(path, layers, {"head": {"head": head}})
+    (tmp_path / "in").mkdir()
+    for name, bits in (("a", left), (ODD, ~left)):
+        write_image(tmp_path / "in" / f"{name}.png", ~bits[..., 0])
+    write_image(tmp_path / "in" / "large.png", np.ones((7, 6), bool))
+    command = (
+        "apply", f"--network={path}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}",
+    )  # fmt: skip
+    done = run(*command)
+    assert done.returncode != 0
+    assert "large.png: " in done.stderr
+    # What was found before is kept.
+    classes = "file,class\nGr\ufffd\ufffde.png,1\na.png,0\n"
+    assert (tmp_path / "out" / "classes.csv").read_bytes() == classes.encode("utf-8")
+    done = run(*command, "--on_error=skip", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert "2 images written" in done.stdout
+    assert (tmp_path / "out" / "classes.csv").read_bytes() == classes.encode("utf-8")
+
+
+def test_a_network_of_several_channels_is_refused(tmp_path):
+    network, shape = random_network("convolutional")
+    save_network(tmp_path / "two.npz", network.architecture, network.params)
+    write_image(tmp_path / "a.png", np.eye(*shape[:2], dtype=bool))
+    done = run(
+        "apply", f"--network={tmp_path / 'two.npz'}", f"--input={tmp_path / 'a.png'}",
+        f"--output={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "takes 2 channels; got 1" in done.stderr
+
+
+@pytest.mark.parametrize("reading", [{"threshold": 1}, [], {"gray": 1}])
+def test_a_file_that_lies_about_its_reading_is_refused(reading, tmp_path):
+    path = copying_network(tmp_path)
+    network = load_network(path)
+    lie = {"reading": reading}
+    save_network(path, network.architecture, network.params, metadata=lie, overwrite=True)
+    write_image(tmp_path / "a.png", np.eye(6, dtype=bool))
+    done = run(
+        "apply", f"--network={path}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'o'}"
+    )
+    assert done.returncode != 0
+    assert "does not say properly how images are read" in done.stderr
+
+
+def test_several_output_channels_become_several_pictures(tmp_path):
+    """A network that gives its input and the complement of it."""
+    neurons = BooleanBiSE(*np.ones((2, 1, 2), bool)[:1], np.ones(2, bool), np.arange(2) == 1)
+    path = tmp_path / "network.npz"
+    save_network(path, (Layer("lui", "a"),), {"a": {"lui": neurons}})
+    shown = np.eye(6, dtype=bool)
+    write_image(tmp_path / "a.png", shown)
+    command = (
+        "apply", f"--network={path}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'o'}",
+    )  # fmt: skip
+    (tmp_path / "o").mkdir()
+    write_image(tmp_path / "o" / "a_1.png", shown)
+    done = run(*command)
+    assert done.returncode != 0
+    assert "a_1.png exists" in done.stdout + done.stderr
+    assert len(list((tmp_path / "o").iterdir())) == 1
+    done = run(*command, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    for channel, expected in enumerate((shown, ~shown)):
+        found = read_gray(tmp_path / "o" / f"a_{channel}.png") > 0
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--level_sets=2"], "--level_sets has no effect without --input"),
+        (["--data=page", "--steps=3"], "--steps has no effect with --recipe=search"),
+        (["--recipe=paper", "--level_sets=2"], "--level_sets has no effect with --recipe=paper"),
+        (["--regularizer=exact"], "--regularizer has no effect with --recipe=boolean"),
+        (["--data=page", "--input=a", "--target=b"], "--data has no effect with --input"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(arguments, message, tmp_path):
+    done = run("denoise", *arguments, f"--out_dir={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+
+
+def test_results_do_not_go_among_the_images(tmp_path):
+    write_pairs(tmp_path, 1)
+    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
+    files = f"--input={tmp_path / 'bad' / '0.png'}", f"--target={tmp_path / 'good' / '0.pbm'}"
+    for images in (folders, files):
+        done = run("denoise", *images, f"--out_dir={tmp_path / 'bad'}")
+        assert done.returncode != 0
+        assert "holds the images: choose another folder" in done.stdout + done.stderr

@@ -1,0 +1,392 @@
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from glob import glob
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import jax
+import numpy as np
+import pytest
+
+from bimonn_jax.data.image_files import Reading
+from bimonn_jax.data.noisy_sticks import noisy_sticks
+from bimonn_jax.networks.saving import load_network, save_network
+from experiments.output import prepare, progress, write_json
+from tests.support.boolean_networks import network as random_network
+
+ROOT = Path(__file__).parents[2]
+needs_mnist = pytest.mark.skipif(
+    not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
+)
+METRICS = {
+    "recipe", "dice_float", "dice_boolean", "dice_boolean_unpruned", "dice_target_operator",
+    "exact", "activated_share", "channels_used", "train_seconds", "seed",
+}  # fmt: skip
+
+
+def run(program, *arguments):
+    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+
+
+def check_report(out):
+    """It is there, says how it came about, and needs nothing beside it."""
+    page = (out / "report.html").read_text()
+    assert f"--out_dir={out}" in page
+    assert "jaxlib" in page
+    assert "data:image/png;base64," in page
+    assert set(re.findall(r"(?:src|href)=.(\w+:)", page)) == {"data:"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data"),
+    [
+        ("boolean", "sticks"),
+        pytest.param("paper", "sticks", marks=pytest.mark.slow),
+        pytest.param("boolean", "page", marks=pytest.mark.slow),
+        pytest.param("search", "text", marks=pytest.mark.slow),
+    ],
+)
+def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
+    out = tmp_path / "out"
+    done = run(
+        "denoise", f"--recipe={recipe}", f"--data={data}", f"--out_dir={out}",
+        *(["--steps=1"] if recipe != "search" else []),
+        *(["--regularizer=exact", "--coefficient=0.01"] if recipe == "paper" else []),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics) >= METRICS
+    assert (metrics["dice_float"] is None) == (recipe != "paper")
+    assert metrics["exact"] or recipe == "paper"
+    for picture in ("images", "network", "stages", "curves"):
+        assert (out / f"{picture}.png").stat().st_size > 1000
+    check_report(out)
+    assert list((out / "events").glob("events.out.tfevents.*"))
+    network = load_network(out / "network.npz")
+    assert network.metadata["seed"] == 0
+    if data == "sticks":
+        x, _ = noisy_sticks(jax.random.key(0), 2)
+        output = network(x)
+        assert output.shape == x.shape
+        assert output.dtype == bool
+    again = run("denoise", "--steps=1", f"--out_dir={out}")
+    assert again.returncode != 0
+    assert "holds metrics.json already: pass --overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--recipe=boolean"],
+    pytest.param(
+        ["--recipe=boolean", "--head=popcount", "--convolutions=3:8:2,2:8", "--features=40"],
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        ["--recipe=paper", "--regularizer=acti", "--weights=dual", "--features=40",
+         "--refit_steps=1"],
+        marks=pytest.mark.slow,
+    ),
+])  # fmt: skip
+def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    (tmp_path / "network.npz").write_text("left of a run that was interrupted")
+    done = run(
+        "mnist", *arguments, "--epochs=0.1", "--baseline_epochs=0.1",
+        "--evaluations=1", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: training on 8 x 8 digits instead" in done.stdout
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(metrics) >= {
+        "dataset", "recipe", "head", "bits", "test_error_float", "test_error_boolean",
+        "test_error_baseline", "train_seconds", "seed",
+    }  # fmt: skip
+    assert "embedded" in metrics["dataset"]
+    assert (metrics["test_error_float"] is None) == ("--recipe=boolean" in arguments)
+    assert ("constant, refitted" in metrics["validation_error_by_method"]) == (
+        "--refit_steps=1" in arguments
+    )
+    network = load_network(tmp_path / "network.npz")
+    assert network.metadata["dataset"] == metrics["dataset"]
+    # Digits are light on dark.
+    assert Reading.from_json(network.metadata["reading"]).to_input(np.eye(2)).sum() == 2
+    assert network(np.zeros((2, 8, 8, 1), np.uint8)).shape == (2, 10)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    check_report(tmp_path)
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "flag", "message"),
+    [
+        ("mnist", "--convolutions=7x256x4", "['7x256x4']: kernel:features:pool were expected"),
+        ("mnist", "--regularizer=acti", "--regularizer has no effect with --recipe=boolean"),
+        # Not the digits: these data were asked for.
+        ("mnist", "--data_dir=/no/such/folder", "/no/such/folder"),
+        ("sweep", "--regularizers=none,acit", "one or more of none, "),
+    ],
+)
+def test_flags_that_cannot_be_followed_are_refused(program, flag, message, tmp_path):
+    done = run(program, flag, f"--out_dir={tmp_path}")
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "digits" not in done.stdout
+
+
+@needs_mnist
+@pytest.mark.slow
+def test_mnist_from_its_files_to_a_boolean_network_that_reads_digits(tmp_path):
+    done = run(
+        "mnist", "--dataset=mnist", "--convolutions=7:32:4", "--epochs=2", "--baseline_epochs=0.2",
+        "--evaluations=2", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["dataset"] == "mnist"
+    assert metrics["exact"]
+    assert metrics["test_error_boolean"] < 6
+    network = load_network(tmp_path / "network.npz")
+    bits = sum(np.asarray(a).size for a in jax.tree.leaves(network.params))
+    assert metrics["bits"] == bits <= metrics["bits_as_trained"]
+
+
+SWEEP = [
+    "--weights=dual", "--features=20", "--steps=4", "--evaluations=1", "--chunk=2",
+]  # fmt: skip
+
+
+def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    arguments = [*SWEEP, "--regularizers=none,normal", f"--out_dir={tmp_path}"]
+    rows = []
+    for trials in (2, 3):
+        done = run("sweep", f"--trials={trials}", *arguments)
+        assert done.returncode == 0, done.stderr
+        rows.append(json.loads((tmp_path / "sweep.json").read_text()))
+    first, second = rows
+    # What the trials of a study share is in its title: other data or settings make another study.
+    assert "embedded" in done.stdout
+    assert "/batch64/relative/constant+activable/evaluations1/seed0" in done.stdout
+    assert [(r["regularizer"], r["trial"]) for r in second] == [
+        (name, trial) for name in ("none", "normal") for trial in range(3)
+    ]
+    assert first == [r for r in second if r["trial"] < 2]
+    for name in ("none", "normal"):
+        assert len({r["learning_rate"] for r in second if r["regularizer"] == name}) == 3
+    assert "embedded" in (tmp_path / "table.txt").read_text()
+    assert (tmp_path / "sweep.png").stat().st_size > 1000
+    check_report(tmp_path)
+    assert list((tmp_path / "events").glob("**/events.out.tfevents.*"))
+
+
+@contextmanager
+def sqlite(tmp_path):
+    yield f"sqlite:///{tmp_path}/studies.db"
+
+
+@contextmanager
+def postgresql(tmp_path):
+    """A server of its own on a free port, for as long as the context lasts."""
+    (initdb,) = glob("/usr/lib/postgresql/*/bin/initdb")[-1:] or [shutil.which("initdb")]
+    if initdb is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed: pip install psycopg[binary]")
+    folder = Path(initdb).resolve().parent
+    # PostgreSQL refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    with socket.socket() as free, TemporaryDirectory(prefix="bimonn") as data:
+        if user:
+            shutil.chown(data, user)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        new = [initdb, "-D", f"{data}/db", "-A", "trust", "-U", "bimonn"]
+        subprocess.run(new, user=user, cwd=data, check=True, capture_output=True)
+        options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
+        control = [folder / "pg_ctl", "-D", f"{data}/db", "-w"]
+        start = [*control, "-o", options, "-l", f"{data}/log", "start"]
+        subprocess.run(start, user=user, cwd=data, check=True, capture_output=True)
+        try:
+            yield f"postgresql+psycopg://bimonn@127.0.0.1:{port}/postgres"
+        finally:
+            stop = [*control, "-m", "immediate", "stop"]
+            subprocess.run(stop, user=user, cwd=data, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", [sqlite, postgresql])
+def test_two_processes_share_one_study(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    with server(tmp_path) as url:
+        check_two_processes(url, tmp_path)
+
+
+def check_two_processes(url, tmp_path):
+    def count_trials():
+        # In a process of its own: Optuna leaves its connections open.
+        summaries = f"optuna.get_all_study_summaries({url!r})"
+        program = f"import optuna; print([s.n_trials for s in {summaries}])"
+        command = [sys.executable, "-c", program]
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+    # Databases are made by the first to come; two at once trip over each other in SQLite.
+    assert count_trials() == []
+    arguments = [
+        *SWEEP, "--trials=4", "--regularizers=none", f"--storage={url}",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "experiments.sweep", *arguments]
+    both = [subprocess.Popen([*command, f"--out_dir={tmp_path / name}"], cwd=ROOT) for name in "ab"]
+    assert [process.wait(timeout=1200) for process in both] == [0, 0]
+    # Each took trials of its own; at the end both had some in hand, so there may be more than 4.
+    (trials,) = count_trials()
+    assert 4 <= trials <= 4 + 2
+    done = run("sweep", *arguments, f"--out_dir={tmp_path / 'c'}")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "c" / "sweep.json").read_text())
+    assert [row["trial"] for row in rows] == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
+    done = run(
+        "projection_scaling", "--inputs=8,16", "--neurons=20", "--programs=3", "--exhaustive=4",
+        "--compared=3", "--runs=1", f"--out_dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "projection.json").read_text())
+    assert [(row["n"], row["method"]) for row in written["rows"]] == [
+        (n, method) for n in (8, 16) for method in ("qp", "activable")
+    ]
+    for row in written["rows"]:
+        assert row["extrapolated"] == (row["method"] == "qp")
+        assert row["seconds"] * row["ratio_to_qp"] == pytest.approx(
+            next(r["seconds"] for r in written["rows"] if r["n"] == row["n"])
+        )
+    assert all(row["relative_difference"] < 1e-4 for row in written["agreement"])
+    assert written["agreement"][0]["same_footprint"] == 3
+    assert (tmp_path / "projection.png").stat().st_size > 1000
+    check_report(tmp_path)
+
+
+@pytest.mark.slow
+def test_regularizer_cost_prints_both_tables():
+    done = run("regularizer_cost", "--small", "--runs=1", "--steps=2")
+    assert done.returncode == 0, done.stderr
+    assert "acti, no turns" in done.stdout
+    assert "every 32 steps" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("operators", "recipes"),
+    [
+        (["erosion"], ["search"]),
+        pytest.param(
+            ["erosion", "white_tophat"], ["boolean", "paper", "search"], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_operators_writes_its_table(operators, recipes, tmp_path):
+    done = run(
+        "operators", f"--operators={','.join(operators)}", "--footprints=cross", "--size=3",
+        "--steps=1", "--starts=1", f"--out_dir={tmp_path}", *(f"--recipe={r}" for r in recipes),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "operators.json").read_text())
+    assert [(r["operator"], r["recipe"]) for r in rows] == [
+        (o, r) for o in operators for r in recipes
+    ]
+    assert all(r["dice_boolean"] > 0.9 for r in rows if r["recipe"] == "search")
+    assert all(np.isfinite(r["dice_boolean"]) for r in rows)
+    check_report(tmp_path)
+    assert f"{operators[-1]} cross" in " ".join(done.stdout.split())
+
+
+def test_unknown_operators_are_refused_before_training(tmp_path):
+    done = run("operators", "--operators=median", f"--out_dir={tmp_path}")
+    assert done.returncode != 0
+    assert "operator must be one of" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
+    (tmp_path / "file").write_text("")
+    # Linux lets nobody, not even root, make folders in /sys.
+    read_only = [Path("/sys/out")] if sys.platform == "linux" else []
+    for folder in (tmp_path / "file" / "out", *read_only):
+        with pytest.raises(ValueError, match=f"--out_dir={folder} cannot be written"):
+            prepare(folder, "metrics.json", overwrite=False)
+    with pytest.raises(ValueError, match="--out_dir is needed"):
+        prepare("", "metrics.json", overwrite=False)
+
+
+def test_results_are_kept_unless_overwriting_is_asked_for(tmp_path):
+    write_json(tmp_path / "metrics.json", {"a": 1})
+    (tmp_path / "report.html").write_text("of this program")
+    (tmp_path / "events").mkdir()
+    with pytest.raises(ValueError, match=r"holds metrics\.json already"):
+        prepare(tmp_path, "metrics.json")
+    with pytest.raises(ValueError, match=r"holds report\.html already"):
+        prepare(tmp_path, "inference.json")
+    assert prepare(tmp_path) == tmp_path
+    assert (tmp_path / "events").exists()
+    assert prepare(tmp_path, "metrics.json", overwrite=True) == tmp_path
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
+    assert {p.name for p in tmp_path.iterdir()} == {"metrics.json", "report.html"}
+
+
+def test_the_progress_bar_follows_and_starts_again(capsys):
+    show = progress(10, "title")
+    for step in (5, 10, 5):
+        show({"step": step, "loss": 0.25})
+    assert "loss=0.2500" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_sweep_speed_prints_its_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    done = run(
+        "sweep_speed", "--features=8", "--trials=2", "--chunks=1,2", "--steps=2", "--runs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = [line.split() for line in done.stdout.splitlines()[-2:]]
+    assert [row[:2] for row in table] == [["8", "1"], ["8", "2"]]
+    assert table[0][3] == "1.00"
+
+
+@pytest.mark.parametrize(
+    "name", ["convolutional", pytest.param("real head", marks=pytest.mark.slow)]
+)
+def test_inference_compares_every_runtime(name, tmp_path):
+    network, shape = random_network(name)
+    metadata = {"input_shape": shape}
+    save_network(tmp_path / "n.npz", network.architecture, network.params, metadata=metadata)
+    done = run(
+        "inference", f"--network={tmp_path / 'n.npz'}", f"--out_dir={tmp_path / 'out'}",
+        "--images=70", "--sizes=40", "--runs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "inference.json").read_text())
+    assert len(rows) == 5 + 5 + 3
+    assert all(set(r) == {"task", "runtime", "per_second", "bytes", "ratio"} for r in rows)
+    assert [r["ratio"] for r in rows if r["runtime"] in ("float, Flax, jitted", "OpenCV")] == [
+        1
+    ] * 3
+    assert (tmp_path / "out" / "inference.png").stat().st_size > 1000
+    check_report(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_correlation_speed_prints_its_table():
+    done = run("correlation_speed", "--runs=1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[-3:] == ["grouped", "shifted", "correlate"]
+    assert len(lines) == 4
+    assert all(float(t) > 0 for line in lines[1:] for t in line.split()[-3:])
