@@ -23,13 +23,14 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from bimonn_jax import Certificate, Summary, binarize, certify, summary
+from bimonn_jax import binarize, certify, summary
 from bimonn_jax._support.files import printable, user_path
+from bimonn_jax.binarization import Certificate, Summary
 from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import OnError
-from bimonn_jax.data.noisy_sticks import stick_footprints
+from bimonn_jax.data.sticks import stick_footprints
 from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.morphology.operators import same_up_to_translation
 from bimonn_jax.networks.architecture import Architecture, apply_layers

@@ -13,8 +13,8 @@ import numpy as np
 from bimonn_jax.data.classification import choose_thresholds
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import OnError, Pair, load_pairs, pair_crops, split_pairs, tiles
-from bimonn_jax.data.noisy_sticks import noisy_sticks, target_operator
 from bimonn_jax.data.page import degrade, degraded_crops, load_page
+from bimonn_jax.data.sticks import noisy_sticks, target_operator
 from bimonn_jax.training.baselines import best_handmade, median_3x3
 from bimonn_jax.training.loop import Sample
 from bimonn_jax.training.losses import dice
@@ -63,7 +63,7 @@ class Task:
 
 
 def sticks_task(key: jax.Array) -> Task:
-    """Noisy sticks (see `bimonn_jax.data.noisy_sticks`)."""
+    """Noisy sticks (see `bimonn_jax.data.sticks`)."""
     example_key, validation_key, test_key = jax.random.split(key, 3)
     x, y = noisy_sticks(example_key, 16)
     test = noisy_sticks(test_key, 256)

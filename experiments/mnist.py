@@ -171,7 +171,7 @@ def build(
         options = {"optimizer": optimizer, "score": "accuracy_boolean"}
         if RESTART.value:
             until = int(RESTART.value * steps)
-            options["revise"] = restart_dead(key, model.architecture, *train, until=until)
+            options["after_evaluation"] = restart_dead(key, model.architecture, *train, until=until)
         return model, params, options
     features = 4096 if FEATURES.value is None else FEATURES.value
     model = relaxed_model(thresholds, train[0], features, data.classes, WEIGHTS.value)
@@ -328,7 +328,7 @@ def main(argv: list[str]) -> None:
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "history.json", result.history)
     example = np.asarray(test[0][0])
-    diagram = plot_network(network, example.shape, x=np.asarray(test[0][:100]), most=6)
+    diagram = plot_network(network, example.shape, x=np.asarray(test[0][:100]), max_neurons=6)
     write_report(
         folder,
         f"{data.name}, {RECIPE.value}, {metrics['head']} head, seed {SEED.value}",

@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from bimonn_jax import binarize, certify
-from bimonn_jax.data.diskorect import diskorect
+from bimonn_jax.data.random_shapes import diskorect
 from bimonn_jax.morphology.footprints import FOOTPRINTS, OPERATORS, footprint, operator
 from bimonn_jax.morphology.operators import same_up_to_translation
 from bimonn_jax.networks.architecture import apply_layers
@@ -89,7 +89,7 @@ def search(
     x, y = (np.asarray(images[..., 0]) for images in sample(sample_key, 64))
     size = SIZE.value if name in ("dilation", "erosion") else 2 * SIZE.value - 1
     return search_hit_or_miss(
-        x, y, key=search_key, kernel_size=size, most=128, callback=write
+        x, y, key=search_key, kernel_size=size, max_transforms=128, callback=write
     ).network
 
 

@@ -34,7 +34,7 @@ from bimonn_jax.neurons.params import named_neurons, weights_of
 from bimonn_jax.training.classifiers import batches, cross_entropy, error_percent
 from bimonn_jax.training.evaluation import activated_share, live_neurons
 from bimonn_jax.training.regularization import NAMES, regularizer
-from bimonn_jax.training.sweep import Run, run_in_chunks, stack, train_trials
+from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_trials
 from bimonn_jax.viz import plot_sweep
 from bimonn_jax.viz.figures import new_figure
 from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split
@@ -184,7 +184,7 @@ def search(
         run = run or build(data, parts, weights, name)
         asked = [ask(study, name) for _ in range(min(CHUNK.value, missing))]
         started = time.perf_counter()
-        result = run_in_chunks(run, stack([numbers for _, numbers in asked]), CHUNK.value)
+        result = run_in_chunks(run, stack_trials([numbers for _, numbers in asked]), CHUNK.value)
         seconds = (time.perf_counter() - started) / len(asked)
         for i, (trial, _) in enumerate(asked):
             # Named in the log; another is asked for in its place.

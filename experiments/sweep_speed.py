@@ -15,7 +15,7 @@ from bimonn_jax import apply_layers
 from bimonn_jax.data.classification import choose_thresholds
 from bimonn_jax.morphology.operators import LevelThresholds
 from bimonn_jax.training.classifiers import batches, cross_entropy, error_percent
-from bimonn_jax.training.sweep import Run, run_in_chunks, stack, train_trials
+from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_trials
 from experiments.classification_flags import Labelled, load, relaxed_model, split
 from experiments.timing import device_name, median_seconds
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
     train, (images, labels) = split(data)
     thresholds = choose_thresholds(data.train_images, 1)
     numbers = {"learning_rate": 1e-3, "coefficient": 0.0, "delay": 0.0}
-    trials = stack([{"seed": float(seed)} | numbers for seed in range(TRIALS.value)])
+    trials = stack_trials([{"seed": float(seed)} | numbers for seed in range(TRIALS.value)])
     print(f"{data.name}, {device_name()}, {STEPS.value} steps, batches of {BATCH.value}")
     print(f"{'neurons':>8}{'at a time':>11}{'trials/s':>10}{'ratio':>7}")
     for features in map(int, FEATURES.value):

@@ -32,7 +32,7 @@ def printable(name: str | Path) -> str:
     return str(name).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def free_path(path: str | Path, *, overwrite: bool) -> Path:
+def refuse_existing(path: str | Path, *, overwrite: bool) -> Path:
     """The path, where a file may be written; raises FileExistsError if it would be replaced."""
     path = user_path(path)
     if path.exists() and not overwrite:
@@ -57,7 +57,7 @@ def replacing(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
       FileExistsError: if the file exists and ``overwrite`` is False.
     """
-    path = free_path(path, overwrite=overwrite)
+    path = refuse_existing(path, overwrite=overwrite)
     # A part of the stem: the whole may be as long as names can be.
     part = path.with_name(f".{path.stem[:32]}.{os.getpid()}.part{path.suffix}")
     try:

@@ -1,1 +1,6 @@
 """From real parameters to boolean ones: projection, certificates, pruning, simplification."""
+
+import lazy_loader
+
+# The names are those of __init__.pyi, beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -27,18 +27,18 @@ import numpy as np
 from bimonn_jax.binarization.conversion import all_real_parameters, checked_parameters, decide_all
 from bimonn_jax.binarization.rounding import (
     FLOAT64,
-    RealNeurons,
+    HostNeurons,
     Rounding,
     exact_step,
+    host_neurons,
     may_be_nan,
-    real_neurons,
     rounding_of,
     sum_error,
     threshold_distance,
 )
 from bimonn_jax.networks.architecture import Architecture, Layer
 from bimonn_jax.neurons.activation import activation_on_host
-from bimonn_jax.neurons.params import BiSEParams, named_neurons
+from bimonn_jax.neurons.params import RealNeurons, named_neurons
 from bimonn_jax.neurons.thresholds import THRESHOLDS
 
 Arithmetic = Literal["real", "float"]
@@ -232,7 +232,7 @@ def _operator_in_rationals(w: np.ndarray, b: float, p: float) -> tuple[bool, lis
 
 
 def _is_operator_in_rationals(
-    neurons: RealNeurons, undecided: np.ndarray, footprint: np.ndarray, is_erosion: np.ndarray
+    neurons: HostNeurons, undecided: np.ndarray, footprint: np.ndarray, is_erosion: np.ndarray
 ) -> np.ndarray:
     """Of the undecided neurons, those that are the given operators in exact arithmetic."""
     proven = np.zeros_like(undecided)
@@ -261,7 +261,7 @@ def _are_bits(zone: DeadZone) -> bool:
 
 
 def _margin(
-    neurons: RealNeurons, rounding: Rounding, *, is_real: bool, on_bits: bool
+    neurons: HostNeurons, rounding: Rounding, *, is_real: bool, on_bits: bool
 ) -> np.ndarray:
     """How far from its threshold a sum must stay for the proof, float64 (neurons...)."""
     # In real arithmetic the sign of a sum decides, however small it is.
@@ -291,8 +291,8 @@ class _Set:
     """
 
     path: str
-    given: RealNeurons
-    running: RealNeurons
+    given: HostNeurons
+    running: HostNeurons
     footprint: np.ndarray
     is_erosion: np.ndarray
     is_activated: np.ndarray
@@ -304,20 +304,20 @@ class _Set:
 def _sets_of(params: Any) -> dict[str, _Set]:
     """The sets of neurons of a tree, by path."""
     arrays = named_neurons(checked_parameters(params))
-    named = {k: n for k, n in named_neurons(params).items() if isinstance(n, BiSEParams)}
+    named = {k: n for k, n in named_neurons(params).items() if isinstance(n, RealNeurons)}
     if not named:
-        raise TypeError("certify takes a tree with BiSEParams, as model.init returns it; got none")
-    running = {path: neurons for path in named if isinstance(neurons := arrays[path], BiSEParams)}
+        raise TypeError("certify takes a tree with RealNeurons, as model.init returns it; got none")
+    running = {path: neurons for path in named if isinstance(neurons := arrays[path], RealNeurons)}
     longer = {k: n for k, n in named.items() if rounding_of(n) != rounding_of(running[k])}
     with jax.enable_x64(True):
         of_longer = all_real_parameters(longer)
     sets = {}
     for path, decision in decide_all(running).items():
         neurons, rounding = running[path], rounding_of(running[path])
-        mine = given = real_neurons(neurons, decision.W, decision.B, rounding)
+        mine = given = host_neurons(neurons, decision.W, decision.B, rounding)
         if path in longer:
             W, B, _ = of_longer[path]
-            given = real_neurons(named[path], W, B, rounding_of(named[path]))
+            given = host_neurons(named[path], W, B, rounding_of(named[path]))
         found = decision.activation
         sets[path] = _Set(
             path=path,
@@ -351,7 +351,7 @@ def _certify_neurons(mine: _Set, zones: Zones) -> LayerCertificate:
 
 
 def _certify_in(
-    mine: _Set, neurons: RealNeurons, rounding: Rounding, zone: DeadZone, *, is_real: bool
+    mine: _Set, neurons: HostNeurons, rounding: Rounding, zone: DeadZone, *, is_real: bool
 ) -> tuple[np.ndarray, DeadZone]:
     """Which neurons are exact in one arithmetic, bool (neurons...), and their dead zones."""
     W, B, p, size = neurons.W.reshape(mine.shape), neurons.B, neurons.p, mine.footprint.sum(axis=0)
@@ -522,12 +522,13 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
     Raises:
       ValueError: if parameters are not finite, a scale is 0, the architecture is empty, or names
         parameters that the tree does not hold.
-      TypeError: if the tree holds no `BiSEParams`, is boolean already, or its neurons are of
+      TypeError: if the tree holds no `RealNeurons`, is boolean already, or its neurons are of
         another dtype than float16, bfloat16, float32 or float64.
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> weight, one = jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0])
+      >>> neurons = RealNeurons(weight, bias=one, scale=one)
       >>> print(certify({"bise": neurons}))
       network with hard thresholds after every layer: exact, in real arithmetic and in float32
         float32: sums in any order, subnormals kept or flushed to zero

@@ -2,28 +2,28 @@
 
 An activated neuron becomes its operator without loss; one that is not becomes the operator that a
 projection finds nearby. Only the parameters are needed: the same tree comes back with each
-`BiSEParams` replaced by a `BooleanBiSE`, and ``model.apply({"params": boolean}, x)`` runs it.
+`RealNeurons` replaced by a `BooleanNeurons`, and ``model.apply({"params": boolean}, x)`` runs it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
+from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.binarization.projection.activable import project
 from bimonn_jax.binarization.projection.constant import PROJECTIONS, squared_distance
 from bimonn_jax.binarization.projection.nearest import nearest_operators, nearest_operators_traced
 from bimonn_jax.neurons.activation import Activation, activation, activation_on_host
 from bimonn_jax.neurons.heads import TernaryLatents, binarize_heads, is_ternary
 from bimonn_jax.neurons.params import (
-    BiSEParams,
-    BooleanBiSE,
+    BooleanNeurons,
     Neurons,
+    RealNeurons,
     flat_weight,
     map_named_neurons,
     named_neurons,
@@ -40,7 +40,7 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 _Nearest = tuple[Any, Any, Any]
 
 
-@struct.dataclass
+@pytree
 class Decision:
     """One set of neurons before those that are not activated are projected.
 
@@ -57,24 +57,24 @@ class Decision:
     activation: Activation
 
 
-@struct.dataclass
+@pytree
 class _Binarized:
     """Boolean neurons; which were activated, bool (neurons...); squared distances, 0 for those."""
 
-    boolean: BooleanBiSE
+    boolean: BooleanNeurons
     is_exact: jax.Array
     squared_distance: jax.Array
 
 
 @jax.jit
 def all_real_parameters(
-    params: Mapping[str, BiSEParams],
+    params: Mapping[str, RealNeurons],
 ) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
     """`bimonn_jax.neurons.real_parameters` of several sets of neurons, as one program."""
     return {path: real_parameters(neurons) for path, neurons in params.items()}
 
 
-def decide_all(params: Mapping[str, BiSEParams]) -> dict[str, Decision]:
+def decide_all(params: Mapping[str, RealNeurons]) -> dict[str, Decision]:
     """Which neurons are activated, and as what: for `binarize` and `bimonn_jax.certify` alike.
 
     W and B are those that run, in the dtype of the parameters. Whether they are activated is then
@@ -100,7 +100,7 @@ def _decide(W: jax.Array, B: jax.Array, p: jax.Array) -> Decision:
     return Decision(W, B, jnp.signbit(p), activation(W, B, p.astype(B.dtype)))
 
 
-def _binarize_all(params: Mapping[str, BiSEParams], method: str) -> dict[str, _Binarized]:
+def _binarize_all(params: Mapping[str, RealNeurons], method: str) -> dict[str, _Binarized]:
     """All sets of neurons of a tree, by path."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
@@ -116,7 +116,7 @@ def _binarize_all(params: Mapping[str, BiSEParams], method: str) -> dict[str, _B
 
 
 def _exact_or_nearest(
-    params: BiSEParams, decision: Decision, nearest: _Nearest | None
+    params: RealNeurons, decision: Decision, nearest: _Nearest | None
 ) -> _Binarized:
     exact = decision.activation
     footprint, is_erosion, distance = exact.footprint, exact.is_erosion, 0 * decision.B
@@ -127,7 +127,7 @@ def _exact_or_nearest(
             for mine, other in zip((footprint, is_erosion, distance), nearest, strict=True)
         )
     footprint = footprint.reshape(params.weight.shape)
-    boolean = BooleanBiSE(footprint, is_erosion, decision.is_negative)
+    boolean = BooleanNeurons(footprint, is_erosion, decision.is_negative)
     found: _Binarized = _Binarized(boolean, exact.is_activated, distance)
     # Not by jnp.asarray, which compiles a program for every shape. Distances that no number of the
     # dtype can hold are infinite.
@@ -231,7 +231,7 @@ def checked_parameters(params: Any) -> Any:
     heads = [node for node in jax.tree.leaves(params, is_leaf=is_ternary) if is_ternary(node)]
     if not named and not heads:
         raise TypeError(
-            "params holds no neurons: BiSEParams, BooleanBiSE or a ternary head, as model.init "
+            "params holds no neurons: RealNeurons, BooleanNeurons or a ternary head, as model.init "
             f"returns them, were looked for; {_what_it_is(params)}"
         )
     for head in heads:
@@ -252,7 +252,7 @@ def _what_it_is(params: Any) -> str:
 
 
 def _checked(path: str, neurons: Neurons) -> Neurons:
-    if not isinstance(neurons, BiSEParams):
+    if not isinstance(neurons, RealNeurons):
         return neurons
     fields = {}
     for name in ("weight", "bias", "scale"):
@@ -288,7 +288,19 @@ def _check_finite(name: str, values: jax.Array) -> None:
         )
 
 
-def binarize(params: Any, *, method: str = "activable") -> Any:
+@overload
+def binarize(
+    params: Any, *, method: str = "activable", return_report: Literal[False] = False
+) -> Any: ...
+
+
+@overload
+def binarize(
+    params: Any, *, method: str = "activable", return_report: Literal[True]
+) -> tuple[Any, tuple["LayerReport", ...]]: ...
+
+
+def binarize(params: Any, *, method: str = "activable", return_report: bool = False) -> Any:
     """Replaces every BiSE neuron of a parameter tree by a boolean one.
 
     Neurons that are activated on binary inputs are replaced without loss, whatever the method. The
@@ -298,16 +310,18 @@ def binarize(params: Any, *, method: str = "activable") -> Any:
     program for neurons of all shapes.
 
     Args:
-      params: a tree with `BiSEParams` among its nodes; other leaves (a real head) are kept. NumPy
+      params: a tree with `RealNeurons` among its nodes; other leaves (a real head) are kept. NumPy
         arrays are taken as JAX takes them: float64 as float32, unless x64 is on.
       method: the projection of neurons that are not activated: "activable" (nearest activable
         neuron, exact; much the best for positive weights, see BUILD_NOTES.md), "qp" (the
         same by CVXPY and OSQP, some 100,000 times slower), "constant" (nearest lambda 1_S),
         "uniform" or "normal" (its approximations by a threshold on the weights).
+      return_report: whether to say what happened to each neuron; needs concrete parameters.
 
     Returns:
-      The same tree with `BooleanBiSE` in place of `BiSEParams`, and a ternary head's weights in
-      place of its latents.
+      The same tree with `BooleanNeurons` in place of `RealNeurons`, and a ternary head's weights in
+      place of its latents. With ``return_report``, (tree, reports): one `LayerReport` per set of
+      neurons, in the order of the tree.
 
     Raises:
       TypeError: if there is nothing to binarize in the tree, as in a checkpoint restored as plain
@@ -318,23 +332,27 @@ def binarize(params: Any, *, method: str = "activable") -> Any:
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> weight, one = jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0])
+      >>> neurons = RealNeurons(weight, bias=one, scale=one)
       >>> binarize({"layer": neurons})["layer"].footprint[:, 0]
       Array([ True,  True, False], dtype=bool)
     """
-    return _binarize(params, method)[0]
+    tree, binarized = _binarize(params, method)
+    if not return_report:
+        return tree
+    return tree, tuple(_report(path, found) for path, found in binarized.items())
 
 
 def _binarize(params: Any, method: str) -> tuple[Any, dict[str, _Binarized]]:
     """The boolean tree, and what became of each set of real-valued neurons, by path."""
     named = named_neurons(checked_parameters(params))
-    real = {path: neurons for path, neurons in named.items() if isinstance(neurons, BiSEParams)}
+    real = {path: neurons for path, neurons in named.items() if isinstance(neurons, RealNeurons)}
     binarized = _binarize_all(real, method)
     tree = map_named_neurons(lambda path, n: binarized[path].boolean if path in real else n, params)
     return binarize_heads(tree), binarized
 
 
-@struct.dataclass
+@pytree
 class LayerReport:
     """What binarisation did to one set of neurons.
 
@@ -348,7 +366,7 @@ class LayerReport:
         weights to the nearest lambda 1_S, or of weights and bias to the nearest activable neuron.
     """
 
-    path: str = struct.field(pytree_node=False)
+    path: str = static()
     is_exact: np.ndarray
     is_erosion: np.ndarray
     is_constant: np.ndarray
@@ -367,17 +385,6 @@ class LayerReport:
             f"{int((live & self.is_erosion).sum())} erosions, "
             f"{int(self.is_constant.sum())} constant"
         )
-
-
-def binarize_with_report(
-    params: Any, *, method: str = "activable"
-) -> tuple[Any, tuple[LayerReport, ...]]:
-    """`binarize`, and what happened to each neuron: one `LayerReport` per set of neurons.
-
-    Needs concrete parameters. Arguments and errors are those of `binarize`.
-    """
-    tree, binarized = _binarize(params, method)
-    return tree, tuple(_report(path, found) for path, found in binarized.items())
 
 
 def _report(path: str, found: _Binarized) -> LayerReport:

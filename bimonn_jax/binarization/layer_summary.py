@@ -13,8 +13,8 @@ from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.networks.architecture import Architecture
 from bimonn_jax.neurons.heads import is_ternary
 from bimonn_jax.neurons.params import (
-    BiSEParams,
-    BooleanBiSE,
+    BooleanNeurons,
+    RealNeurons,
     flat_weight,
     is_neurons,
     named_neurons,
@@ -159,7 +159,7 @@ class Summary:
 
 
 def _of_neurons(
-    path: str, shape: tuple[int, ...], boolean: BooleanBiSE, proof: LayerCertificate | None
+    path: str, shape: tuple[int, ...], boolean: BooleanNeurons, proof: LayerCertificate | None
 ) -> LayerSummary:
     is_erosion = np.asarray(boolean.is_erosion)
     size = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion)).sum(axis=0)
@@ -210,7 +210,8 @@ def summary(
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> neurons = BiSEParams(jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> weight, one = jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0])
+      >>> neurons = RealNeurons(weight, bias=one, scale=one)
       >>> print(summary({"bise": neurons}))
       layer  weights  neurons  dilations  activated  mean footprint  bits       dead zone
       bise     3 x 1        1          1          1             2.0     5  (0.269, 0.881)
@@ -218,10 +219,10 @@ def summary(
     """
     neurons = named_neurons(params)
     if not neurons:
-        raise TypeError("summary takes a tree with BiSEParams or BooleanBiSE among its nodes")
+        raise TypeError("summary takes a tree with RealNeurons or BooleanNeurons among its nodes")
     boolean = named_neurons(binarize(params, method=method))
     proofs: dict[str, LayerCertificate] = {}
-    if any(isinstance(n, BiSEParams) for n in neurons.values()):
+    if any(isinstance(n, RealNeurons) for n in neurons.values()):
         proofs = {proof.path: proof for proof in certify(params, architecture).layers}
     layers = []
     leaves = jax.tree_util.tree_leaves_with_path(
@@ -232,7 +233,7 @@ def summary(
         if path in neurons:
             shape = tuple(weights_of(node).shape)
             found = boolean[path]
-            assert isinstance(found, BooleanBiSE)
+            assert isinstance(found, BooleanNeurons)
             layers.append(_of_neurons(path, shape, found, proofs.get(path)))
         else:
             layers.append(_of_other(path, node))

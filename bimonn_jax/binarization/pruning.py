@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.networks.architecture import Architecture
-from bimonn_jax.neurons.params import BooleanBiSE, map_named_neurons, named_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, map_named_neurons, named_neurons
 
 # The kinds of layers whose "lui" are unions and intersections of channels.
 _UNIONS = ("lui", "dense_lui", "bisel")
@@ -30,8 +30,8 @@ class PruningReport:
     removed: dict[str, int]
 
 
-def _boolean_neurons(tree: Any) -> dict[str, BooleanBiSE]:
-    return {p: n for p, n in named_neurons(tree).items() if isinstance(n, BooleanBiSE)}
+def _boolean_neurons(tree: Any) -> dict[str, BooleanNeurons]:
+    return {p: n for p, n in named_neurons(tree).items() if isinstance(n, BooleanNeurons)}
 
 
 def _without(tree: Any, path: str, index: tuple[int, ...]) -> Any:

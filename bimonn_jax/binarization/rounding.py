@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.neurons.params import BiSEParams
+from bimonn_jax.neurons.params import RealNeurons
 
 # What a computed xi may be off by, in units of roundoff: tests/binarization/test_rounding.py tries
 # all numbers of 16 bits, and float32 in steps. Compilers use approximations of xi there; float64
@@ -49,7 +49,7 @@ FLOAT64 = Rounding(
 )
 
 
-def rounding_of(params: BiSEParams) -> Rounding:
+def rounding_of(params: RealNeurons) -> Rounding:
     """The arithmetic in which a set of neurons is computed."""
     names = sorted({str(v.dtype) for v in (params.weight, params.bias, params.scale)})
     infos = [jnp.finfo(name) for name in names]
@@ -64,7 +64,7 @@ def rounding_of(params: BiSEParams) -> Rounding:
 
 
 @dataclass(frozen=True)
-class RealNeurons:
+class HostNeurons:
     """W, B and p of a set of neurons in float64, which holds numbers of all shorter types exactly.
 
     Attributes:
@@ -92,22 +92,22 @@ def _sum_of_sizes(W: np.ndarray) -> np.ndarray:
         return np.asarray(np.abs(W).sum(axis=0))
 
 
-def real_neurons(
-    params: BiSEParams,
+def host_neurons(
+    params: RealNeurons,
     W: np.ndarray | jax.Array,
     B: np.ndarray | jax.Array,
     rounding: Rounding,
-) -> RealNeurons:
+) -> HostNeurons:
     """W and B of `bimonn_jax.neurons.real_parameters` in float64, and what they may be off by."""
     B = np.asarray(B, np.float64)
     inputs = W.shape[: W.ndim - B.ndim]
     W = np.asarray(W, np.float64).reshape(math.prod(inputs), *B.shape)
     error = _reparametrization_error(params, W, B, rounding)
-    return RealNeurons(W, B, np.asarray(params.scale, np.float64), error)
+    return HostNeurons(W, B, np.asarray(params.scale, np.float64), error)
 
 
 def _reparametrization_error(
-    params: BiSEParams, W: np.ndarray, B: np.ndarray, rounding: Rounding
+    params: RealNeurons, W: np.ndarray, B: np.ndarray, rounding: Rounding
 ) -> np.ndarray:
     n, total = len(W), _sum_of_sizes(W)
     # Each number is computed twice, here and where the network runs.
@@ -139,14 +139,14 @@ def _reparametrization_error(
     return error
 
 
-def may_be_nan(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
+def may_be_nan(neurons: HostNeurons, rounding: Rounding) -> np.ndarray:
     """Where a computed sum may overflow, to be no number at all then, bool (neurons...)."""
     with np.errstate(over="ignore", invalid="ignore"):
         is_number = (2 * neurons.magnitude < rounding.largest) & np.isfinite(neurons.error)
     return ~np.asarray(is_number)
 
 
-def sum_error(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
+def sum_error(neurons: HostNeurons, rounding: Rounding) -> np.ndarray:
     """Bound on the error of a computed W x - B for x in [0, 1]^n, float64 (neurons...).
 
     With m weights other than 0, (2 m + 4) u (sum |w| + |B|) covers the products, the sums, the
@@ -185,7 +185,7 @@ def lowest_bits(x: np.ndarray) -> np.ndarray:
     return np.where(x == 0, np.inf, np.ldexp(lowest, exponent - 53))
 
 
-def exact_step(neurons: RealNeurons, rounding: Rounding) -> np.ndarray:
+def exact_step(neurons: HostNeurons, rounding: Rounding) -> np.ndarray:
     """The step of which all sums of a neuron are multiples, where they are exact; else 0.
 
     On bits, sums of weights and the bias are multiples of the largest power of two g that divides

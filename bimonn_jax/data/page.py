@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import Pair, split_pairs
 from bimonn_jax.morphology.operators import dilation

@@ -17,7 +17,7 @@ from bimonn_jax.morphology.operators import read_thresholds
 from bimonn_jax.morphology.windows import Border, check_padding, pad_widths
 from bimonn_jax.networks.architecture import Architecture, Layer
 from bimonn_jax.neurons.heads import check_countable, popcount_signs
-from bimonn_jax.neurons.params import BooleanBiSE
+from bimonn_jax.neurons.params import BooleanNeurons
 
 Shape = tuple[int, int, int]
 Widths = tuple[tuple[int, int], tuple[int, int]]
@@ -218,7 +218,7 @@ class Circuit:
 Operators = tuple[np.ndarray, np.ndarray]
 
 
-def _operators(neurons: BooleanBiSE) -> Operators:
+def _operators(neurons: BooleanNeurons) -> Operators:
     return np.asarray(neurons.is_erosion).reshape(-1), np.asarray(neurons.complement).reshape(-1)
 
 
@@ -295,7 +295,7 @@ def _bisel(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
     return [*_bise(layer, params), lui]
 
 
-def _flat(layer: Layer, neurons: BooleanBiSE, channels: int) -> list[Stage]:
+def _flat(layer: Layer, neurons: BooleanNeurons, channels: int) -> list[Stage]:
     channel, gate = np.nonzero(np.asarray(neurons.footprint))
     zero = np.zeros_like(gate)
     return [_gates(f"{layer.name}/lui", _operators(neurons), gate, (zero, zero, channel), channels)]

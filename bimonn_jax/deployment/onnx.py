@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bimonn_jax._support.files import free_path, write_bytes
+from bimonn_jax._support.files import refuse_existing, write_bytes
 from bimonn_jax.deployment.circuit import (
     Circuit,
     Flatten,
@@ -144,7 +144,7 @@ def export_onnx(
       ValueError: if the network does not take this shape, or has gates of more literals than
         float32 counts exactly.
     """
-    free_path(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     graph = _Graph()
     value = _first(graph, circuit)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from bimonn_jax._support.files import free_path, user_path, write_bytes
+from bimonn_jax._support.files import refuse_existing, user_path, write_bytes
 from bimonn_jax.morphology.operators import as_numbers
 from bimonn_jax.networks.saving import BooleanNetwork
 
@@ -39,7 +39,7 @@ def export_stablehlo(
       FileExistsError: if the file exists and ``overwrite`` is False.
       ValueError: if the network does not take this shape or dtype.
     """
-    free_path(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite)
     if dtype is None:
         dtype = "uint8" if network.takes_numbers else "bool"
     if dtype != "bool" and not network.takes_numbers:

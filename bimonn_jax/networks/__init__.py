@@ -1,1 +1,6 @@
 """Networks: layers as data, as Flax modules, as boolean functions, and as files."""
+
+import lazy_loader
+
+# The names are those of __init__.pyi, beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,7 +20,7 @@ from bimonn_jax.morphology.operators import level_sets, read_thresholds
 from bimonn_jax.morphology.windows import Border, Padding, pad_widths
 from bimonn_jax.neurons.heads import popcount_scores, ternary_scores
 from bimonn_jax.neurons.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
-from bimonn_jax.neurons.params import BiSEParams, apply_aligned, apply_conv, apply_dense
+from bimonn_jax.neurons.params import RealNeurons, apply_aligned, apply_conv, apply_dense
 from bimonn_jax.neurons.precision import matmul
 
 
@@ -203,7 +203,7 @@ class Layer:
     def boolean_params_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Like `params_of`; raises TypeError where neurons are real-valued."""
         own = self.params_of(params)
-        if any(isinstance(node, BiSEParams) for node in own.values()):
+        if any(isinstance(node, RealNeurons) for node in own.values()):
             raise TypeError(f"params[{self.name!r}] is real-valued: binarize the parameters first")
         return own
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from bimonn_jax.networks.architecture import PARTS, Architecture, Layer
 from bimonn_jax.neurons.heads import TernaryWeights
-from bimonn_jax.neurons.params import BooleanBiSE, check_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, check_neurons
 
 
 def _check_part(layer: Layer, part: str, node: Any) -> None:
     """Raises ValueError unless a part of a layer's parameters is of the right kind and rank."""
     if part in ("bise", "lui"):
-        if not isinstance(node, BooleanBiSE):
+        if not isinstance(node, BooleanNeurons):
             raise ValueError("boolean neurons were expected")
         is_sliding = part == "bise" or layer.kind == "hit_or_miss_conv"
         check_neurons(node, weight_rank=4 if is_sliding else 2)

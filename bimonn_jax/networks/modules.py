@@ -1,24 +1,46 @@
 """Flax modules: each declares its neurons and calls the pure function of its kind.
 
-Images are NHWC. A module creates `BiSEParams`; apply it with a binarised tree and it computes the
+Images are NHWC. A module creates `RealNeurons`; apply it with a binarised tree and it computes the
 boolean layer, bool in and bool out. ``describe(name)`` gives its `Layer` for an architecture.
 """
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.serialization import from_state_dict, register_serialization_state, to_state_dict
 
-from bimonn_jax._support.draws import normal
+from bimonn_jax._support.random_arrays import normal
 from bimonn_jax.morphology.operators import LevelThresholds, as_numbers
 from bimonn_jax.morphology.windows import Border, Padding
 from bimonn_jax.networks.architecture import LAYERS, Layer
-from bimonn_jax.neurons.heads import TernaryLatents
+from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
-from bimonn_jax.neurons.params import Neurons
+from bimonn_jax.neurons.params import BooleanNeurons, Neurons, RealNeurons
+
+
+def _serialize_as_flax(node: type) -> None:
+    """Lets `flax.serialization` take a tree of ours as it takes its own dataclasses."""
+    names = [f.name for f in dataclasses.fields(node) if not f.metadata.get("static")]
+
+    def to_state(value: Any) -> dict[str, Any]:
+        return {name: to_state_dict(getattr(value, name)) for name in names}
+
+    def from_state(value: Any, state: dict[str, Any]) -> Any:
+        if set(state) != set(names):
+            raise ValueError(f"{node.__name__} has the fields {names}; got {sorted(state)}")
+        restored = {n: from_state_dict(getattr(value, n), state[n], name=n) for n in names}
+        return dataclasses.replace(value, **restored)
+
+    register_serialization_state(node, to_state, from_state)
+
+
+for _node in (RealNeurons, BooleanNeurons, TernaryLatents, TernaryWeights):
+    _serialize_as_flax(_node)
 
 
 def _check_image(module: nn.Module, x: jax.Array) -> jax.Array:

@@ -27,12 +27,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax._support.files import free_path, replacing, user_path
+from bimonn_jax._support.files import refuse_existing, replacing, user_path
 from bimonn_jax.morphology.operators import as_numbers
 from bimonn_jax.networks.architecture import Architecture, apply_layers, from_json, to_json
 from bimonn_jax.networks.consistency import check_consistency
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
-from bimonn_jax.neurons.params import BiSEParams, BooleanBiSE
+from bimonn_jax.neurons.params import BooleanNeurons, RealNeurons
 
 FORMAT = "bimonn_jax boolean network"
 VERSION = 3
@@ -42,7 +42,7 @@ _MOST_BYTES = 2**30
 _MOST_HEADER_BYTES = 2**26
 _MOST_ELEMENTS = 2**31
 # The nodes of a boolean tree that are not dictionaries, by their names in files, with their fields.
-_NODES: dict[str, type] = {"boolean_neurons": BooleanBiSE, "ternary_votes": TernaryWeights}
+_NODES: dict[str, type] = {"boolean_neurons": BooleanNeurons, "ternary_votes": TernaryWeights}
 _FIELDS = {
     "boolean_neurons": ("complement", "footprint", "is_erosion"),
     "ternary_votes": ("negative", "positive"),
@@ -148,7 +148,7 @@ def _flatten(
 ) -> None:
     """Puts the arrays of a tree and the types of its nodes under their names."""
     name = _quoted(path)
-    if isinstance(tree, BiSEParams | TernaryLatents):
+    if isinstance(tree, RealNeurons | TernaryLatents):
         raise TypeError(f"{name} is real-valued: binarize the parameters before saving them")
     for kind, node in _NODES.items():
         if isinstance(tree, node):
@@ -240,7 +240,7 @@ def save_network(
       ValueError: if the layers cannot run the tree, or `load_network` could not read the file:
         values that are not finite, another dtype of a head, more elements than a file may hold.
     """
-    free_path(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite)
     _check_keys(metadata or {})
     arrays: dict[str, np.ndarray] = {}
     nodes: dict[str, str] = {}

@@ -22,13 +22,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from bimonn_jax._support.promotion import promoting
+from bimonn_jax._support.pytrees import pytree
 from bimonn_jax.neurons.params import flat_weight
 
 
-@struct.dataclass
+@pytree
 class Activation:
     """Which operator each neuron is; arrays of shape (neurons...) unless said otherwise.
 

@@ -6,8 +6,8 @@ left after binarisation. The class is the largest count.
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
+from bimonn_jax._support.pytrees import pytree
 from bimonn_jax.neurons.precision import matmul
 
 # A latent above this counts as +1, below its negative as -1.
@@ -17,7 +17,7 @@ _TERNARY_LEVEL = 1 / 3
 _MOST_FEATURES = 2**24
 
 
-@struct.dataclass
+@pytree
 class TernaryLatents:
     """Free parameters of a ternary head, trained with a straight-through gradient.
 
@@ -28,7 +28,7 @@ class TernaryLatents:
     latent: jax.Array
 
 
-@struct.dataclass
+@pytree
 class TernaryWeights:
     """Weights in {-1, 0, 1} as two footprints.
 

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from bimonn_jax._support.promotion import with_rank
 from bimonn_jax.morphology.windows import Border, Padding, pad_image, shifted_views
 from bimonn_jax.neurons.params import (
-    BiSEParams,
     Neurons,
+    RealNeurons,
     apply_products,
     boolean_input,
+    boolean_outputs,
     check_neurons,
     check_trailing,
-    fire,
-    fire_boolean,
+    neuron_outputs,
     real_input,
     real_parameters,
     weights_of,
@@ -41,10 +41,10 @@ def apply_hit_or_miss(neurons: Neurons, x: jax.Array) -> jax.Array:
 
     Args:
       neurons: weights (2 n, M): of x, then of 1 - x.
-      x: (..., n); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
+      x: (..., n); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
 
     Returns:
-      (..., M); bool for `BooleanBiSE`, else the dtype of the weights.
+      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
 
     Raises:
       ValueError: if the inputs are not n, or the dtype is wrong.
@@ -72,14 +72,14 @@ def apply_hit_or_miss_conv(
 
     Args:
       neurons: weights (kh, kw, 2 C, M): of the channels of x, then of their complements.
-      x: (..., H, W, C); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
+      x: (..., H, W, C); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
       padding: "SAME", "VALID", ints or pairs.
       border: of x, "zero", "edge", "reflect" or "wrap"; with "zero", complements are 1 outside.
       pool: side and stride of the square windows of the union; 1 for none.
 
     Returns:
       (..., ceil(H' / pool), ceil(W' / pool), M) with H' x W' positions of the kernel; bool for
-      `BooleanBiSE`, else the dtype of the weights.
+      `BooleanNeurons`, else the dtype of the weights.
 
     Raises:
       ValueError: if the channels differ, the dtype is wrong, or the kernel does not fit.
@@ -87,7 +87,7 @@ def apply_hit_or_miss_conv(
     x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=4)
     _, _, rows, count = weights_of(neurons).shape
-    bias = neurons.bias if isinstance(neurons, BiSEParams) else neurons.is_erosion
+    bias = neurons.bias if isinstance(neurons, RealNeurons) else neurons.is_erosion
     if bias.shape != (count,):
         raise ValueError(
             f"bias has shape {bias.shape}; ({count},) was expected: one per output channel"
@@ -109,15 +109,15 @@ def apply_hit_or_miss_conv(
         maps = _maxima_of_images(images, W, decide, pool)
         return maps.reshape(*x.shape[:-3], *maps.shape[1:])
 
-    if isinstance(neurons, BiSEParams):
+    if isinstance(neurons, RealNeurons):
         W, B, p = real_parameters(neurons)
         # Of one image: (H', W', M).
         B, p = with_rank(B, 3), with_rank(p, 3)
         sums = pooled(real_input(neurons, x), W, lambda sums: p * (sums - B))
-        return fire(neurons, sums, with_rank(p, sums.ndim))
+        return neuron_outputs(neurons, sums, with_rank(p, sums.ndim))
     footprint = neurons.footprint.astype(jnp.float32)
     counted = boolean_input(x).astype(jnp.float32)
-    return pooled(counted, footprint, partial(fire_boolean, neurons))
+    return pooled(counted, footprint, partial(boolean_outputs, neurons))
 
 
 def _maxima_of_images(

@@ -13,8 +13,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax._support.draws import uniform
-from bimonn_jax.neurons.params import BiSEParams, per_neuron
+from bimonn_jax._support.random_arrays import uniform
+from bimonn_jax.neurons.params import RealNeurons, per_neuron
 from bimonn_jax.neurons.reparam import BIASES, WEIGHTS, check_names, dual_total
 
 Operator = Literal["dilation", "erosion", "mixed"]
@@ -81,7 +81,7 @@ def init_neurons(
     weight_shape: tuple[int, ...],
     neuron_rank: int,
     config: NeuronConfig,
-) -> BiSEParams:
+) -> RealNeurons:
     """Draws the parameters of a set of neurons.
 
     Args:
@@ -106,7 +106,7 @@ def init_neurons(
     weight_key, bias_key = jax.random.split(key)
     draw = _draw_boolean if config.is_boolean else _draw_real
     weight, bias, scale = draw(weight_key, bias_key, (fan_in, *neuron_shape), config)
-    return BiSEParams(
+    return RealNeurons(
         weight=weight.reshape(weight_shape),
         bias=bias,
         scale=jnp.full(neuron_shape, scale, jnp.float32),

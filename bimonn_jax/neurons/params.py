@@ -1,7 +1,7 @@
 """The two kinds of neuron parameters, and how each is applied.
 
-A set of neurons is one immutable pytree: `BiSEParams` (real-valued, trained) or `BooleanBiSE` (bool
-arrays only). In both, the trailing axes of the weights index the neurons and the leading ones the
+A set of neurons is one immutable pytree: `RealNeurons` (trained) or `BooleanNeurons` (bool arrays
+only). In both, the trailing axes of the weights index the neurons and the leading ones the
 inputs of a neuron: weights (footprint..., neurons...), other fields (neurons...). Every function
 here takes either kind and computes y = xi(p (W x - B)) or its boolean counterpart.
 """
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from bimonn_jax._support.promotion import with_rank
+from bimonn_jax._support.pytrees import Replaceable, pytree, static
 from bimonn_jax.morphology.operators import dilation
 from bimonn_jax.morphology.windows import Border, Padding, pad_image
 from bimonn_jax.neurons.correlation import correlate
@@ -25,8 +25,8 @@ from bimonn_jax.neurons.thresholds import THRESHOLDS, step
 Result = TypeVar("Result")
 
 
-@struct.dataclass
-class BiSEParams:
+@pytree
+class RealNeurons(Replaceable):
     """Free parameters of BiSE neurons, y = xi(p (conv(x, W(omega)) - B(beta))).
 
     Attributes:
@@ -41,13 +41,13 @@ class BiSEParams:
     weight: jax.Array
     bias: jax.Array
     scale: jax.Array
-    weight_reparam: str = struct.field(pytree_node=False, default="identity")
-    bias_reparam: str = struct.field(pytree_node=False, default="identity")
-    threshold: str = struct.field(pytree_node=False, default="tanh")
+    weight_reparam: str = static(default="identity")
+    bias_reparam: str = static(default="identity")
+    threshold: str = static(default="tanh")
 
 
-@struct.dataclass
-class BooleanBiSE:
+@pytree
+class BooleanNeurons(Replaceable):
     """Boolean neurons: dilation or erosion by a footprint, complemented or not.
 
     Attributes:
@@ -61,12 +61,12 @@ class BooleanBiSE:
     complement: jax.Array
 
 
-Neurons = BiSEParams | BooleanBiSE
+Neurons = RealNeurons | BooleanNeurons
 
 
 def is_neurons(node: object) -> bool:
     """Whether a node of a parameter tree is a set of neurons: an ``is_leaf`` for `jax.tree`."""
-    return isinstance(node, BiSEParams | BooleanBiSE)
+    return isinstance(node, RealNeurons | BooleanNeurons)
 
 
 def map_neurons(fn: Callable[[Neurons], Any], tree: Any) -> Any:
@@ -102,7 +102,7 @@ def named_neurons(tree: Any) -> dict[str, Neurons]:
 
 
 def static_names(tree: Any) -> dict[str, dict[str, str]]:
-    """The static names of each `BiSEParams` of a tree, by path: what array files do not hold."""
+    """The static names of each `RealNeurons` of a tree, by path: what array files do not hold."""
     return {
         path: {
             "weight_reparam": n.weight_reparam,
@@ -110,7 +110,7 @@ def static_names(tree: Any) -> dict[str, dict[str, str]]:
             "threshold": n.threshold,
         }
         for path, n in named_neurons(tree).items()
-        if isinstance(n, BiSEParams)
+        if isinstance(n, RealNeurons)
     }
 
 
@@ -138,7 +138,7 @@ def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
       neurons: of either kind.
       weight_rank: the number of axes that the weights must have; None for any.
     """
-    if isinstance(neurons, BiSEParams):
+    if isinstance(neurons, RealNeurons):
         names = ("weight", "bias", "scale")
     else:
         names = ("footprint", "is_erosion", "complement")
@@ -158,7 +158,7 @@ def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
                 f"last axes of {names[0]}, one value per neuron (map a batch of parameters with "
                 "jax.vmap)"
             )
-    if isinstance(neurons, BooleanBiSE):
+    if isinstance(neurons, BooleanNeurons):
         for name, field in zip(names, (weight, *others), strict=True):
             if field.dtype != jnp.bool_:
                 raise ValueError(f"{name} of boolean neurons must be bool, got {field.dtype}")
@@ -171,7 +171,7 @@ def per_neuron(fn: Callable[..., Result], neuron_rank: int) -> Callable[..., Res
     return fn
 
 
-def real_parameters(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array]:
+def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(W, B, p) of the neurons: the free parameters after their reparametrisations.
 
     Returns:
@@ -191,7 +191,7 @@ def real_parameters(params: BiSEParams) -> tuple[jax.Array, jax.Array, jax.Array
     return W.reshape(params.weight.shape), B, params.scale
 
 
-def real_input(params: BiSEParams, x: jax.Array) -> jax.Array:
+def real_input(params: RealNeurons, x: jax.Array) -> jax.Array:
     """``x`` as real neurons take it, in the dtype of their weights."""
     return x.astype(params.weight.dtype)
 
@@ -205,7 +205,7 @@ def boolean_input(x: jax.Array) -> jax.Array:
     return x
 
 
-def fire(params: BiSEParams, t: jax.Array, p: jax.Array) -> jax.Array:
+def neuron_outputs(params: RealNeurons, t: jax.Array, p: jax.Array) -> jax.Array:
     """The outputs xi(t) of neurons whose t = p (W x - B), an array to which ``p`` broadcasts."""
     if params.threshold == "step":
         # The surrogate peaks where an erosion just fires and a dilation just does not: no input of
@@ -215,7 +215,7 @@ def fire(params: BiSEParams, t: jax.Array, p: jax.Array) -> jax.Array:
     return THRESHOLDS[params.threshold].forward(t)
 
 
-def fire_boolean(neurons: BooleanBiSE, counts: jax.Array) -> jax.Array:
+def boolean_outputs(neurons: BooleanNeurons, counts: jax.Array) -> jax.Array:
     """The outputs of boolean neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
     size = jnp.sum(flat_weight(neurons.footprint, neurons.is_erosion), axis=0)
     is_erosion, size, complement = (
@@ -227,7 +227,7 @@ def fire_boolean(neurons: BooleanBiSE, counts: jax.Array) -> jax.Array:
 
 def weights_of(neurons: Neurons) -> jax.Array:
     """The array (footprint..., neurons...) of either kind."""
-    return neurons.weight if isinstance(neurons, BiSEParams) else neurons.footprint
+    return neurons.weight if isinstance(neurons, RealNeurons) else neurons.footprint
 
 
 def check_trailing(x: jax.Array, expected: tuple[int, ...], axes: str) -> None:
@@ -246,12 +246,12 @@ def apply_conv(
 
     Args:
       neurons: weights (kh, kw, C, M): M neurons for each of C channels.
-      x: (..., H, W, C); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
+      x: (..., H, W, C); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
       padding: "SAME", "VALID", ints or pairs.
       border: "zero", "edge", "reflect" or "wrap".
 
     Returns:
-      (..., H', W', C, M); bool for `BooleanBiSE`, else the dtype of the weights.
+      (..., H', W', C, M); bool for `BooleanNeurons`, else the dtype of the weights.
 
     Raises:
       ValueError: if the channels differ, the dtype is wrong, or the kernel does not fit.
@@ -262,15 +262,15 @@ def apply_conv(
     check_trailing(x, (channels,), "channels")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
-    x = real_input(neurons, x) if isinstance(neurons, BiSEParams) else boolean_input(x)
+    x = real_input(neurons, x) if isinstance(neurons, RealNeurons) else boolean_input(x)
     # Channels go first: pixels of one row stay adjacent, which is what a CPU vectorises.
     batch = math.prod(x.shape[:-3])
     images = jnp.moveaxis(x.reshape(batch, *x.shape[-3:]), -1, 0)
     images = pad_image(images, (kh, kw), padding=padding, border=border)
-    if isinstance(neurons, BiSEParams):
+    if isinstance(neurons, RealNeurons):
         W, B, p = real_parameters(neurons)
         B, p = B[..., None, None, None], p[..., None, None, None]
-        maps = fire(neurons, p * (correlate(images, W) - B), p)
+        maps = neuron_outputs(neurons, p * (correlate(images, W) - B), p)
     else:
         over_outputs = jax.vmap(_boolean_correlation, in_axes=(None, -1, -1, -1))
         maps = jax.vmap(over_outputs, in_axes=(0, -2, -2, -2))(
@@ -293,10 +293,10 @@ def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
 
     Args:
       neurons: weights (n, M).
-      x: (..., n); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
+      x: (..., n); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
 
     Returns:
-      (..., M); bool for `BooleanBiSE`, else the dtype of the weights.
+      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
 
     Raises:
       ValueError: if the inputs are not n, or the dtype is wrong.
@@ -314,14 +314,14 @@ def apply_products(
     """Neurons over the last axis of x, of that many inputs; ``products(x, W)`` are their sums."""
     x = jnp.asarray(x)
     check_trailing(x, (inputs,), "inputs")
-    if isinstance(neurons, BiSEParams):
+    if isinstance(neurons, RealNeurons):
         W, B, p = real_parameters(neurons)
         sums = products(real_input(neurons, x), W)
         B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
-        return fire(neurons, p * (sums - B), p)
+        return neuron_outputs(neurons, p * (sums - B), p)
     # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
     footprint = neurons.footprint.astype(jnp.float32)
-    return fire_boolean(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
+    return boolean_outputs(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
 
 
 def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
@@ -329,10 +329,10 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
 
     Args:
       neurons: weights (n, M).
-      x: (..., n, M); float or bool for `BiSEParams`, bool for `BooleanBiSE`.
+      x: (..., n, M); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
 
     Returns:
-      (..., M); bool for `BooleanBiSE`, else the dtype of the weights.
+      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
 
     Raises:
       ValueError: if the last two axes of ``x`` are not (n, M), or the dtype is wrong.
@@ -340,22 +340,24 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
     x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=2)
     check_trailing(x, weights_of(neurons).shape, "inputs, neurons")
-    if isinstance(neurons, BiSEParams):
+    if isinstance(neurons, RealNeurons):
         W, B, p = real_parameters(neurons)
         sums = jnp.sum(real_input(neurons, x) * with_rank(W, x.ndim), axis=-2)
         B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
-        return fire(neurons, p * (sums - B), p)
+        return neuron_outputs(neurons, p * (sums - B), p)
     is_erosion = with_rank(neurons.is_erosion, x.ndim)
     hits = jnp.any((boolean_input(x) ^ is_erosion) & with_rank(neurons.footprint, x.ndim), axis=-2)
     return hits ^ is_erosion[..., 0, :] ^ with_rank(neurons.complement, hits.ndim)
 
 
-def embed(boolean: BooleanBiSE, *, threshold: str = "tanh", scale: float = 32.0) -> BiSEParams:
+def as_real_neurons(
+    boolean: BooleanNeurons, *, threshold: str = "tanh", scale: float = 32.0
+) -> RealNeurons:
     """Writes boolean neurons as BiSE weights: W = footprint, B = 1/2 or |S| - 1/2, p = -+scale.
 
     The result is activated and `bimonn_jax.binarize` gives ``boolean`` back, except that an erosion
     by a single input comes back as the dilation by it, which is the same. For a whole network:
-    ``map_neurons(embed, tree)``.
+    ``map_neurons(as_real_neurons, tree)``.
 
     Args:
       boolean: the neurons.
@@ -370,7 +372,7 @@ def embed(boolean: BooleanBiSE, *, threshold: str = "tanh", scale: float = 32.0)
     check_names("identity", "identity", threshold)
     weight = boolean.footprint.astype(jnp.float32)
     size = jnp.sum(flat_weight(weight, boolean.is_erosion), axis=0)
-    return BiSEParams(
+    return RealNeurons(
         weight=weight,
         bias=jnp.where(boolean.is_erosion, size - 0.5, 0.5),
         scale=jnp.where(boolean.complement, -scale, scale).astype(jnp.float32),

@@ -11,17 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax._support.draws import bernoulli, normal
+from bimonn_jax._support.random_arrays import bernoulli, normal
 from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.networks.architecture import Architecture, Layer
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.neurons.heads import TernaryLatents, popcount_signs
 from bimonn_jax.neurons.hit_or_miss import windows_of
-from bimonn_jax.neurons.params import BiSEParams
+from bimonn_jax.neurons.params import RealNeurons
 from bimonn_jax.neurons.precision import matmul
 from bimonn_jax.training.classifiers import check_labelled
 from bimonn_jax.training.data_start import latents
-from bimonn_jax.training.evaluation import in_chunks
+from bimonn_jax.training.evaluation import map_in_chunks
 
 _TRANSFORMS = ("hit_or_miss", "hit_or_miss_conv")
 
@@ -67,7 +67,7 @@ def start_from_images(
                 votes = _votes(layer_key, x, labels, classes)
                 params[layer.name] = {"head": TernaryLatents(votes)}
             elif layer is not head:
-                x = in_chunks(partial(layer, binarize(params)), x)
+                x = map_in_chunks(partial(layer, binarize(params)), x)
         return params
 
     return start(key, images, labels)
@@ -82,7 +82,7 @@ def restart_dead(
     until: int,
     bits: float = 8.0,
 ) -> Callable[[Any, jax.Array], Any]:
-    """Builds the ``revise`` of `bimonn_jax.fit` that starts dead transforms again.
+    """Builds the ``after_evaluation`` of `bimonn_jax.fit` that starts dead transforms again.
 
     A transform is dead where its output is the same for 2,000 images. A ternary head forgets its
     votes on what starts again.
@@ -110,7 +110,7 @@ def restart_dead(
         x, y, params = images[some], labels[some], {**params}
         dead = jnp.zeros(1, bool)
         for index, layer in enumerate(architecture[:-1]):
-            output = in_chunks(partial(layer, binarize(params)), x)
+            output = map_in_chunks(partial(layer, binarize(params)), x)
             if layer.kind in _TRANSFORMS:
                 layer_key = jax.random.fold_in(step_key, index)
                 old = params[layer.name]["lui"]
@@ -119,7 +119,7 @@ def restart_dead(
                 dead = jnp.all(flat, axis=0) | ~jnp.any(flat, axis=0)
                 weight = jnp.where(dead, fresh.weight, old.weight)
                 params[layer.name] = {"lui": replace(old, weight=weight)}
-                output = in_chunks(partial(layer, binarize(params)), x)
+                output = map_in_chunks(partial(layer, binarize(params)), x)
             x = output
         if head.kind == "ternary":
             latent = params[head.name]["head"].latent
@@ -128,21 +128,21 @@ def restart_dead(
             params[head.name] = {"head": TernaryLatents(jnp.where(forgotten, 0.0, latent))}
         return params
 
-    def revise(params: Any, step: jax.Array) -> Any:
+    def after_evaluation(params: Any, step: jax.Array) -> Any:
         return jax.lax.cond(step < until, restarted, lambda params, step: params, params, step)
 
-    return revise
+    return after_evaluation
 
 
 def _fresh(
     key: jax.Array,
     layer: Layer,
-    neurons: BiSEParams,
+    neurons: RealNeurons,
     x: jax.Array,
     labels: jax.Array,
     head: Layer,
     bits: float,
-) -> BiSEParams:
+) -> RealNeurons:
     """The transforms of a layer, started from its inputs x, bool (N, ..., C)."""
     if layer.kind == "hit_or_miss":
         patterns = x[_images_for(key, head, labels, neurons.bias.shape[0])]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from bimonn_jax._support.draws import randint
+from bimonn_jax._support.random_arrays import randint
 from bimonn_jax.morphology.operators import LevelThresholds
 from bimonn_jax.networks.architecture import Architecture, apply_layers, layer_outputs
 from bimonn_jax.networks.models import Sequential
@@ -27,7 +27,7 @@ from bimonn_jax.networks.modules import (
 )
 from bimonn_jax.neurons.heads import binarize_heads
 from bimonn_jax.neurons.initializers import NeuronConfig
-from bimonn_jax.training.evaluation import in_chunks
+from bimonn_jax.training.evaluation import map_in_chunks
 from bimonn_jax.training.loop import Sample, fit
 from bimonn_jax.training.losses import Loss
 
@@ -206,7 +206,7 @@ def error_percent(
       ValueError: if there are no images, or not as many labels.
     """
     check_labelled(images, labels)
-    scores = in_chunks(partial(apply_layers, architecture, params), images)
+    scores = map_in_chunks(partial(apply_layers, architecture, params), images)
     return 100 * jnp.mean(jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels)
 
 
@@ -246,7 +246,7 @@ def refit_head(
     layers, last = architecture[:-1], architecture[-1]
     images, labels = validation
     check_labelled(images, labels)
-    found = in_chunks(partial(apply_layers, layers, boolean), images)
+    found = map_in_chunks(partial(apply_layers, layers, boolean), images)
     result = fit(
         partial(apply_layers, (last,)),
         {last.name: head},

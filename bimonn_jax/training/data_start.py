@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax._support.draws import uniform
+from bimonn_jax._support.random_arrays import uniform
 
 
 def patches_on_target(

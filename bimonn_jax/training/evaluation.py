@@ -10,11 +10,11 @@ from flax import struct
 from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.networks.architecture import Architecture, apply_layers, layer_outputs
 from bimonn_jax.neurons.activation import activation
-from bimonn_jax.neurons.params import BiSEParams, named_neurons, real_parameters
+from bimonn_jax.neurons.params import RealNeurons, named_neurons, real_parameters
 from bimonn_jax.training.losses import dice
 
 
-def in_chunks(
+def map_in_chunks(
     fn: Callable[[jax.Array], jax.Array], images: jax.Array, *, chunk: int = 1000
 ) -> jax.Array:
     """``fn(images)``, on a limited number at a time: for layers whose output is large."""
@@ -37,7 +37,7 @@ def activated_share(params: Any) -> jax.Array:
     activated = [
         activation(*real_parameters(neurons)).is_activated.reshape(-1)
         for neurons in named_neurons(params).values()
-        if isinstance(neurons, BiSEParams)
+        if isinstance(neurons, RealNeurons)
     ]
     if not activated:
         raise ValueError(
@@ -52,7 +52,7 @@ def activated_shares(params: Any) -> dict[str, jax.Array]:
     return {
         path: activated_share(neurons)
         for path, neurons in named_neurons(params).items()
-        if isinstance(neurons, BiSEParams)
+        if isinstance(neurons, RealNeurons)
     }
 
 
@@ -76,8 +76,8 @@ def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict
 
 
 @struct.dataclass(eq=False)
-class _SideBySide:
-    """What `side_by_side` builds: a function that is a tree, whose arrays are the data."""
+class _Comparison:
+    """What `compare` builds: a function that is a tree, whose arrays are the data."""
 
     x: jax.Array
     y: jax.Array
@@ -96,7 +96,7 @@ class _SideBySide:
         }
 
 
-def side_by_side(
+def compare(
     architecture: Architecture, x: jax.Array, y: jax.Array, *, method: str = "activable"
 ) -> Callable[[Any], Mapping[str, jax.Array]]:
     """Builds an evaluation for `bimonn_jax.fit`.
@@ -119,4 +119,4 @@ def side_by_side(
         raise ValueError(
             f"x and y must be as many images, at least one; got the shapes {x.shape} and {y.shape}"
         )
-    return _SideBySide(x, y, architecture, method)
+    return _Comparison(x, y, architecture, method)

@@ -19,7 +19,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from bimonn_jax._support.promotion import promoting
-from bimonn_jax.neurons.params import BiSEParams, Neurons, map_neurons
+from bimonn_jax.neurons.params import Neurons, RealNeurons, map_neurons
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.compiled import compiled
 from bimonn_jax.training.distributed import naming_lost_processes, replicated, split_batches
@@ -45,7 +45,7 @@ def _keep_in_unit_interval() -> optax.GradientTransformation:
 
 def _labels(params: Any) -> Any:
     def of(neurons: Neurons) -> Neurons:
-        if isinstance(neurons, BiSEParams) and neurons.weight_reparam == "boolean":
+        if isinstance(neurons, RealNeurons) and neurons.weight_reparam == "boolean":
             tags: Any = {"weight": "latent", "bias": "frozen", "scale": "frozen"}
             return replace(neurons, **tags)
         return neurons
@@ -223,7 +223,7 @@ class _Training:
     optimizer: optax.GradientTransformation
     regularizer: Regularizer | None
     schedule: optax.Schedule | None
-    revise: Revise | None
+    after_evaluation: Revise | None
     score: str = struct.field(pytree_node=False)
 
 
@@ -272,8 +272,8 @@ def _chunk(
         best_score=jnp.where(is_better, score, state.best_score),
         best_step=jnp.where(is_better, state.step, state.best_step),
     )
-    if training.revise is not None:
-        state = replace(state, params=training.revise(state.params, state.step))
+    if training.after_evaluation is not None:
+        state = replace(state, params=training.after_evaluation(state.params, state.step))
     leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.params)]
     return state, {"loss": mean, **metrics}, jnp.all(jnp.stack(leaves))
 
@@ -329,7 +329,7 @@ def fit(
     regularizer: Regularizer | None = None,
     coefficient: float | optax.Schedule = 0.0,
     delay: int = 0,
-    revise: Revise | None = None,
+    after_evaluation: Revise | None = None,
     steps_per_evaluation: int = 50,
     patience: int | None = None,
     stop_score: float = math.inf,
@@ -358,8 +358,8 @@ def fit(
       regularizer: see `bimonn_jax.regularizer`, or any function of (params, step).
       coefficient: of the regulariser; a number, or a schedule (function of the step).
       delay: the step from which it acts.
-      revise: (params, step) -> params, applied after every evaluation, for example to start dead
-        neurons again; what it returns counts from the next evaluation on.
+      after_evaluation: (params, step) -> params, applied after every evaluation, for example to
+        start dead neurons again; what it returns counts from the next evaluation on.
       steps_per_evaluation: steps compiled into one chunk.
       patience: stop when the score has not improved for this many steps; None for never.
       stop_score: stop once the score has reached this.
@@ -392,7 +392,7 @@ def fit(
         state = place(state)
     schedule = coefficient if callable(coefficient) else None
     training = _Training(
-        apply, sample, evaluate, loss, optimizer, regularizer, schedule, revise, score
+        apply, sample, evaluate, loss, optimizer, regularizer, schedule, after_evaluation, score
     )
     chunk = compiled(_chunk, training, place=place)
     key = place(key)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.morphology.operators import level_sets
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.models import BiMoNN, Sequential
@@ -22,7 +22,7 @@ from bimonn_jax.networks.modules import LUI, BiSEL, Complement, LevelSets
 from bimonn_jax.neurons.initializers import NeuronConfig, Operator
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.data_start import latents, patches_on_target
-from bimonn_jax.training.evaluation import side_by_side
+from bimonn_jax.training.evaluation import compare
 from bimonn_jax.training.loop import FitResult, Sample, fit, optimizer_for, warmup_cosine
 from bimonn_jax.training.losses import Loss, mse
 from bimonn_jax.training.regularization import Regularizer
@@ -338,7 +338,7 @@ def learn(
                 partial(apply_layers, recipe.model.architecture),
                 recipe.start(start_key, *examples),
                 sample,
-                side_by_side(recipe.model.architecture, *validation),
+                compare(recipe.model.architecture, *validation),
                 loss=loss,
                 key=fit_key,
                 steps=steps,

@@ -17,7 +17,7 @@ from bimonn_jax._support.promotion import promoting
 from bimonn_jax.binarization.projection.activable import project
 from bimonn_jax.binarization.projection.constant import PROJECTIONS, squared_distance
 from bimonn_jax.neurons.params import (
-    BiSEParams,
+    RealNeurons,
     flat_weight,
     named_neurons,
     real_parameters,
@@ -66,7 +66,7 @@ def regularizer(
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> neurons = BiSEParams(jnp.array([[3.0], [1.0]]), jnp.array([1.0]), jnp.array([1.0]))
+      >>> neurons = RealNeurons(jnp.array([[3.0], [1.0]]), jnp.array([1.0]), jnp.array([1.0]))
       >>> float(regularizer("exact")({"layer": neurons}))
       1.0
     """
@@ -92,7 +92,7 @@ def regularizer(
             chosen = {path: chosen[path] for path in layers}
         total: jax.Array = jnp.float32(0.0)
         for neurons in chosen.values():
-            if isinstance(neurons, BiSEParams) and neurons.weight_reparam != "boolean":
+            if isinstance(neurons, RealNeurons) and neurons.weight_reparam != "boolean":
                 mine, share, counts = _whose_turn(neurons, step, turns(neurons.bias.size))
                 W, B, _ = real_parameters(mine)
                 # Computed once, not within each of the sums below.
@@ -109,8 +109,8 @@ def regularizer(
 
 
 def _whose_turn(
-    neurons: BiSEParams, step: jax.Array | int, turns: int
-) -> tuple[BiSEParams, int, jax.Array]:
+    neurons: RealNeurons, step: jax.Array | int, turns: int
+) -> tuple[RealNeurons, int, jax.Array]:
     """The neurons of this step, flat; how often each is to be counted; which count at all."""
     bias = neurons.bias.reshape(-1)
     some = -(-bias.size // turns)

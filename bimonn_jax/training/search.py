@@ -22,7 +22,7 @@ from bimonn_jax.morphology.operators import level_sets
 from bimonn_jax.morphology.windows import pad_widths
 from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.networks.saving import BooleanNetwork
-from bimonn_jax.neurons.params import BooleanBiSE
+from bimonn_jax.neurons.params import BooleanNeurons
 
 # A pixel that is set by mistake counts as so many that are missed, from round to round.
 _PENALTIES = (6.0, 4.0, 2.0, 1.5, 1.0)
@@ -137,16 +137,16 @@ class _Union:
         return max(found, key=lambda pair: pair[1], default=(None, 0.0))
 
 
-def _round(union: _Union, worth: np.ndarray, most: int, least_gain: float) -> None:
+def _round(union: _Union, worth: np.ndarray, max_transforms: int, min_gain: float) -> None:
     """Searches every transform again, drops those of little use, and adds new ones."""
     # The latest first: they are the ones that the others may have made useless.
     for index in range(len(union.transforms) - 1, -1, -1):
         chosen, gain = union.search(worth, union.remove(index))
-        if chosen is not None and gain >= least_gain:
+        if chosen is not None and gain >= min_gain:
             union.add(chosen)
-    while len(union.transforms) < most:
+    while len(union.transforms) < max_transforms:
         chosen, gain = union.search(worth)
-        if chosen is None or gain < least_gain:
+        if chosen is None or gain < min_gain:
             return
         union.add(chosen)
 
@@ -190,8 +190,8 @@ def _network(
     footprint = jnp.asarray(flat.transpose(2, 3, 1, 4, 0).reshape(*kernel_size, 2 * channels, -1))
     count = footprint.shape[-1]
     yes, no = jnp.ones(count, bool), jnp.zeros(count, bool)
-    erosions = BooleanBiSE(footprint, yes, no)
-    union = BooleanBiSE(yes[:, None], no[:1], no[:1])
+    erosions = BooleanNeurons(footprint, yes, no)
+    union = BooleanNeurons(yes[:, None], no[:1], no[:1])
     layers = [
         Layer("hit_or_miss_conv", "transforms", {"padding": "SAME", "border": "zero", "pool": 1}),
         Layer("lui", "union"),
@@ -218,9 +218,9 @@ def search_hit_or_miss(
     *,
     key: jax.Array,
     kernel_size: int = 5,
-    most: int = 64,
+    max_transforms: int = 64,
     thresholds: Sequence[float] | None = None,
-    least_gain: float = 20.0,
+    min_gain: float = 20.0,
     pixels: int = 200_000,
     callback: Callable[[dict[str, float]], None] | None = None,
 ) -> SearchResult:
@@ -231,9 +231,9 @@ def search_hit_or_miss(
       y: the clean ones, each bool (H, W).
       key: a JAX random key.
       kernel_size: side of the windows, odd. Pixels outside of an image are False.
-      most: transforms.
+      max_transforms: transforms.
       thresholds: q increasing gray levels; the transforms then read q level sets.
-      least_gain: the number of pixels, right ones less wrong ones, that a transform must add: a
+      min_gain: the number of pixels, right ones less wrong ones, that a transform must add: a
         smaller one would be learned by heart.
       pixels: to search on, drawn from all images.
       callback: called with each row of the history.
@@ -255,10 +255,10 @@ def search_hit_or_miss(
              [1, 0],
              [1, 0]], dtype=int32)
     """
-    if kernel_size < 1 or kernel_size % 2 == 0 or most < 1 or pixels < 1:
+    if kernel_size < 1 or kernel_size % 2 == 0 or max_transforms < 1 or pixels < 1:
         raise ValueError(
-            f"kernel_size must be odd, most and pixels at least 1; got {kernel_size}, {most}, "
-            f"{pixels}"
+            f"kernel_size must be odd, max_transforms and pixels at least 1; got {kernel_size}, "
+            f"{max_transforms}, {pixels}"
         )
     xs, ys = [np.asarray(image) for image in x], [np.asarray(image) for image in y]
     _check(xs, ys)
@@ -274,7 +274,7 @@ def search_hit_or_miss(
     union = _Union(examples, rng)
     history = []
     for step, penalty in enumerate(_PENALTIES, start=1):
-        _round(union, np.where(examples.target, 1.0, -penalty), most, least_gain)
+        _round(union, np.where(examples.target, 1.0, -penalty), max_transforms, min_gain)
         found = union.count > 0
         right = 2 * np.sum(found & examples.target)
         row = {
@@ -288,7 +288,7 @@ def search_hit_or_miss(
             callback(row)
     if not union.transforms:
         raise ValueError(
-            f"no transform of {kernel_size} x {kernel_size} pixels gains {least_gain} pixels: give "
+            f"no transform of {kernel_size} x {kernel_size} pixels gains {min_gain} pixels: give "
             "more images, a larger window, or check that x and y belong together"
         )
     return SearchResult(_network(union.transforms, size, bits[0].shape[-1], thresholds), history)

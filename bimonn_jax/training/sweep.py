@@ -211,7 +211,7 @@ def _name_broken(trials: Trials, is_broken: np.ndarray) -> None:
     _LOG.warning("%s", message)
 
 
-def stack(trials: list[dict[str, float]]) -> Trials:
+def stack_trials(trials: list[dict[str, float]]) -> Trials:
     """Trials from one dictionary each."""
     kinds = {"seed": jnp.uint32, "delay": jnp.int32}
     return Trials(

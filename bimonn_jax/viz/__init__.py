@@ -5,17 +5,7 @@ picture is drawn; works without a display. Dark is True; lines differ by dashes 
 colour alone.
 """
 
-from bimonn_jax.viz.curves import plot_history, plot_sweep
-from bimonn_jax.viz.diagram import plot_network
-from bimonn_jax.viz.footprints import plot_footprints, plot_layer
-from bimonn_jax.viz.images import plot_images, plot_stages
+import lazy_loader
 
-__all__ = [
-    "plot_footprints",
-    "plot_history",
-    "plot_images",
-    "plot_layer",
-    "plot_network",
-    "plot_stages",
-    "plot_sweep",
-]
+# The names are those of __init__.pyi, beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -175,14 +175,14 @@ def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[
     return columns
 
 
-def _choose(columns: list[_Column], most: int) -> None:
+def _choose(columns: list[_Column], max_neurons: int) -> None:
     """Marks what is drawn: of each column the nodes that those drawn behind it read most."""
-    columns[-1].drawn = list(range(min(most, len(columns[-1].labels))))
+    columns[-1].drawn = list(range(min(max_neurons, len(columns[-1].labels))))
     for column, behind in zip(columns[-2::-1], columns[:0:-1], strict=True):
         read = behind.weights[behind.drawn].sum(axis=0)
         literals = behind.reads[behind.drawn].sum(axis=(0, 2))
         order = np.lexsort((-read, literals == 0))
-        chosen = [int(i) for i in order[:most] if literals[i]]
+        chosen = [int(i) for i in order[:max_neurons] if literals[i]]
         column.drawn = sorted(chosen)
 
 
@@ -249,7 +249,7 @@ def plot_network(
     input_shape: Sequence[int],
     *,
     x: np.ndarray | None = None,
-    most: int = 8,
+    max_neurons: int = 8,
 ) -> "Figure":
     """Draws a boolean network from left to right: a column for each stage, a box for each neuron.
 
@@ -267,7 +267,7 @@ def plot_network(
       x: examples, (N, *input_shape): a line is then the thicker the more often its source decides
         its reader, being set before a union or clear before an intersection; else by how many of
         the inputs of its reader it has.
-      most: neurons to draw of each stage.
+      max_neurons: neurons to draw of each stage.
 
     Returns:
       The figure.
@@ -284,7 +284,7 @@ def plot_network(
         outputs = [np.asarray(x), *(np.asarray(output) for _, output in passed)]
         activities = [o.reshape(-1, o.shape[-1]).mean(axis=0) for o in outputs]
     columns = _columns(circuit, activities)
-    _choose(columns, most)
+    _choose(columns, max_neurons)
     rows = max(len(column.drawn) for column in columns)
     width, height = _COLUMN * len(columns), _ROW * rows
     legend = wrapped(_legend(columns, x is not None), width - 0.2, _LEGEND)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from bimonn_jax.binarization.conversion import binarize_with_report
+from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.deployment.describe import operator_name
 from bimonn_jax.neurons.params import (
-    BiSEParams,
-    BooleanBiSE,
+    BooleanNeurons,
     Neurons,
+    RealNeurons,
     check_neurons,
     flat_weight,
     real_parameters,
@@ -63,7 +63,7 @@ def _as_images(values: jax.Array, neurons: Neurons, shape: tuple[int, int] | Non
     The second half of the channels of a hit-or-miss transform belongs to complements: it is drawn
     with a minus sign over the first.
     """
-    bias = neurons.bias if isinstance(neurons, BiSEParams) else neurons.is_erosion
+    bias = neurons.bias if isinstance(neurons, RealNeurons) else neurons.is_erosion
     flat: np.ndarray = np.asarray(flat_weight(values, bias), float).reshape(-1, np.size(bias))
     kernel = values.shape[: values.ndim - np.ndim(bias)]
     if len(kernel) == 2:
@@ -99,7 +99,7 @@ def plot_layer(
     *,
     method: str = "constant",
     shape: tuple[int, int] | None = None,
-    most: int = 24,
+    max_neurons: int = 24,
     columns: int = 4,
     cell: float = 1.2,
 ) -> "Figure":
@@ -117,7 +117,7 @@ def plot_layer(
       method: how neurons that are not activated are binarised, see `bimonn_jax.binarize`.
       shape: height and width of the image whose pixels are the inputs of dense neurons; they are
         drawn as one row without it.
-      most: neurons to draw, from the first.
+      max_neurons: neurons to draw, from the first.
       columns: neurons in a row.
       cell: inches per picture.
 
@@ -128,11 +128,11 @@ def plot_layer(
       ValueError: if ``shape`` does not fit, or the neurons' fields do not.
     """
     check_neurons(neurons)
-    boolean, reports = binarize_with_report(neurons, method=method)
-    assert isinstance(boolean, BooleanBiSE)
+    boolean, reports = binarize(neurons, method=method, return_report=True)
+    assert isinstance(boolean, BooleanNeurons)
     footprints = _as_images(boolean.footprint, neurons, shape)
     weights = exact = None
-    if isinstance(neurons, BiSEParams):
+    if isinstance(neurons, RealNeurons):
         weights = _as_images(real_parameters(neurons)[0], neurons, shape)
         exact = reports[0].is_exact.reshape(-1)
     is_erosion, complement = (
@@ -140,7 +140,7 @@ def plot_layer(
     )
     selected = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
     sizes = selected.reshape(-1, len(footprints)).sum(axis=0)
-    count = min(most, len(footprints))
+    count = min(max_neurons, len(footprints))
     columns = min(columns, count)
     per_neuron = 1 if weights is None else 2
     figure, axes = grid(-(-count // columns), per_neuron * columns, cell)

@@ -39,7 +39,7 @@ def plot_images(images: Mapping[str, np.ndarray], *, cell: float = 3.0) -> "Figu
 
 
 def plot_stages(
-    network: BooleanNetwork, x: np.ndarray, *, most: int = 8, cell: float = 1.5
+    network: BooleanNetwork, x: np.ndarray, *, max_neurons: int = 8, cell: float = 1.5
 ) -> "Figure":
     """Draws one example on its way through a network: input, every intermediate image, output.
 
@@ -50,7 +50,7 @@ def plot_stages(
     Args:
       network: the network.
       x: one input, (H, W, C) or (n,), as the network takes it.
-      most: channels to draw in a row, from the first.
+      max_neurons: channels to draw in a row, from the first.
       cell: inches per image.
 
     Returns:
@@ -73,8 +73,10 @@ def plot_stages(
             drawn.append((name, gates, image))
     if not drawn:
         raise ValueError("this network has neither images nor scores: there is nothing to draw")
-    columns = max(min(most, i.shape[-1]) if i.ndim == 3 else 1 for _, _, i in drawn)
-    names = [wrapped(_stage_name(name, image, most), cell - 0.1, 8) for name, _, image in drawn]
+    columns = max(min(max_neurons, i.shape[-1]) if i.ndim == 3 else 1 for _, _, i in drawn)
+    names = [
+        wrapped(_stage_name(name, image, max_neurons), cell - 0.1, 8) for name, _, image in drawn
+    ]
     above = lines_height(names, 8) + line_height(8)
     figure, axes = grid(len(drawn), columns, cell, above=above)
     for row, name, (_, gates, image) in zip(axes, names, drawn, strict=True):
@@ -83,7 +85,7 @@ def plot_stages(
             row[0].bar(np.arange(len(image)), image, color="0.3")
             row[0].set_title(name, fontsize=8)
             continue
-        for channel, axis in enumerate(row[: min(most, image.shape[-1])]):
+        for channel, axis in enumerate(row[: min(max_neurons, image.shape[-1])]):
             # A frame: nothing but white is a picture too.
             axis.set_axis_on()
             axis.set(xticks=[], yticks=[])
@@ -94,8 +96,8 @@ def plot_stages(
     return figure
 
 
-def _stage_name(name: str, image: np.ndarray, most: int) -> str:
+def _stage_name(name: str, image: np.ndarray, max_neurons: int) -> str:
     if image.ndim == 1:
         return f"{name}: scores"
     channels = image.shape[-1]
-    return f"{name} (of {channels})" if channels > most else name
+    return f"{name} (of {channels})" if channels > max_neurons else name

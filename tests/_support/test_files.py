@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bimonn_jax._support.files import free_path, printable, user_path, write_bytes, write_text
+from bimonn_jax._support.files import printable, refuse_existing, user_path, write_bytes, write_text
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.networks.saving import load_network, save_network
 from tests.support.boolean_networks import network as random_network
@@ -35,7 +35,7 @@ def test_files_are_written_to_the_home_folder(home):
     assert write_text("~/a.txt", "a", overwrite=False) == home / "a.txt"
     assert write_bytes(Path("~/b"), b"b", overwrite=False) == home / "b"
     with pytest.raises(FileExistsError, match=r"a\.txt exists"):
-        free_path("~/a.txt", overwrite=False)
+        refuse_existing("~/a.txt", overwrite=False)
     assert sorted(path.name for path in home.iterdir()) == ["a.txt", "b"]
 
 

@@ -9,15 +9,15 @@ from bimonn_jax import (
     LUI,
     BiMoNN,
     BiSE,
-    BiSEParams,
-    BooleanBiSE,
+    BooleanNeurons,
     Complement,
     DenseBiMoNN,
     NeuronConfig,
+    RealNeurons,
     Sequential,
+    as_real_neurons,
     binarize,
     certify,
-    embed,
     map_neurons,
 )
 from bimonn_jax.networks.architecture import apply_layers
@@ -52,7 +52,7 @@ def random_boolean(model, seed):
         def coin(a, p):
             return jnp.asarray(rng.uniform(size=a.shape) < p)
 
-        return BooleanBiSE(coin(n.weight, 0.4), coin(n.bias, 0.5), coin(n.bias, 0.3))
+        return BooleanNeurons(coin(n.weight, 0.4), coin(n.bias, 0.5), coin(n.bias, 0.3))
 
     return map_neurons(randomised, params)
 
@@ -93,7 +93,7 @@ def test_a_certified_network_equals_its_boolean_one_on_all_inputs(name, threshol
     run = jax.jit(model.apply)
     for seed, scale in itertools.product(range(3), (2.0, 5.0, 40.0)):
         boolean = random_boolean(model, seed)
-        params = map_neurons(lambda n: embed(n, threshold=threshold), boolean)
+        params = map_neurons(lambda n: as_real_neurons(n, threshold=threshold), boolean)
         params = with_scales(params, scale)
         assert certify(params).exact_float32
         result = certify(params, model.architecture)
@@ -106,10 +106,10 @@ def test_a_certified_network_equals_its_boolean_one_on_all_inputs(name, threshol
 
 def test_the_smooth_certificate_refuses_where_the_smooth_network_really_differs():
     model = BiMoNN((1, 1), (3, 3))
-    params = map_neurons(embed, binarize(init(model, 1), method="constant"))
+    params = map_neurons(as_real_neurons, binarize(init(model, 1), method="constant"))
     bise = binarize(params)["layers_0"]["bise"]
     row = jnp.zeros((3, 3, 1, 1), bool).at[1].set(True)
-    params["layers_0"]["bise"] = embed(bise.replace(footprint=row))
+    params["layers_0"]["bise"] = as_real_neurons(bise.replace(footprint=row))
     params = with_scales(params, 0.3)
     assert certify(params).exact_real
     refused = certify(params, model.architecture)
@@ -126,7 +126,9 @@ def test_exactness_is_never_claimed_where_enumeration_refutes_it(name):
     x, claims = IMAGES[::3], {"hard": 0, "smooth": 0}
     for seed in range(25):
         noise = rng.uniform(0.0, 0.6)
-        params = with_scales(map_neurons(embed, random_boolean(model, seed)), rng.uniform(1, 30))
+        params = with_scales(
+            map_neurons(as_real_neurons, random_boolean(model, seed)), rng.uniform(1, 30)
+        )
 
         def shaken(a, noise=noise):
             return a + noise * jnp.asarray(rng.normal(size=a.shape), jnp.float32)
@@ -148,7 +150,7 @@ def test_exactness_is_never_claimed_where_enumeration_refutes_it(name):
 
 def one_neuron(weights, bias, scale=1.0):
     W = jnp.asarray(weights, jnp.float32)[:, None]
-    return {"lui": BiSEParams(W, jnp.float32([bias]), jnp.float32([scale]))}
+    return {"lui": RealNeurons(W, jnp.float32([bias]), jnp.float32([scale]))}
 
 
 def test_real_arithmetic_and_float32_are_told_apart():
@@ -198,7 +200,7 @@ def test_the_certificate_counts_and_reads_well():
 
 def test_boolean_and_damaged_trees_are_refused():
     params = init(MODELS["dense"])
-    with pytest.raises(TypeError, match="certify takes a tree with BiSEParams"):
+    with pytest.raises(TypeError, match="certify takes a tree with RealNeurons"):
         certify(binarize(params))
     params["layers_2"]["lui"] = params["layers_2"]["lui"].replace(bias=jnp.full(4, jnp.nan))
     with pytest.raises(ValueError, match=r"layers_2/lui.bias has 4 values that are not finite"):

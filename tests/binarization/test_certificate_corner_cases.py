@@ -7,11 +7,11 @@ import pytest
 from bimonn_jax import (
     LUI,
     BiSE,
-    BiSEParams,
     Complement,
     Flatten,
     Layer,
     LevelSets,
+    RealNeurons,
     Sequential,
     apply_layers,
     binarize,
@@ -23,7 +23,7 @@ from tests.support.neuron_oracles import all_inputs
 
 
 def lui(weight, bias, scale, *names):
-    return BiSEParams(*(jnp.asarray(a, jnp.float32) for a in (weight, bias, scale)), *names)
+    return RealNeurons(*(jnp.asarray(a, jnp.float32) for a in (weight, bias, scale)), *names)
 
 
 def equals_its_boolean_network(model, params, x):
@@ -115,7 +115,7 @@ def test_a_projected_bias_that_rounds_to_the_sum_is_no_proof_of_a_constant():
 def test_a_neuron_that_may_be_no_number_spoils_readers_that_do_not_need_it(dtype, large):
     # Its weights of x and 1 - x differ by more than the dtype holds, and 0 times infinity is NaN.
     def neurons(*fields):
-        return BiSEParams(*(jnp.asarray(np.asarray(field, dtype)) for field in fields))
+        return RealNeurons(*(jnp.asarray(np.asarray(field, dtype)) for field in fields))
 
     layers = (Layer("hit_or_miss", "a"), Layer("lui", "b"))
     first = neurons([[large, 0], [-large, 1]], [0, 0.5], [1, 4])

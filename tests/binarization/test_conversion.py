@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,17 +7,16 @@ import pytest
 
 from bimonn_jax import (
     BiMoNN,
-    BiSEParams,
-    BooleanBiSE,
+    BooleanNeurons,
     DenseBiMoNN,
     NeuronConfig,
+    RealNeurons,
+    as_real_neurons,
     binarize,
-    binarize_with_report,
     certify,
-    embed,
     map_neurons,
 )
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.binarization.conversion import METHODS as ALL_METHODS
 from bimonn_jax.binarization.projection.activable import project
 from bimonn_jax.binarization.projection.constant import PROJECTIONS
@@ -47,7 +48,7 @@ def test_the_tree_keeps_its_structure_and_holds_only_bools(method):
     params = {**init(), "other": jnp.arange(3.0)}
     boolean = binarize(params, method=method)
     assert list(named_neurons(boolean)) == list(named_neurons(params))
-    assert all(isinstance(n, BooleanBiSE) for n in named_neurons(boolean).values())
+    assert all(isinstance(n, BooleanNeurons) for n in named_neurons(boolean).values())
     leaves = jax.tree.leaves(list(named_neurons(boolean).values()))
     assert {leaf.dtype.name for leaf in leaves} == {"bool"}
     np.testing.assert_array_equal(boolean["other"], params["other"])
@@ -69,7 +70,7 @@ def test_jit_and_vmap_give_the_same(method):
 def test_activated_neurons_are_their_operators_whatever_the_method(method):
     rng = np.random.default_rng(0)
     W = jnp.asarray(rng.normal(0.5, 0.6, (4, 500)), jnp.float32)
-    neurons = BiSEParams(W, jnp.asarray(rng.uniform(0, 2, 500), jnp.float32), jnp.ones(500))
+    neurons = RealNeurons(W, jnp.asarray(rng.uniform(0, 2, 500), jnp.float32), jnp.ones(500))
     exact = activation(*real_parameters(neurons))
     keep = np.asarray(exact.is_activated)
     assert 20 < keep.sum() < 480
@@ -95,7 +96,9 @@ def test_activated_neurons_are_their_operators_whatever_the_method(method):
 )
 def test_a_boolean_network_written_as_weights_binarises_to_itself(name, method):
     boolean = random_network(name, seed=1)[0].params
-    found, reports = binarize_with_report(map_neurons(embed, boolean), method=method)
+    found, reports = binarize(
+        map_neurons(as_real_neurons, boolean), method=method, return_report=True
+    )
 
     def with_one_name(neurons):
         # The erosion by a single input is the dilation by it.
@@ -111,8 +114,8 @@ def test_a_boolean_network_written_as_weights_binarises_to_itself(name, method):
 def test_the_report_counts_operators_and_distances():
     W = jnp.array([[3.0, 1.0, 1.0, 3.0], [1.0, 1.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0]])
     W = jnp.concatenate([W, W[2:], W[2:]])
-    neurons = BiSEParams(W, jnp.array([1.5, 9.0, -1.0, 0.5]), jnp.array([1.0, 1.0, -1.0, 1.0]))
-    boolean, (report,) = binarize_with_report({"lui": neurons}, method="constant")
+    neurons = RealNeurons(W, jnp.array([1.5, 9.0, -1.0, 0.5]), jnp.array([1.0, 1.0, -1.0, 1.0]))
+    boolean, (report,) = binarize({"lui": neurons}, method="constant", return_report=True)
     assert report.path == "lui"
     np.testing.assert_array_equal(report.is_exact, [False, True, True, True])
     np.testing.assert_array_equal(report.is_constant, [False, True, True, False])
@@ -174,7 +177,7 @@ def test_an_unknown_method_lists_the_known_ones():
 
 def test_a_tree_without_neurons_is_refused_and_named():
     restored = {"layers_0": {"bise": {"weight": X, "bias": X, "scale": X}}}
-    for fn in (binarize, certify, binarize_with_report):
+    for fn in (binarize, certify, partial(binarize, return_report=True)):
         with pytest.raises(
             TypeError, match=r"holds no neurons.*plain dictionaries.*restore it into"
         ):
@@ -187,32 +190,32 @@ def test_a_tree_without_neurons_is_refused_and_named():
 
 @pytest.mark.parametrize("dtype", ["int32", "float8_e4m3fn", "bool"])
 def test_neurons_of_other_dtypes_are_refused_by_name(dtype):
-    neurons = BiSEParams(jnp.ones((3, 2), dtype), jnp.ones(2), jnp.ones(2))
+    neurons = RealNeurons(jnp.ones((3, 2), dtype), jnp.ones(2), jnp.ones(2))
     for fn in (binarize, certify):
         with pytest.raises(TypeError, match=f"a/lui.weight is {dtype}; one of"):
             fn({"a": {"lui": neurons}})
 
 
 def test_numbers_that_the_running_dtype_cannot_hold_are_refused():
-    neurons = BiSEParams(np.full((3, 2), 1e300), np.ones(2), np.ones(2))
+    neurons = RealNeurons(np.full((3, 2), 1e300), np.ones(2), np.ones(2))
     with pytest.raises(
         ValueError, match=r"lui\.weight has 6 values that are not finite in float32"
     ):
         binarize({"lui": neurons})
-    tiny = BiSEParams(np.ones((3, 2)), np.ones(2), np.full(2, 1e-300))
+    tiny = RealNeurons(np.ones((3, 2)), np.ones(2), np.full(2, 1e-300))
     with pytest.raises(ValueError, match=r"lui\.scale is 0 for 2 neurons"):
         binarize({"lui": tiny})
 
 
 def test_concrete_neurons_beside_traced_ones_are_checked():
-    bad = BiSEParams(jnp.full((3, 2), jnp.nan), jnp.ones(2), jnp.ones(2))
+    bad = RealNeurons(jnp.full((3, 2), jnp.nan), jnp.ones(2), jnp.ones(2))
     with pytest.raises(ValueError, match=r"b\.weight has 6 values"):
         jax.jit(lambda n: binarize({"a": n, "b": bad}))(bad.replace(weight=jnp.ones((3, 2))))
 
 
 def test_a_subnormal_negative_scale_complements():
     scale = jnp.asarray(np.float32([1e-40, -1e-40]))
-    neurons = BiSEParams(jnp.ones((3, 2)), jnp.full(2, 0.5), scale)
+    neurons = RealNeurons(jnp.ones((3, 2)), jnp.full(2, 0.5), scale)
     np.testing.assert_array_equal(binarize(neurons).complement, [False, True])
     np.testing.assert_array_equal(jax.jit(binarize)(neurons).complement, [False, True])
     assert not certify({"n": neurons}).exact_float
@@ -250,10 +253,10 @@ def test_one_program_serves_networks_whose_sizes_share_a_class():
 
 
 def test_sets_of_no_neurons_pass_and_neurons_without_inputs_are_refused():
-    none = BiSEParams(jnp.ones((3, 0)), jnp.ones(0), jnp.ones(0))
+    none = RealNeurons(jnp.ones((3, 0)), jnp.ones(0), jnp.ones(0))
     assert binarize({"a": none})["a"].footprint.shape == (3, 0)
     assert certify({"a": none}).exact_float
-    blind = BiSEParams(jnp.ones((0, 2)), jnp.ones(2), jnp.ones(2))
+    blind = RealNeurons(jnp.ones((0, 2)), jnp.ones(2), jnp.ones(2))
     for fn in (binarize, certify):
         with pytest.raises(ValueError, match="a neuron needs at least one input"):
             fn({"a": blind})

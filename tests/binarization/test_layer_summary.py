@@ -3,8 +3,16 @@ import jax.numpy as jnp
 import pytest
 
 import bimonn_jax
-from bimonn_jax import BiMoNN, BiSEParams, DenseBiMoNN, NeuronConfig, Sequential, embed, summary
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax import (
+    BiMoNN,
+    DenseBiMoNN,
+    NeuronConfig,
+    RealNeurons,
+    Sequential,
+    as_real_neurons,
+    summary,
+)
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.modules import DenseLUI, TernaryHead
 from tests.support.boolean_networks import network as random_network
 
@@ -21,7 +29,7 @@ def neurons():
         ]
     )
     bias = jnp.array([1.0, 1.5, 1.0, 1.0, 9.0, 0.4])
-    return BiSEParams(weight, bias, jnp.array([1.0, 1.0, 1.0, -1.0, 1.0, 1.0]))
+    return RealNeurons(weight, bias, jnp.array([1.0, 1.0, 1.0, -1.0, 1.0, 1.0]))
 
 
 def test_neurons_are_counted_by_operator():
@@ -39,7 +47,7 @@ def test_activation_and_zones_are_those_of_the_certificate_with_and_without_arch
     params = jax.jit(model.init)(jax.random.key(0), X)["params"]
     # Exact on binary inputs; what reaches the second layer is not binary.
     boolean = bimonn_jax.binarize(params, method="constant")
-    params = bimonn_jax.map_neurons(lambda n: embed(n, scale=1.0), boolean)
+    params = bimonn_jax.map_neurons(lambda n: as_real_neurons(n, scale=1.0), boolean)
     for architecture in (None, model.architecture):
         certificate = bimonn_jax.certify(params, architecture)
         for layer, proof in zip(
@@ -76,7 +84,7 @@ def test_heads_have_bits_but_no_neurons():
 
 
 def test_that_no_neuron_is_activated_is_said():
-    majority = BiSEParams(jnp.ones((3, 1)), jnp.array([1.5]), jnp.array([1.0]))
+    majority = RealNeurons(jnp.ones((3, 1)), jnp.array([1.5]), jnp.array([1.0]))
     lines = str(summary({"a": majority})).splitlines()
     # Columns are aligned to the right.
     end = lines[0].index("activated") + len("activated")
@@ -98,5 +106,5 @@ def test_text_and_html_show_the_same_cells():
 
 
 def test_a_tree_without_neurons_is_refused():
-    with pytest.raises(TypeError, match="summary takes a tree with BiSEParams"):
+    with pytest.raises(TypeError, match="summary takes a tree with RealNeurons"):
         summary({"a": jnp.zeros(3)})

@@ -267,14 +267,14 @@ def test_neurons_sharded_over_eight_devices_give_the_same_and_stay_where_they_ar
         from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
         from bimonn_jax import binarize
-        from bimonn_jax.neurons.params import BiSEParams
+        from bimonn_jax.neurons.params import RealNeurons
         from bimonn_jax.binarization.projection import project
         from tests.support.projection_oracles import hard_neurons
 
         assert jax.device_count() == 8
         W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(0), 40, 256))
         alone = project(jnp.asarray(W), jnp.asarray(B))
-        boolean = binarize(BiSEParams(jnp.asarray(W), jnp.asarray(B), jnp.ones(256)),
+        boolean = binarize(RealNeurons(jnp.asarray(W), jnp.asarray(B), jnp.ones(256)),
                            method="activable")
         for kind in (AxisType.Auto, AxisType.Explicit):
             mesh = jax.make_mesh((8,), ("neurons",), axis_types=(kind,))
@@ -290,7 +290,7 @@ def test_neurons_sharded_over_eight_devices_give_the_same_and_stay_where_they_ar
                     getattr(nearest, name), getattr(alone, name), rtol=1e-5, atol=1e-5)
             compiled = project.lower(*sharded).compile().as_text()
             assert not re.search(r"f32\\S* (all-gather|all-to-all|all-reduce)", compiled)
-            parts = binarize(BiSEParams(*sharded, place(np.ones(256, np.float32), "neurons")),
+            parts = binarize(RealNeurons(*sharded, place(np.ones(256, np.float32), "neurons")),
                              method="activable")
             jax.tree.map(np.testing.assert_array_equal, parts, boolean)
     """)

@@ -3,14 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanBiSE, Layer
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax import BooleanNeurons, Layer
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.neurons.params import apply_dense
 from bimonn_jax.training.losses import dice
 
 X = bernoulli(jax.random.key(0), 0.3, (200, 5))
-UNION = BooleanBiSE(jnp.ones((5, 1), bool), jnp.zeros(1, bool), jnp.zeros(1, bool))
+UNION = BooleanNeurons(jnp.ones((5, 1), bool), jnp.zeros(1, bool), jnp.zeros(1, bool))
 TREE = {"layers_0": {"lui": UNION}, "kernel": jnp.ones(2)}
 ARCHITECTURE = (Layer("lui", "layers_0"),)
 
@@ -50,7 +50,7 @@ def test_literals_of_hit_or_miss_transforms_are_never_cut_by_default():
     def indifferent(tree):
         return jnp.float32(1)
 
-    transforms = BooleanBiSE(jnp.ones((10, 5), bool), jnp.ones(5, bool), jnp.zeros(5, bool))
+    transforms = BooleanNeurons(jnp.ones((10, 5), bool), jnp.ones(5, bool), jnp.zeros(5, bool))
     tree = {"layers_0": {"lui": transforms}, "layers_1": {"lui": UNION}}
     layers = (Layer("hit_or_miss", "layers_0"), Layer("lui", "layers_1"))
     pruned, report = prune(tree, indifferent, architecture=layers)
@@ -61,6 +61,6 @@ def test_literals_of_hit_or_miss_transforms_are_never_cut_by_default():
 
 
 def test_without_an_architecture_the_unions_of_bisels_are_found():
-    bise = BooleanBiSE(jnp.ones((3, 3, 1, 5), bool), *(jnp.zeros((1, 5), bool),) * 2)
+    bise = BooleanNeurons(jnp.ones((3, 3, 1, 5), bool), *(jnp.zeros((1, 5), bool),) * 2)
     tree = {"layers_0": {"bise": bise, "lui": UNION}}
     assert prune(tree, lambda tree: jnp.float32(1))[1].removed == {"layers_0/lui": 5}

@@ -12,13 +12,13 @@ from bimonn_jax.binarization.rounding import (
     _THRESHOLD_UNITS,
     _UNITS_AT_HALF,
     exact_step,
+    host_neurons,
     lowest_bits,
-    real_neurons,
     rounding_of,
     sum_error,
     threshold_distance,
 )
-from bimonn_jax.neurons.params import BiSEParams, real_parameters
+from bimonn_jax.neurons.params import RealNeurons, real_parameters
 from bimonn_jax.neurons.thresholds import THRESHOLDS
 
 SMOOTH = [name for name in THRESHOLDS if name != "step"]
@@ -26,12 +26,12 @@ NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.fl
 
 
 def neurons(W, B, p, *names, dtype=np.float32):
-    return BiSEParams(*(jnp.asarray(np.asarray(a, dtype)) for a in (W, B, p)), *names)
+    return RealNeurons(*(jnp.asarray(np.asarray(a, dtype)) for a in (W, B, p)), *names)
 
 
 def numbers(params):
     W, B, _ = real_parameters(params)
-    return real_neurons(params, W, B, rounding_of(params))
+    return host_neurons(params, W, B, rounding_of(params))
 
 
 def all_numbers(dtype):
@@ -164,11 +164,11 @@ def test_computed_reparametrizations_lie_within_their_error(weight, bias, dtype)
     params = neurons(omega, beta, np.ones(400), weight, bias, dtype=kind)
     with jax.enable_x64(True):
         fields = (np.asarray(v).astype(np.float64) for v in (params.weight, params.bias))
-        exact = BiSEParams(*map(jnp.asarray, fields), jnp.ones(400), weight, bias)
+        exact = RealNeurons(*map(jnp.asarray, fields), jnp.ones(400), weight, bias)
         W, B, _ = map(np.asarray, real_parameters(exact))
     for run in (real_parameters, jax.jit(real_parameters)):
         found_W, found_B, _ = (np.asarray(a).astype(np.float64) for a in run(params))
-        error = real_neurons(params, found_W, found_B, rounding_of(params)).error
+        error = host_neurons(params, found_W, found_B, rounding_of(params)).error
         off = np.abs(found_W - W).sum(axis=0) + np.abs(found_B - B)
         bounded = np.isfinite(error)
         assert bounded.mean() > 0.4

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanBiSE, Layer
+from bimonn_jax import BooleanNeurons, Layer
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
-from bimonn_jax.neurons.params import BiSEParams, named_neurons
+from bimonn_jax.neurons.params import RealNeurons, named_neurons
 from tests.support.boolean_networks import NAMES, examples, network
 
 KERNEL_1 = {"padding": "VALID", "border": "zero"}
@@ -41,7 +41,7 @@ def test_equal_outputs(name, seed):
 def neurons(footprint, is_erosion=True, complement=False):
     footprint = np.asarray(footprint, bool)
     count = footprint.shape[-1]
-    return BooleanBiSE(
+    return BooleanNeurons(
         jnp.asarray(footprint),
         jnp.broadcast_to(jnp.asarray(is_erosion), count),
         jnp.broadcast_to(jnp.asarray(complement), count),
@@ -97,7 +97,7 @@ def test_small_filters_on_all_images(border, seed):
         bits = rng.random((3, 3, channels, count)) < rng.choice([0.0, 0.1, 0.4], (channels, count))
         bits = bits[:, :, :, rng.integers(0, count, count)]
         shape = channels, count
-        return BooleanBiSE(bits, rng.random(shape) < 0.5, rng.random(shape) < 0.4)
+        return BooleanNeurons(bits, rng.random(shape) < 0.5, rng.random(shape) < 0.4)
 
     def lui(rows, count):
         bits = rng.random((rows, count)) < 0.6
@@ -202,6 +202,6 @@ def test_a_useless_network_keeps_a_neuron_in_every_layer():
 
 
 def test_real_parameters_are_refused():
-    real = BiSEParams(jnp.ones((2, 1)), jnp.ones(1), jnp.ones(1))
+    real = RealNeurons(jnp.ones((2, 1)), jnp.ones(1), jnp.ones(1))
     with pytest.raises(TypeError, match=r"params\['a'\] is real-valued: binarize"):
         simplify(BooleanNetwork((Layer("lui", "a"),), {"a": {"lui": real}}))

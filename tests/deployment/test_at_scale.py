@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanBiSE, Flatten, HitOrMissConv, LevelSets, TernaryHead
+from bimonn_jax import BooleanNeurons, Flatten, HitOrMissConv, LevelSets, TernaryHead
 from bimonn_jax.data.classification import load_tfds
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.saving import BooleanNetwork
@@ -52,7 +52,7 @@ def mnist():
     ones = np.ones(6, bool)
     votes = rng.integers(-1, 2, params["layers_3"]["head"].latent.shape)
     boolean = {
-        "layers_1": {"lui": BooleanBiSE(jnp.asarray(footprint), jnp.asarray(ones), ~ones)},
+        "layers_1": {"lui": BooleanNeurons(jnp.asarray(footprint), jnp.asarray(ones), ~ones)},
         "layers_3": {"head": TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))},
     }
     plain = BooleanNetwork(model.architecture, boolean)

@@ -12,7 +12,7 @@ from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
-from bimonn_jax.neurons.params import BooleanBiSE
+from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import NAMES, examples, inputs, network, rounding
 
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror"]
@@ -27,7 +27,7 @@ MODES = ["batch", "image"]
 def filter_of(footprint, border="zero"):
     """A dilation."""
     no = jnp.zeros((1, 1), bool)
-    neurons = BooleanBiSE(jnp.asarray(footprint, bool)[:, :, None, None], no, no)
+    neurons = BooleanNeurons(jnp.asarray(footprint, bool)[:, :, None, None], no, no)
     layer = Layer("bise", "a", {"padding": "SAME", "border": border})
     return BooleanNetwork((layer,), {"a": {"bise": neurons}})
 

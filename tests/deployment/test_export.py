@@ -19,7 +19,7 @@ from bimonn_jax.deployment.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.deployment.verilog import export_verilog
 from bimonn_jax.networks.architecture import LAYERS, Layer
 from bimonn_jax.networks.saving import BooleanNetwork
-from bimonn_jax.neurons.params import BooleanBiSE
+from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import MODULES, NAMES, examples, inputs, network
 from tests.support.verilog_simulation import simulate
 
@@ -64,7 +64,7 @@ def test_c_program_filters_standard_input(tmp_path):
 def test_c_reads_like_code(is_erosion, tmp_path):
     footprint = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 1]], bool)[:, :, None, None]
     flag = np.full((1, 1), is_erosion)
-    neurons = BooleanBiSE(footprint, flag, np.ones((1, 1), bool))
+    neurons = BooleanNeurons(footprint, flag, np.ones((1, 1), bool))
     architecture = network("one operator")[0].architecture
     plain = BooleanNetwork(architecture, {"layers_0": {"bise": neurons}})
     text = export_c(plain, tmp_path / "filter.c", (9, 7, 1), name="filter").read_text()
@@ -150,12 +150,12 @@ EXPORTERS = {
 def sliding(kind, border, padding="SAME"):
     """A layer of 7 x 4 windows."""
     if kind == "bise":
-        neurons = BooleanBiSE(
+        neurons = BooleanNeurons(
             np.ones((7, 4, 1, 1), bool), np.eye(1, dtype=bool), ~np.eye(1, dtype=bool)
         )
         layer = Layer("bise", "a", {"padding": padding, "border": border})
         return BooleanNetwork((layer,), {"a": {"bise": neurons}})
-    neurons = BooleanBiSE(np.ones((7, 4, 2, 1), bool), np.ones(1, bool), np.zeros(1, bool))
+    neurons = BooleanNeurons(np.ones((7, 4, 2, 1), bool), np.ones(1, bool), np.zeros(1, bool))
     layer = Layer(kind, "a", {"padding": padding, "border": border, "pool": 1})
     return BooleanNetwork((layer,), {"a": {"lui": neurons}})
 

@@ -11,7 +11,7 @@ from bimonn_jax.deployment.yosys import Resources, estimate_resources
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import DenseLUI
 from bimonn_jax.networks.saving import BooleanNetwork
-from bimonn_jax.neurons.params import BooleanBiSE, map_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
 
 needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
 
@@ -22,7 +22,7 @@ def unions(inputs: int, neurons: int) -> BooleanNetwork:
     params = model.init(jax.random.key(0), np.zeros((1, inputs)))["params"]
     footprint = ~np.eye(inputs, neurons, dtype=bool)
     none = np.zeros(neurons, bool)
-    boolean = map_neurons(lambda _: BooleanBiSE(footprint, none, none), params)
+    boolean = map_neurons(lambda _: BooleanNeurons(footprint, none, none), params)
     return BooleanNetwork(model.architecture, boolean)
 
 

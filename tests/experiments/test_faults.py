@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from bimonn_jax import BiMoNN, NeuronConfig
-from bimonn_jax._support.draws import bernoulli
 from bimonn_jax._support.files import replacing, write_text
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.loop import fit, init_state, optimizer_for
 from bimonn_jax.training.losses import mse
-from bimonn_jax.training.sweep import run_in_chunks, stack
+from bimonn_jax.training.sweep import run_in_chunks, stack_trials
 from tests.support.boolean_networks import network as random_network
 
 ROOT = Path(__file__).parents[2]
@@ -243,7 +243,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_its_parameters_and_wha
 
 def trials(count):
     one = {"learning_rate": 0.1, "coefficient": 0.0, "delay": 0.0}
-    return stack([one | {"seed": float(i)} for i in range(count)])
+    return stack_trials([one | {"seed": float(i)} for i in range(count)])
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 8])

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanBiSE, Layer
+from bimonn_jax import BooleanNeurons, Layer
 from bimonn_jax.data.image_files import Reading, read_gray, read_resolution, write_image
 from bimonn_jax.data.page import degrade, load_page
 from bimonn_jax.networks.saving import load_network, save_network
@@ -121,7 +121,7 @@ def test_gray_levels_are_learned_from_and_read_back(tmp_path):
 
 def copying_network(folder):
     """A network that copies its input; its file says that light pixels are True."""
-    neurons = BooleanBiSE(
+    neurons = BooleanNeurons(
         np.ones((1, 1, 1, 1), bool), np.ones((1, 1), bool), np.zeros((1, 1), bool)
     )
     layer = Layer("bise", "a", {"padding": "SAME", "border": "zero"})
@@ -220,7 +220,7 @@ def test_a_file_that_lies_about_its_reading_is_refused(reading, tmp_path):
 
 def test_several_output_channels_become_several_pictures(tmp_path):
     """A network that gives its input and the complement of it."""
-    neurons = BooleanBiSE(*np.ones((2, 1, 2), bool)[:1], np.ones(2, bool), np.arange(2) == 1)
+    neurons = BooleanNeurons(*np.ones((2, 1, 2), bool)[:1], np.ones(2, bool), np.arange(2) == 1)
     path = tmp_path / "network.npz"
     save_network(path, (Layer("lui", "a"),), {"a": {"lui": neurons}})
     shown = np.eye(6, dtype=bool)

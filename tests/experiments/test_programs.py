@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bimonn_jax.data.image_files import Reading
-from bimonn_jax.data.noisy_sticks import noisy_sticks
+from bimonn_jax.data.sticks import noisy_sticks
 from bimonn_jax.networks.saving import load_network, save_network
 from experiments.output import prepare, progress, write_json
 from tests.support.boolean_networks import network as random_network

@@ -24,7 +24,7 @@ from bimonn_jax import (
     apply_layers,
     binarize,
 )
-from bimonn_jax._support.draws import uniform
+from bimonn_jax._support.random_arrays import uniform
 from bimonn_jax.networks.architecture import (
     LAYERS,
     complement_channels,

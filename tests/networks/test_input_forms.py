@@ -20,7 +20,7 @@ from bimonn_jax.morphology.windows import pad_image
 from bimonn_jax.networks.architecture import complement_channels
 from bimonn_jax.neurons.correlation import correlate
 from bimonn_jax.neurons.heads import popcount_scores
-from bimonn_jax.training.evaluation import in_chunks
+from bimonn_jax.training.evaluation import map_in_chunks
 from bimonn_jax.training.losses import LOSSES, dice
 from tests.support.boolean_networks import NAMES, inputs, network, rounding
 
@@ -55,7 +55,7 @@ OF_IMAGES = {
     "pack_strips": lambda x: unpack_strips(pack_strips(jnp.asarray(x)[..., None]), height=5),
     "pack_samples": lambda x: unpack_samples(pack_samples(jnp.asarray(x)), len(x)),
     "popcount_scores": lambda x: popcount_scores(jnp.asarray(x).reshape(len(x), 30), 2),
-    "in_chunks": lambda x: in_chunks(jnp.invert, jnp.asarray(x), chunk=2),
+    "map_in_chunks": lambda x: map_in_chunks(jnp.invert, jnp.asarray(x), chunk=2),
 }
 
 

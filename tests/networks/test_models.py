@@ -25,7 +25,7 @@ from bimonn_jax import (
     apply_layers,
     binarize,
 )
-from bimonn_jax._support.draws import uniform
+from bimonn_jax._support.random_arrays import uniform
 from bimonn_jax.networks.architecture import from_json, layer_outputs, to_json
 
 X = uniform(jax.random.key(0), (2, 6, 7, 2))

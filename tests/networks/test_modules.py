@@ -15,7 +15,7 @@ from bimonn_jax import (
     RealHead,
     binarize,
 )
-from bimonn_jax._support.draws import bernoulli, uniform
+from bimonn_jax._support.random_arrays import bernoulli, uniform
 
 BITS = bernoulli(jax.random.key(0), 0.5, (2, 4, 5, 2))
 NEURAL = {

@@ -8,7 +8,7 @@ import pytest
 
 import bimonn_jax
 from bimonn_jax import BiMoNN, DenseBiMoNN
-from bimonn_jax._support.draws import bernoulli, uniform
+from bimonn_jax._support.random_arrays import bernoulli, uniform
 from bimonn_jax.networks.architecture import Layer, to_json
 from bimonn_jax.networks.saving import BooleanNetwork, load_network, save_network
 from bimonn_jax.neurons.params import map_neurons

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bimonn_jax.binarization.rounding import real_neurons, rounding_of, sum_error
+from bimonn_jax.binarization.rounding import host_neurons, rounding_of, sum_error
 from bimonn_jax.neurons.activation import activation, activation_on_host
-from bimonn_jax.neurons.params import BiSEParams, real_parameters
+from bimonn_jax.neurons.params import RealNeurons, real_parameters
 from bimonn_jax.neurons.reparam import BIASES, WEIGHTS, check_names
 from bimonn_jax.neurons.thresholds import THRESHOLDS
 from tests.support.neuron_oracles import all_inputs, fires, operator_tables
@@ -83,9 +83,9 @@ def test_the_theorem_holds_for_every_reparametrisation(weight, bias, data, n, ne
     beta = np.float32(data.draw(numbers))
     scale = np.float32([-2.0 if negative else 2.0])
     free = (jnp.asarray(a) for a in (omega[:, None], beta[None], scale))
-    params = BiSEParams(*free, weight, bias, threshold)
+    params = RealNeurons(*free, weight, bias, threshold)
     W, B, p = (np.asarray(a) for a in real_parameters(params))
-    margin = sum_error(real_neurons(params, W, B, rounding_of(params)), rounding_of(params))
+    margin = sum_error(host_neurons(params, W, B, rounding_of(params)), rounding_of(params))
     sums = all_inputs(n).astype(np.float64) @ W.astype(np.float64)
     # Float32 cannot decide these; the ties have a test of their own.
     assume(weight == "boolean" or np.abs(sums - B).min() > margin[0])

@@ -10,10 +10,9 @@ from bimonn_jax import (
     Sequential,
     TernaryHead,
     binarize,
-    binarize_with_report,
     certify,
 )
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.neurons.heads import (
     TernaryLatents,
@@ -41,7 +40,7 @@ def test_scores_are_whole_numbers_that_training_and_booleans_share_also_after_sa
     model, params = classifier(head)
     x = bits((64, 7), 3)
     trained = model.apply({"params": params}, x)
-    boolean, _ = binarize_with_report(params)
+    boolean, _ = binarize(params, return_report=True)
     scores = model.apply({"params": boolean}, x)
     assert scores.dtype == jnp.int32
     np.testing.assert_array_equal(trained, scores)

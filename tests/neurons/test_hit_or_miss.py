@@ -18,10 +18,10 @@ from bimonn_jax import (
     binarize,
     certify,
 )
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.neurons.hit_or_miss import apply_hit_or_miss_conv
-from bimonn_jax.neurons.params import BiSEParams, BooleanBiSE, embed
+from bimonn_jax.neurons.params import BooleanNeurons, RealNeurons, as_real_neurons
 
 CONFIGS = [NeuronConfig(), NeuronConfig.boolean("erosion"), NeuronConfig.boolean("mixed")]
 
@@ -152,7 +152,7 @@ def test_how_many_images_are_computed_at_once_changes_nothing(limit, monkeypatch
 def test_an_erosion_is_the_hit_or_miss_transform_of_scipy(border):
     hit = np.array([[0, 1, 0], [1, 1, 0], [0, 0, 0]], bool)
     miss = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 1]], bool)
-    boolean = BooleanBiSE(
+    boolean = BooleanNeurons(
         jnp.asarray(np.stack([hit, miss], axis=-1)[..., None]),
         jnp.array([True]),
         jnp.array([False]),
@@ -163,7 +163,7 @@ def test_an_erosion_is_the_hit_or_miss_transform_of_scipy(border):
     expected = ndimage.binary_hit_or_miss(padded, hit, miss)[1:-1, 1:-1]
     if border == "zero":
         np.testing.assert_array_equal(expected, ndimage.binary_hit_or_miss(x, hit, miss))
-    for neurons in (boolean, embed(boolean)):
+    for neurons in (boolean, as_real_neurons(boolean)):
         found = apply_hit_or_miss_conv(neurons, x[..., None], padding="SAME", border=border)
         np.testing.assert_array_equal(found[..., 0] > 0.5, expected)
     assert expected.any()
@@ -186,7 +186,7 @@ def test_a_certified_convolution_is_its_boolean_one_on_every_input():
     for config in CONFIGS:
         model = Sequential((HitOrMissConv(6, (2, 2), pool=2, config=config),))
         params = model.init(jax.random.key(0), jnp.zeros((1, 3, 3, 1), bool))["params"]
-        params["layers_0"]["lui"] = embed(binarize(params)["layers_0"]["lui"])
+        params["layers_0"]["lui"] = as_real_neurons(binarize(params)["layers_0"]["lui"])
         assert certify(params, model.architecture).exact_float32
         x = every.reshape(-1, 3, 3, 1)
         smooth = model.apply({"params": params}, x) > 0.5
@@ -214,10 +214,10 @@ def test_a_convolution_rejects_what_does_not_fit():
         apply_layers(model.architecture, params, bits((8, 2)))
     with pytest.raises(ValueError, match="x must be bool"):
         apply_layers(model.architecture, binarize(params), jnp.ones((1, 9, 8, 2)))
-    odd = BiSEParams(jnp.ones((3, 3, 3, 1)), jnp.ones(1), jnp.ones(1))
+    odd = RealNeurons(jnp.ones((3, 3, 3, 1)), jnp.ones(1), jnp.ones(1))
     with pytest.raises(ValueError, match="even number of channels; got 3"):
         apply_hit_or_miss_conv(odd, bits((9, 9, 1)))
-    per_channel = BiSEParams(jnp.ones((3, 3, 2, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
+    per_channel = RealNeurons(jnp.ones((3, 3, 2, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
     with pytest.raises(ValueError, match=r"bias has shape \(2, 1\); \(1,\) was expected"):
         apply_hit_or_miss_conv(per_channel, bits((9, 9, 1)))
     with pytest.raises(ValueError, match="pool must be an int of 1 to 65536; got 0"):

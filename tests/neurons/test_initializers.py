@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
 from bimonn_jax.neurons.params import apply_dense, real_parameters
 from bimonn_jax.neurons.reparam import BIASES, dual_total

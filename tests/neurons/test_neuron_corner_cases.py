@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BiSEParams, BooleanBiSE, DenseBiMoNN, NeuronConfig, binarize
+from bimonn_jax import BooleanNeurons, DenseBiMoNN, NeuronConfig, RealNeurons, binarize
 from bimonn_jax.binarization.projection.constant import (
     constant_set,
     normal,
@@ -31,13 +31,13 @@ BITS = all_inputs(4)
 def boolean_neurons(n=4, m=3):
     rng = np.random.default_rng(0)
     shapes = ((n, m), (m,), (m,))
-    return BooleanBiSE(*(jnp.asarray(rng.uniform(size=s) < 0.5) for s in shapes))
+    return BooleanNeurons(*(jnp.asarray(rng.uniform(size=s) < 0.5) for s in shapes))
 
 
 def real_neurons(n=4, m=3):
     rng = np.random.default_rng(1)
     shapes = ((n, m), (m,), (m,))
-    return BiSEParams(*(jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes))
+    return RealNeurons(*(jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes))
 
 
 @pytest.mark.parametrize("apply", [apply_dense, apply_aligned])

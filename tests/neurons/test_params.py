@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BiSEParams, BooleanBiSE, embed
+from bimonn_jax import BooleanNeurons, RealNeurons, as_real_neurons
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
 from bimonn_jax.neurons.params import (
     apply_aligned,
@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 
 def boolean_neurons(weight_shape, neuron_shape):
     coins = (rng.uniform(size=s) < 0.5 for s in (weight_shape, neuron_shape, neuron_shape))
-    return BooleanBiSE(*(jnp.asarray(c) for c in coins))
+    return BooleanNeurons(*(jnp.asarray(c) for c in coins))
 
 
 def real_neurons(weight_shape, rank):
@@ -89,7 +89,7 @@ def test_jit_and_vmap_over_images_and_parameters(kind):
 @pytest.mark.parametrize("scale", [1.0, 32.0])
 def test_embedded_neurons_compute_their_operators(threshold, scale):
     boolean = boolean_neurons((6, 20), (20,))
-    params = embed(boolean, threshold=threshold, scale=scale)
+    params = as_real_neurons(boolean, threshold=threshold, scale=scale)
     x = all_inputs(6)
     np.testing.assert_array_equal(apply_dense(params, x) > 0.5, apply_dense(boolean, x))
 
@@ -116,9 +116,9 @@ def test_wrong_inputs_are_named():
     with pytest.raises(ValueError, match=r"x has shape \(7,\).*inputs = 5"):
         apply_dense(real_neurons((5, 3), 1), jnp.zeros(7))
     with pytest.raises(ValueError, match=r"bias has shape \(2, 3\), weight \(2, 5, 3\).*jax\.vmap"):
-        real_parameters(BiSEParams(jnp.ones((2, 5, 3)), jnp.ones((2, 3)), jnp.ones((2, 3))))
+        real_parameters(RealNeurons(jnp.ones((2, 5, 3)), jnp.ones((2, 3)), jnp.ones((2, 3))))
     with pytest.raises(ValueError, match="scale must be > 0, got -1"):
-        embed(boolean, scale=-1.0)
+        as_real_neurons(boolean, scale=-1.0)
 
 
 def test_two_sets_of_neurons_at_one_path_are_refused():

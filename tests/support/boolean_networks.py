@@ -23,7 +23,7 @@ from bimonn_jax.networks.modules import (
 )
 from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
-from bimonn_jax.neurons.params import BooleanBiSE, map_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
 
 SHAPE = (9, 7, 2)
 EVEN = ((1, 2), (0, 1))
@@ -69,7 +69,7 @@ def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
         # Gates of no, of few and, more seldom, of many literals.
         literals = rng.choice([0, 1, 2, 3, 12], count, p=[0.05, 0.3, 0.3, 0.3, 0.05])
         share = literals / math.prod(bits[:-1])
-        return BooleanBiSE(
+        return BooleanNeurons(
             rng.random(bits) < share, rng.random(count) < 0.5, rng.random(count) < 0.3
         )
 

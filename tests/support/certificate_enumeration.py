@@ -19,8 +19,7 @@ from bimonn_jax import (
     LUI,
     BiSE,
     BiSEL,
-    BiSEParams,
-    BooleanBiSE,
+    BooleanNeurons,
     Complement,
     DenseLUI,
     Flatten,
@@ -28,12 +27,13 @@ from bimonn_jax import (
     HitOrMissConv,
     LevelSets,
     PopcountHead,
+    RealNeurons,
     Sequential,
     TernaryHead,
     apply_layers,
+    as_real_neurons,
     binarize,
     certify,
-    embed,
     map_neurons,
 )
 from bimonn_jax.neurons.params import apply_dense
@@ -88,7 +88,7 @@ def random_neurons(rng, dtype, n, count):
     p = cast(scale * rng.choice([-1, 1], count), dtype)
     p[p == 0] = 1
     with np.errstate(over="ignore"):
-        return BiSEParams(cast(W * size, dtype), cast(B * size, dtype), p)
+        return RealNeurons(cast(W * size, dtype), cast(B * size, dtype), p)
 
 
 def real_tables(W, B, p):
@@ -167,17 +167,17 @@ def random_network(rng, name, dtypes):
             # As neurons that are trained through the binarisation have them.
             fields = bits + 0.0, (rng.random(old.bias.shape) < 0.5) + 0.0, np.ones(old.bias.shape)
             free = (jnp.asarray(cast(field, dtype)) for field in fields)
-            return BiSEParams(*free, "boolean", "boolean", "step")
+            return RealNeurons(*free, "boolean", "boolean", "step")
         coins = (rng.random(old.bias.shape) < share for share in (0.5, 0.3))
         sharp = float(rng.choice([3.0, 10.0, 40.0]))
-        new = embed(BooleanBiSE(bits, *map(jnp.asarray, coins)), scale=sharp)
+        new = as_real_neurons(BooleanNeurons(bits, *map(jnp.asarray, coins)), scale=sharp)
         size = magnitude(rng, dtype, ()) if rng.random() < 0.3 else 1.0
         W = np.asarray(new.weight) + noise * rng.normal(size=old.weight.shape)
         B = np.asarray(new.bias) + noise * rng.normal(size=old.bias.shape)
         p = cast(np.asarray(new.scale) / size, dtype)
         p[p == 0] = 1
         fields = (cast(W * size, dtype), cast(B * size, dtype), p)
-        return BiSEParams(*map(jnp.asarray, fields), threshold=str(rng.choice(["tanh", "arctan"])))
+        return RealNeurons(*map(jnp.asarray, fields), threshold=str(rng.choice(["tanh", "arctan"])))
 
     params = map_neurons(neurons, shapes)
     for own in params.values():

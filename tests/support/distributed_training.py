@@ -16,11 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bimonn_jax import BiMoNN, NeuronConfig
 from bimonn_jax.binarization.projection.activable import project
-from bimonn_jax.data.noisy_sticks import noisy_sticks
+from bimonn_jax.data.sticks import noisy_sticks
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.distributed import batch_mesh
-from bimonn_jax.training.evaluation import side_by_side
+from bimonn_jax.training.evaluation import compare
 from bimonn_jax.training.loop import fit, optimizer_for
 from bimonn_jax.training.losses import mse
 
@@ -39,7 +39,7 @@ def training(folder, mesh, die_at=None):
         lambda p, x: apply_layers(model.architecture, p, x),
         params,
         lambda key: noisy_sticks(key, 16, size=24, sticks=4),
-        side_by_side(model.architecture, x, y),
+        compare(model.architecture, x, y),
         # Adam would blow up what sums over eight parts round otherwise than one sum.
         optimizer=optimizer_for(real=optax.sgd(0.5, momentum=0.9)),
         loss=mse,

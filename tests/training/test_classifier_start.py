@@ -81,10 +81,12 @@ def test_dead_transforms_start_again_and_the_others_stay_as_they_are(digits, lay
     killed = jnp.arange(neurons.bias.size) < 4
     # A transform that asks for a pixel and for its complement never hits.
     params[layer] = {"lui": neurons.replace(weight=jnp.where(killed, 0.9, neurons.weight))}
-    revise = jax.jit(restart_dead(jax.random.key(1), model.architecture, images, labels, until=10))
-    same = revise(params, 10)
+    after_evaluation = jax.jit(
+        restart_dead(jax.random.key(1), model.architecture, images, labels, until=10)
+    )
+    same = after_evaluation(params, 10)
     jax.tree.map(np.testing.assert_array_equal, same, params)
-    revised = revise(params, 9)
+    revised = after_evaluation(params, 9)
     old, new = params[layer]["lui"].weight, revised[layer]["lui"].weight
     before, after = (
         live_neurons(model.architecture, binarize(tree), images)[layer]
@@ -108,7 +110,9 @@ def test_a_restarted_convolution_takes_back_its_votes_at_all_positions(digits):
     params = start_from_images(jax.random.key(0), model, images, labels)
     neurons = params["layers_1"]["lui"]
     params["layers_1"] = {"lui": neurons.replace(weight=neurons.weight.at[..., 2].set(0.9))}
-    revise = jax.jit(restart_dead(jax.random.key(1), model.architecture, images, labels, until=1))
-    votes = np.asarray(revise(params, 0)["layers_3"]["head"].latent).reshape(9, 8, 10)
+    after_evaluation = jax.jit(
+        restart_dead(jax.random.key(1), model.architecture, images, labels, until=1)
+    )
+    votes = np.asarray(after_evaluation(params, 0)["layers_3"]["head"].latent).reshape(9, 8, 10)
     assert (votes[:, 2] == 0).all()
     assert (votes[:, 3] != 0).any()

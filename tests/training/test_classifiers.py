@@ -18,7 +18,7 @@ from bimonn_jax.training.classifiers import (
     refit_head,
     relaxed_classifier,
 )
-from bimonn_jax.training.evaluation import in_chunks
+from bimonn_jax.training.evaluation import map_in_chunks
 from bimonn_jax.training.loop import fit, optimizer_for
 
 
@@ -154,7 +154,7 @@ def test_batches_are_images_shifted_by_at_most_so_much():
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 13])
 def test_chunks_change_nothing(count):
     x = jnp.arange(count * 4.0).reshape(count, 2, 2)
-    np.testing.assert_array_equal(in_chunks(lambda x: x.sum(axis=1), x, chunk=6), x.sum(axis=1))
+    np.testing.assert_array_equal(map_in_chunks(lambda x: x.sum(axis=1), x, chunk=6), x.sum(axis=1))
 
 
 def test_the_relaxed_classifier_is_the_papers():

@@ -8,10 +8,10 @@ import optax
 import pytest
 
 from bimonn_jax import BiMoNN, NeuronConfig, apply_layers, binarize
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.morphology.operators import dilation
 from bimonn_jax.training.checkpoints import Checkpoints
-from bimonn_jax.training.evaluation import activated_share, live_neurons, side_by_side
+from bimonn_jax.training.evaluation import activated_share, compare, live_neurons
 from bimonn_jax.training.loop import fit, init_state, make_step, optimizer_for, warmup_cosine
 from bimonn_jax.training.losses import mse
 from bimonn_jax.training.regularization import regularizer
@@ -44,7 +44,7 @@ def train(boolean, steps=60, **options):
         partial(apply_layers, model.architecture),
         params,
         sample,
-        side_by_side(model.architecture, *VALIDATION),
+        compare(model.architecture, *VALIDATION),
         key=jax.random.key(1),
         steps=steps,
         **options,
@@ -59,11 +59,11 @@ def leaves_equal(a, b):
 def test_revisions_follow_every_evaluation_and_leave_the_best_parameters_alone():
     seen = []
 
-    def revise(params, step):
+    def after_evaluation(params, step):
         jax.debug.callback(lambda s: seen.append(int(s)), step)
         return jax.tree.map(jnp.zeros_like, params)
 
-    _, result = train(False, revise=revise)
+    _, result = train(False, after_evaluation=after_evaluation)
     jax.effects_barrier()
     assert seen == [20, 40, 60]
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(result.state.params))
@@ -290,7 +290,7 @@ def test_other_keys_numbers_and_data_of_a_training_trace_nothing():
             apply,
             params,
             sample,
-            side_by_side(model.architecture, *data, method="constant"),
+            compare(model.architecture, *data, method="constant"),
             loss=loss,
             key=jax.random.key(key),
             steps=4,
@@ -322,21 +322,21 @@ def test_batches_of_nothing_are_refused():
             partial(apply_layers, model.architecture),
             params,
             lambda key: (VALIDATION[0][:0], VALIDATION[1][:0]),
-            side_by_side(model.architecture, *VALIDATION),
+            compare(model.architecture, *VALIDATION),
             loss=mse,
             key=jax.random.key(0),
             steps=1,
             score="dice_float",
         )
     with pytest.raises(ValueError, match=r"at least one; got the shapes \(0, 10, 10, 1\)"):
-        side_by_side(model.architecture, VALIDATION[0][:0], VALIDATION[1][:0])
+        compare(model.architecture, VALIDATION[0][:0], VALIDATION[1][:0])
 
 
 @pytest.mark.parametrize("boolean", [False, True])
 def test_trainings_go_on_from_checkpoints_with_float64_on(boolean, tmp_path):
     with jax.enable_x64(True):
         model, params = network(boolean)
-        evaluation = side_by_side(model.architecture, *VALIDATION, method="constant")
+        evaluation = compare(model.architecture, *VALIDATION, method="constant")
 
         def run(steps):
             return fit(

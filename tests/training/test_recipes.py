@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bimonn_jax import binarize, certify
-from bimonn_jax._support.draws import bernoulli
-from bimonn_jax.data.diskorect import diskorect
+from bimonn_jax._support.random_arrays import bernoulli
+from bimonn_jax.data.random_shapes import diskorect
 from bimonn_jax.morphology.footprints import footprint, operator
 from bimonn_jax.training.data_start import latents, patches_on_target
 from bimonn_jax.training.losses import mse

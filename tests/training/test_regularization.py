@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax._support.draws import normal
+from bimonn_jax._support.random_arrays import normal
 from bimonn_jax.binarization.projection import PROJECTIONS, project
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
-from bimonn_jax.neurons.params import BiSEParams, real_parameters
+from bimonn_jax.neurons.params import RealNeurons, real_parameters
 from bimonn_jax.training.regularization import NAMES, regularizer
 from tests.support.projection_oracles import hard_neurons
 
@@ -17,7 +17,7 @@ def neurons(weights, weight_reparam="identity", bias=None):
     weights = jnp.asarray(weights, jnp.float32)
     ones = jnp.ones(weights.shape[1:])
     bias = ones if bias is None else jnp.asarray(bias, jnp.float32)
-    return BiSEParams(weights, bias, ones, weight_reparam)
+    return RealNeurons(weights, bias, ones, weight_reparam)
 
 
 @pytest.mark.parametrize("relative", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -63,7 +63,7 @@ def test_gradient_agrees_with_finite_differences_away_from_ties(name, relative, 
         loss = regularizer(name, relative=relative)
 
         def value(weights, bias):
-            return loss({"a": BiSEParams(weights, bias, jnp.ones(4), reparam)})
+            return loss({"a": RealNeurons(weights, bias, jnp.ones(4), reparam)})
 
         value_and_gradients = jax.jit(jax.value_and_grad(value, argnums=(0, 1)))
         _, gradients = value_and_gradients(*point)

@@ -25,7 +25,7 @@ def test_operators_are_found_exactly_and_hold_on_unseen_images(name, kernel_size
     apply = operator(name, CORNER)
     x, unseen = images(density=density), images(seed=1, density=density)
     y = np.asarray(apply(jnp.asarray(x)))
-    found = search_hit_or_miss(x, y, key=KEY, kernel_size=kernel_size, least_gain=1.0)
+    found = search_hit_or_miss(x, y, key=KEY, kernel_size=kernel_size, min_gain=1.0)
     expected = apply(jnp.asarray(unseen))
     assert float(dice(found.network(unseen[..., None])[..., 0], expected)) > 0.99
     assert len(found.history) == ROUNDS
@@ -77,10 +77,10 @@ def test_images_may_differ_in_size_and_few_pixels_suffice():
         np.testing.assert_array_equal(found.network(one[None, ..., None])[0, ..., 0], expected)
 
 
-def test_the_same_key_finds_the_same_and_most_is_a_limit():
+def test_the_same_key_finds_the_same_and_max_transforms_is_a_limit():
     x = images(density=0.1)
     y = np.asarray(morphology.dilation(jnp.asarray(x), jnp.ones((3, 3), bool)))
-    options = {"key": KEY, "kernel_size": 3, "most": 4, "pixels": 3000}
+    options = {"key": KEY, "kernel_size": 3, "max_transforms": 4, "pixels": 3000}
     first, second = (search_hit_or_miss(x, y, **options).network for _ in range(2))
     same = jax.tree.map(lambda a, b: bool((a == b).all()), first.params, second.params)
     assert jax.tree.all(same)

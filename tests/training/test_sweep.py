@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bimonn_jax import DenseLUI, NeuronConfig, RealHead, Sequential, binarize
-from bimonn_jax._support.draws import bernoulli, normal
+from bimonn_jax._support.random_arrays import bernoulli, normal
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.training.classifiers import cross_entropy
 from bimonn_jax.training.regularization import regularizer
-from bimonn_jax.training.sweep import Trials, run_in_chunks, stack, train_trials
+from bimonn_jax.training.sweep import Trials, run_in_chunks, stack_trials, train_trials
 
 MODEL = Sequential((DenseLUI(12, NeuronConfig("identity", "identity")), RealHead(3)))
 X = bernoulli(jax.random.key(0), 0.5, (64, 9))
@@ -46,7 +46,7 @@ def make(init=start, evaluate=evaluate, **options):
     )
 
 
-TRIALS = stack(
+TRIALS = stack_trials(
     [
         {"seed": seed, "learning_rate": rate, "coefficient": 0.01, "delay": 10}
         for seed, rate in enumerate((1e-3, 1e-2, 3e-2, 1e-1, 1e-2))
@@ -101,7 +101,7 @@ def broken_for(*seeds):
 
 def test_trials_whose_score_is_not_finite_are_named_and_spoil_no_other(caplog):
     numbers = {"learning_rate": 1e-4, "coefficient": 0.0, "delay": 0.0}
-    trials = stack([{"seed": float(seed), **numbers} for seed in range(3)])
+    trials = stack_trials([{"seed": float(seed), **numbers} for seed in range(3)])
     run = make(evaluate=broken_for(1), steps=6)
     with caplog.at_level(logging.WARNING):
         found = run_in_chunks(run, trials, 2)["accuracy"]
@@ -121,7 +121,7 @@ def test_a_loss_that_is_not_finite_ends_its_trial_and_the_best_until_then_counts
         return {**evaluate(params), "largest": jnp.abs(scores).max()}
 
     slow, fast = ({"learning_rate": rate, "coefficient": 0.0, "delay": 0.0} for rate in (0, 2.0))
-    trials = stack([{"seed": 0.0, **slow}, {"seed": 0.0, **fast}])
+    trials = stack_trials([{"seed": 0.0, **slow}, {"seed": 0.0, **fast}])
     # Only the fast one comes to a loss that is not finite.
     largest = run_in_chunks(make(evaluate=with_largest, evaluations=1), trials, 2)["largest"]
     assert largest[0] < 10 < largest[1]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
 
-from bimonn_jax import BiMoNN, BiSEParams, BooleanBiSE, Layer, NeuronConfig, binarize
-from bimonn_jax._support.draws import bernoulli
+from bimonn_jax import BiMoNN, BooleanNeurons, Layer, NeuronConfig, RealNeurons, binarize
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.deployment.describe import title
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import HitOrMissConv, LevelSets
@@ -90,7 +90,7 @@ def neurons():
     weight = jnp.array(
         [[3.0, 1.0, 0.2, 3.0, 0.5], [2.0, 1.0, 3.0, 0.2, 1.0], [0.4, 0.1, 0.1, 0.1, -0.5]]
     )
-    return BiSEParams(
+    return RealNeurons(
         weight.reshape(1, 3, 1, 5),
         jnp.array([[1.0, 1.5, 1.0, 1.0, 0.4]]),
         jnp.array([[1.0, 1.0, 1.0, -1.0, 1.0]]),
@@ -113,14 +113,14 @@ def test_a_layer_shows_weights_beside_footprints_operators_and_what_is_approxima
 
 
 def test_boolean_neurons_are_drawn_without_weights_and_the_rest_is_counted():
-    figure = plot_layer(binarize(neurons()), most=3)
+    figure = plot_layer(binarize(neurons()), max_neurons=3)
     assert len([axis for axis in figure.axes if axis.images]) == 3
     assert figure.get_suptitle() == "3 of 5 neurons"
 
 
 def test_dense_neurons_are_drawn_on_their_image_and_complements_as_light():
     footprint = jnp.zeros((8, 1), bool).at[jnp.array([0, 7]), 0].set(True)
-    dense = BooleanBiSE(footprint, jnp.array([True]), jnp.array([False]))
+    dense = BooleanNeurons(footprint, jnp.array([True]), jnp.array([False]))
     np.testing.assert_array_equal(
         pixels(plot_layer(dense, shape=(2, 2)).axes[0]), [[1, 0], [0, -1]]
     )
@@ -132,7 +132,7 @@ def test_dense_neurons_are_drawn_on_their_image_and_complements_as_light():
 
 def test_one_complemented_bit_of_a_hit_or_miss_transform_is_a_complement():
     footprint = jnp.zeros((8, 1), bool).at[6, 0].set(True)
-    dense = BooleanBiSE(footprint, jnp.array([True]), jnp.array([False]))
+    dense = BooleanNeurons(footprint, jnp.array([True]), jnp.array([False]))
     assert plot_layer(dense, shape=(2, 2)).axes[0].get_title() == "0: ¬"
 
 
@@ -140,9 +140,9 @@ def union_of_erosions():
     """The union of erosions by a row and by a column; a third erosion is not read."""
     footprints = np.zeros((3, 3, 1, 3), bool)
     footprints[1, :, 0, 0] = footprints[:, 1, 0, 1] = footprints[0, 0, 0, 2] = True
-    erosions = BooleanBiSE(jnp.asarray(footprints), *jnp.ones((2, 1, 3), bool))
+    erosions = BooleanNeurons(jnp.asarray(footprints), *jnp.ones((2, 1, 3), bool))
     erosions = erosions.replace(complement=jnp.zeros((1, 3), bool))
-    union = BooleanBiSE(jnp.array([[1], [1], [0]]) > 0, *jnp.zeros((2, 1), bool))
+    union = BooleanNeurons(jnp.array([[1], [1], [0]]) > 0, *jnp.zeros((2, 1), bool))
     layers = Layer("bise", "a", {"padding": "SAME", "border": "zero"}), Layer("lui", "b")
     return BooleanNetwork(layers, {"a": {"bise": erosions}, "b": {"lui": union}})
 
@@ -182,7 +182,7 @@ def test_lines_are_dashed_where_the_complement_is_read():
         (Layer("hit_or_miss", "a"),),
         {
             "a": {
-                "lui": BooleanBiSE(
+                "lui": BooleanNeurons(
                     jnp.array([[1], [0], [1], [1]]) > 0, jnp.array([True]), jnp.array([False])
                 )
             }
@@ -198,14 +198,14 @@ def test_lines_are_dashed_where_the_complement_is_read():
 def test_every_kind_of_network_can_be_drawn(name):
     network, shape = random_network(name)
     x = inputs(name, shape, 3)
-    figure = plot_network(network, shape, x=x, most=5)
+    figure = plot_network(network, shape, x=x, max_neurons=5)
     assert_nothing_is_cut_off(figure)
     if name == "large":
         assert any("5 of 150" in text for text in texts(figure))
         # Gates over flattened pixels are drawn on the image, two channels side by side.
         assert all(i.get_array().shape[0] == shape[0] for i in figure.axes[0].images)
     if name != "dense":
-        stages = plot_stages(network, x[0], most=3)
+        stages = plot_stages(network, x[0], max_neurons=3)
         assert [axis for axis in stages.axes if axis.images or axis.patches]
         assert_nothing_is_cut_off(stages)
 
@@ -217,7 +217,7 @@ def of_windows(size, channels=1):
     """One operator over windows of that size, in a layer of a long name."""
     footprint = np.zeros((*size, channels, 1), bool)
     footprint[0, 0] = footprint[-1, -1] = True
-    neurons = BooleanBiSE(jnp.asarray(footprint), *jnp.zeros((2, channels, 1), bool))
+    neurons = BooleanNeurons(jnp.asarray(footprint), *jnp.zeros((2, channels, 1), bool))
     layer = Layer("bise", LONG, {"padding": "SAME", "border": "zero"})
     return BooleanNetwork((layer,), {LONG: {"bise": neurons}})
 
@@ -236,7 +236,7 @@ def test_diagrams_of_many_level_sets_are_whole(count):
     model = Sequential((LevelSets(thresholds), HitOrMissConv(2, (3, 3), "SAME")))
     footprints = np.zeros((3, 3, 2 * count, 2), bool)
     footprints[0, 1, :count] = footprints[2, 2, count:] = True
-    transforms = BooleanBiSE(jnp.asarray(footprints), jnp.ones(2, bool), jnp.zeros(2, bool))
+    transforms = BooleanNeurons(jnp.asarray(footprints), jnp.ones(2, bool), jnp.zeros(2, bool))
     network = BooleanNetwork(model.architecture, {"layers_1": {"lui": transforms}})
     figure = plot_network(network, (9, 9, 1))
     assert_nothing_is_cut_off(figure)
@@ -259,8 +259,8 @@ def test_long_titles_are_whole():
         plot_footprints({LONG: [half] * 5}),
         plot_history(rows, title=LONG),
         plot_sweep(trials, [LONG, "b"], LONG, group=LONG + "c"),
-        plot_layer(binarize(neurons()), most=1),
-        plot_layer(neurons(), most=1),
+        plot_layer(binarize(neurons()), max_neurons=1),
+        plot_layer(neurons(), max_neurons=1),
     ):
         assert_nothing_is_cut_off(figure)
 
@@ -285,7 +285,7 @@ def test_flat_features_are_not_drawn():
 
 def test_a_real_head_is_drawn_by_the_signs_of_its_weights():
     network, shape = random_network("real head")
-    (axis,) = plot_network(network, shape, most=3).axes
+    (axis,) = plot_network(network, shape, max_neurons=3).axes
     kernel = np.asarray(network.params["layers_2"]["kernel"])
     to_head = [line for line in axis.lines if len(line.get_xdata()) == 2][-9:]
     chosen = sorted(np.argsort(-np.abs(kernel).sum(axis=1))[:3])
@@ -327,12 +327,12 @@ def test_a_loss_of_zero_is_drawn_on_a_linear_axis():
 
 
 def test_the_history_of_a_training_can_be_drawn():
-    from bimonn_jax.training.evaluation import side_by_side
+    from bimonn_jax.training.evaluation import compare
 
     model = BiMoNN((2, 1), (3, 3), NeuronConfig("dual", "projected"))
     x = bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
     params = model.init(jax.random.key(1), x)["params"]
-    metrics = side_by_side(model.architecture, x, x)(params)
+    metrics = compare(model.architecture, x, x)(params)
     row = {"step": 1.0, "loss": 0.1} | {name: float(value) for name, value in metrics.items()}
     shares = plot_history([row]).axes[2].lines
     assert {line.get_label() for line in shares} >= {

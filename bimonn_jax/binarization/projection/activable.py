@@ -13,10 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.sharding import PartitionSpec
 
 from bimonn_jax._support.promotion import promoting
+from bimonn_jax._support.pytrees import pytree
 from bimonn_jax.binarization.projection.double_word import (
     DoubleWord,
     argmin,
@@ -48,7 +48,7 @@ EROSIONS = ("dual", "euclidean")
 _BLOCK = 2**20
 
 
-@struct.dataclass
+@pytree
 class Projected:
     """The nearest activable neurons; arrays of shape (neurons...) unless said otherwise.
 
@@ -76,7 +76,7 @@ def check_erosion(erosion: str) -> None:
         raise ValueError(f"erosion must be one of {EROSIONS}; got {erosion!r}")
 
 
-@struct.dataclass
+@pytree
 class _Best:
     """The best footprint so far: the first j weights, its multipliers, half its distance."""
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
+
+from bimonn_jax._support.pytrees import pytree
 
 _BITS = {  # the integer type of a float, and the mask that keeps the upper half of its significand
     jnp.dtype("float32"): (jnp.uint32, 0xFFFF_F000),
@@ -37,7 +38,7 @@ def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     return upper, a - upper
 
 
-@struct.dataclass
+@pytree
 class DoubleWord:
     """The numbers high + low, with |low| at most half a unit in the last place of high.
 

@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
+from bimonn_jax._support.pytrees import pytree
 from bimonn_jax.binarization.projection.double_word import cumulative_sum, double_word, rounded
 
 # A `DoubleWord` or a plain array: formulas are written once for both. Plain ones may be NumPy's.
 Number = Any
 
 
-@struct.dataclass
+@pytree
 class SortedWeights:
     """Weights a_1 >= ... >= a_n of one neuron.
 

@@ -164,9 +164,9 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> from bimonn_jax import BooleanBiSE, Layer
-      >>> twice = BooleanBiSE(jnp.array([[True] * 2, [False] * 2]), *jnp.zeros((2, 2), bool))
-      >>> union = BooleanBiSE(jnp.array([[True], [True]]), *jnp.zeros((2, 1), bool))
+      >>> from bimonn_jax import BooleanNeurons, Layer
+      >>> twice = BooleanNeurons(jnp.array([[True] * 2, [False] * 2]), *jnp.zeros((2, 2), bool))
+      >>> union = BooleanNeurons(jnp.array([[True], [True]]), *jnp.zeros((2, 1), bool))
       >>> layers = Layer("dense_lui", "a"), Layer("dense_lui", "b")
       >>> network = BooleanNetwork(layers, {"a": {"lui": twice}, "b": {"lui": union}})
       >>> simplify(network).params["a"]["lui"].footprint.shape

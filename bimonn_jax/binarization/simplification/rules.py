@@ -15,7 +15,7 @@ import numpy as np
 from bimonn_jax.morphology.windows import pad_widths
 from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.neurons.heads import TernaryWeights, popcount_signs
-from bimonn_jax.neurons.params import BooleanBiSE
+from bimonn_jax.neurons.params import BooleanNeurons
 
 UNKNOWN = -1
 
@@ -94,14 +94,14 @@ class _Bits:
     complement: np.ndarray
 
     @classmethod
-    def of(cls, neurons: BooleanBiSE) -> "_Bits":
+    def of(cls, neurons: BooleanNeurons) -> "_Bits":
         arrays = neurons.footprint, neurons.is_erosion, neurons.complement
         footprint, is_erosion, complement = map(np.array, arrays)
         return cls(footprint, is_erosion, complement)
 
-    def neurons(self) -> BooleanBiSE:
+    def neurons(self) -> BooleanNeurons:
         arrays = self.footprint, self.is_erosion, self.complement
-        return BooleanBiSE(*map(jnp.asarray, arrays))
+        return BooleanNeurons(*map(jnp.asarray, arrays))
 
     def size(self) -> np.ndarray:
         """Of the footprints, int (neurons...)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bimonn_jax._support.files import free_path, replacing, user_path
+from bimonn_jax._support.files import refuse_existing, replacing, user_path
 from bimonn_jax.deployment.c.writer import Mode, write_c
 from bimonn_jax.deployment.circuit import Circuit, Linear, Votes, circuit_of
 from bimonn_jax.networks.saving import BooleanNetwork
@@ -133,7 +133,7 @@ def compile_c(
         )
     folder = user_path(folder)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
-    library = free_path(folder / f"{name}.so", overwrite=overwrite)
+    library = refuse_existing(folder / f"{name}.so", overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.c"
     write_c(circuit, source, name=name, mode=mode, pixel="uint8", overwrite=overwrite)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax._support.draws import bernoulli, randint, uniform
+from bimonn_jax._support.random_arrays import bernoulli, randint, uniform
 from bimonn_jax.morphology.operators import Image, opening, union
 
 # (row, column) step of a stick at 0, 45 and 90 degrees, rows counted downwards.

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from bimonn_jax._support.draws import bernoulli, normal, randint, uniform
+from bimonn_jax._support.random_arrays import bernoulli, normal, randint, uniform
 
 P = np.linspace(0, 1, 4, dtype=np.float32)
 DRAWS = [

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bimonn_jax._support.draws import bernoulli
-from bimonn_jax.data.diskorect import diskorect
+from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.data.page import degrade, degraded_crops, load_page, salt_and_pepper
+from bimonn_jax.data.random_shapes import diskorect
 from bimonn_jax.morphology.footprints import FOOTPRINTS, OPERATORS, footprint, operator
 from bimonn_jax.training.baselines import best_handmade, handmade_filters, median_3x3
 from bimonn_jax.training.losses import dice

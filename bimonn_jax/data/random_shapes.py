@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax._support.draws import bernoulli, uniform
+from bimonn_jax._support.random_arrays import bernoulli, uniform
 
 
 def _shapes(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bimonn_jax.data.noisy_sticks import noisy_sticks, stick_footprints, target_operator
+from bimonn_jax.data.sticks import noisy_sticks, stick_footprints, target_operator
 
 
 @cache
