@@ -49,6 +49,9 @@ from .networks.architecture import (
 from .networks.architecture import (
     apply_layers as apply_layers,
 )
+from .networks.boolean import (
+    BooleanNetwork as BooleanNetwork,
+)
 from .networks.models import (
     BiMoNN as BiMoNN,
 )
@@ -93,9 +96,6 @@ from .networks.modules import (
 )
 from .networks.modules import (
     TernaryHead as TernaryHead,
-)
-from .networks.saving import (
-    BooleanNetwork as BooleanNetwork,
 )
 from .networks.saving import (
     load_network as load_network,

@@ -31,7 +31,8 @@ from bimonn_jax.data.image_files import (
 )
 from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.deployment.packed import packed_by_shape
-from bimonn_jax.networks.saving import BooleanNetwork, load_network
+from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.saving import load_network
 from experiments.console import allow_any_name
 from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
 from experiments.overwriting import OVERWRITE

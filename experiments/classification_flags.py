@@ -7,7 +7,7 @@ from absl import flags
 
 from bimonn_jax import NeuronConfig, Sequential, apply_layers
 from bimonn_jax.data.classification import ImageClassification, load_digits, load_idx, load_tfds
-from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.training.classifiers import relaxed_classifier, to_bits
 
 DATASET = flags.DEFINE_string("dataset", "", "TFDS set; mnist or else the digits by default.")

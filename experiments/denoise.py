@@ -30,14 +30,13 @@ from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import OnError
-from bimonn_jax.data.sticks import stick_footprints
 from bimonn_jax.deployment.packed import packed_by_shape
-from bimonn_jax.morphology.operators import same_up_to_translation
+from bimonn_jax.morphology.footprints import same_up_to_translation, stick_footprints
 from bimonn_jax.networks.architecture import Architecture, apply_layers
-from bimonn_jax.networks.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.checkpoints import Checkpoints
-from bimonn_jax.training.evaluation import activated_share
-from bimonn_jax.training.losses import dice
+from bimonn_jax.training.metrics import activated_share, dice
 from bimonn_jax.training.recipes import Recipe, learn, relaxed
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.search import ROUNDS, search_hit_or_miss

@@ -14,10 +14,10 @@ from bimonn_jax.data.classification import choose_thresholds
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import OnError, Pair, load_pairs, pair_crops, split_pairs, tiles
 from bimonn_jax.data.page import degrade, degraded_crops, load_page
+from bimonn_jax.data.samples import Sample
 from bimonn_jax.data.sticks import noisy_sticks, target_operator
 from bimonn_jax.training.baselines import best_handmade, median_3x3
-from bimonn_jax.training.loop import Sample
-from bimonn_jax.training.losses import dice
+from bimonn_jax.training.metrics import dice
 from bimonn_jax.training.recipes import Recipe, hit_or_miss, openings
 
 Images = tuple[jax.Array, jax.Array]

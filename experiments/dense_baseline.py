@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bimonn_jax.training.classifiers import cross_entropy
 from bimonn_jax.training.compiled import compiled
+from bimonn_jax.training.losses import cross_entropy
 
 
 class DenseBaseline(nn.Module):

@@ -28,25 +28,30 @@ from bimonn_jax.binarization.conversion import METHODS
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.data.image_files import Reading
-from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.data.samples import Sample, batches
+from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.networks.architecture import Architecture, apply_layers
-from bimonn_jax.networks.saving import BooleanNetwork, load_network, save_network
-from bimonn_jax.training.classifier_start import restart_dead, start_from_images
+from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.classifiers import (
     HEADS,
     Convolution,
     Head,
-    batches,
     boolean_classifier,
-    cross_entropy,
-    error_percent,
-    mean_over_positions,
     refit_head,
     to_bits,
 )
-from bimonn_jax.training.evaluation import activated_share, activated_shares, live_neurons
-from bimonn_jax.training.loop import Sample, fit, optimizer_for, warmup_cosine
+from bimonn_jax.training.loop import fit
+from bimonn_jax.training.losses import cross_entropy
+from bimonn_jax.training.metrics import (
+    activated_share,
+    activated_shares,
+    error_percent,
+    live_neurons,
+)
+from bimonn_jax.training.optimizers import mean_over_positions, optimizer_for, warmup_cosine
 from bimonn_jax.training.regularization import NAMES, regularizer
+from bimonn_jax.training.starts import restart_dead, start_from_images
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
 from experiments.classification_flags import SEED, load, relaxed_model, split
 from experiments.dense_baseline import train_baseline

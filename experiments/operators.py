@@ -20,11 +20,16 @@ from absl import app, flags
 
 from bimonn_jax import binarize, certify
 from bimonn_jax.data.random_shapes import diskorect
-from bimonn_jax.morphology.footprints import FOOTPRINTS, OPERATORS, footprint, operator
-from bimonn_jax.morphology.operators import same_up_to_translation
+from bimonn_jax.morphology.footprints import (
+    FOOTPRINTS,
+    OPERATORS,
+    footprint,
+    operator,
+    same_up_to_translation,
+)
 from bimonn_jax.networks.architecture import apply_layers
-from bimonn_jax.networks.saving import BooleanNetwork
-from bimonn_jax.training.losses import dice
+from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.training.metrics import dice
 from bimonn_jax.training.recipes import Recipe, learn, openings, relaxed, single, tophat
 from bimonn_jax.training.regularization import regularizer
 from bimonn_jax.training.search import search_hit_or_miss

@@ -23,7 +23,8 @@ from bimonn_jax import NeuronConfig
 from bimonn_jax.binarization.projection import project
 from bimonn_jax.networks.modules import DenseLUI
 from bimonn_jax.neurons.params import real_parameters
-from bimonn_jax.training.loop import Apply, init_state, make_step, optimizer_for
+from bimonn_jax.training.loop import Apply, init_state, make_step
+from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.regularization import NAMES, regularizer
 
 RUNS = flags.DEFINE_integer("runs", 15, "Timed runs of each.", lower_bound=1)

@@ -29,10 +29,11 @@ from bimonn_jax import apply_layers, binarize
 from bimonn_jax._support.files import write_text
 from bimonn_jax.binarization.conversion import METHODS
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
-from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.data.samples import batches
+from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.neurons.params import named_neurons, weights_of
-from bimonn_jax.training.classifiers import batches, cross_entropy, error_percent
-from bimonn_jax.training.evaluation import activated_share, live_neurons
+from bimonn_jax.training.losses import cross_entropy
+from bimonn_jax.training.metrics import activated_share, error_percent, live_neurons
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_trials
 from bimonn_jax.viz import plot_sweep

@@ -13,8 +13,10 @@ from absl import app, flags
 
 from bimonn_jax import apply_layers
 from bimonn_jax.data.classification import choose_thresholds
-from bimonn_jax.morphology.operators import LevelThresholds
-from bimonn_jax.training.classifiers import batches, cross_entropy, error_percent
+from bimonn_jax.data.samples import batches
+from bimonn_jax.morphology.levels import LevelThresholds
+from bimonn_jax.training.losses import cross_entropy
+from bimonn_jax.training.metrics import error_percent
 from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_trials
 from experiments.classification_flags import Labelled, load, relaxed_model, split
 from experiments.timing import device_name, median_seconds

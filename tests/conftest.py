@@ -29,7 +29,7 @@ TRANSFORMS = {"plain": lambda fn: fn, "jit": jax.jit, "vmap": jax.vmap}
 # examples of the documentation, which are written for JAX as it comes.
 PROMOTING = {
     "test_activation",
-    "test_classifier_start",
+    "test_starts",
     "test_other_libraries",
     "test_at_scale",
     "test_yosys",

@@ -1,85 +1,131 @@
+"""The wings, what each may import, and what running a saved network loads."""
+
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bimonn_jax
 
 ROOT = Path(bimonn_jax.__file__).parent
-RUNTIME = [
-    "morphology/windows",
-    "morphology/operators",
-    "morphology/other_libraries",
-    "neurons/correlation",
-    "neurons/thresholds",
-    "neurons/reparam",
-    "neurons/heads",
-    "neurons/hit_or_miss",
-    "neurons/params",
-    "neurons/activation",
-    "networks/architecture",
-    "networks/consistency",
-    "networks/saving",
-    "binarization/conversion",
-    "binarization/certificate",
-    "binarization/rounding",
-    "_support/files",
-    "_support/promotion",
-    "binarization/projection/__init__",
-    "binarization/projection/activable",
-    "binarization/projection/constant",
-    "binarization/projection/double_word",
-    "binarization/projection/duality",
-    "binarization/projection/nearest",
-    "binarization/projection/sorted_weights",
-]
-HEAVY = {"optax", "cvxpy", "osqp", "orbax", "matplotlib", "tensorflow_datasets", "skimage"}
+# A wing imports from itself and from lower floors.
+FLOORS = {
+    "_support": 1,
+    "morphology": 1,
+    "data": 2,
+    "neurons": 2,
+    "networks": 3,
+    "binarization": 4,
+    "deployment": 4,
+    "training": 5,
+    "viz": 5,
+}
+FILES = {
+    ".".join(("bimonn_jax", *path.relative_to(ROOT).with_suffix("").parts)): path
+    for path in ROOT.rglob("*.py")
+}
+NEVER_RUNNING = {
+    "flax", "optax", "orbax", "cvxpy", "osqp", "matplotlib", "scipy", "skimage", "PIL", "tqdm",
+    "tensorflow_datasets",
+}  # fmt: skip
 
 
-def imported(path):
-    """Modules that a file imports when it is imported: not inside functions, not for typing."""
-    found, pending = set(), list(ast.parse(path.read_text()).body)
+def imports(path, *, everywhere):
+    """Modules that a file imports: at the top level, or also inside of functions."""
+    pending, found = [ast.parse(path.read_text())], set()
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
-            pending += node.body + node.orelse
-        elif isinstance(node, ast.Try):
-            pending += node.body
+            assert not node.level, f"{path} imports relatively"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+        elif everywhere or not isinstance(node, ast.FunctionDef):
+            pending += ast.iter_child_nodes(node)
     return found
 
 
-@pytest.mark.parametrize("name", RUNTIME)
-def test_boolean_evaluation_needs_no_training_code(name):
-    modules = imported(ROOT / f"{name}.py")
-    assert not {m.split(".")[0] for m in modules} & HEAVY
-    assert "flax.linen" not in modules
-    assert not any(m.startswith("bimonn_jax.training") for m in modules)
-    assert not modules & {"bimonn_jax.networks.modules", "bimonn_jax.networks.models"}
+def wing(module):
+    """Of a module of ours: the folder it lies in."""
+    return module.split(".")[1] if module.count(".") else None
 
 
-def test_the_package_imports_neither_programs_nor_tests_nor_pictures():
-    for path in ROOT.rglob("*.py"):
-        roots = {m.split(".")[0] for m in imported(path)}
-        assert not roots & {"experiments", "tests", "matplotlib", "skimage"}, path
+def test_every_folder_is_a_wing_of_a_floor():
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == set(FLOORS)
+    assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_wing_imports_only_from_lower_floors(name):
+    mine = wing(name)
+    for module in imports(FILES[name], everywhere=True):
+        if not module.startswith("bimonn_jax"):
+            continue
+        other = wing(module)
+        assert other in FLOORS, f"{name} imports {module}: name the module that defines it"
+        assert other == mine or mine is None or FLOORS[other] < FLOORS[mine], (name, module)
+
+
+def loaded(statement):
+    """The top-level modules that a fresh process has loaded after a statement."""
+    code = f"import sys; {statement}; print(*{{m.split('.')[0] for m in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_running_a_saved_network_loads_neither_training_nor_solvers_nor_pictures(tmp_path):
+    layer = bimonn_jax.networks.Layer("lui", "a")
+    every, dilation_and_erosion = np.ones((2, 2), bool), np.array([False, True])
+    one = bimonn_jax.BooleanNeurons(every, dilation_and_erosion, np.zeros(2, bool))
+    path = tmp_path / "network.npz"
+    bimonn_jax.save_network(path, (layer,), {"a": {"lui": one}})
+    run = (
+        "import bimonn_jax, numpy as np; "
+        f"network = bimonn_jax.load_network({str(path)!r}); "
+        "x = np.array([[True, False]]); "
+        "assert network(x).tolist() == [[True, False]]; "
+        "assert bimonn_jax.PackedNetwork(network, (2,))(x).tolist() == [[True, False]]"
+    )
+    modules = loaded(run)
+    assert "jax" in modules
+    assert not modules & NEVER_RUNNING
+
+
+def test_importing_the_package_loads_nothing_else():
+    assert not loaded("import bimonn_jax") & {"jax", "numpy", *NEVER_RUNNING}
+
+
+def test_every_name_of_the_stubs_exists():
+    for stub in ROOT.rglob("__init__.pyi"):
+        package = sys.modules[".".join(("bimonn_jax", *stub.parent.relative_to(ROOT).parts))]
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+
+
+def test_the_package_imports_neither_programs_nor_tests():
+    for path in FILES.values():
+        roots = {module.split(".")[0] for module in imports(path, everywhere=True)}
+        assert not roots & {"experiments", "tests"}, path
+    for path in FILES.values():
+        roots = {module.split(".")[0] for module in imports(path, everywhere=False)}
+        assert not roots & {"matplotlib", "skimage"}, path
         assert "cvxpy" not in roots or path.name == "qp.py", path
 
 
 def test_imports_have_no_cycles():
-    graph = {}
-    for path in ROOT.rglob("*.py"):
-        name = ".".join(("bimonn_jax", *path.relative_to(ROOT).with_suffix("").parts))
-        name = name.removesuffix(".__init__")
-        graph[name] = {m for m in imported(path) if m.startswith("bimonn_jax") and m != name}
+    graph = {name: imports(path, everywhere=False) & set(FILES) for name, path in FILES.items()}
     done = set()
 
     def visit(name, above):
         assert name not in above, (*above, name)
         if name not in done:
-            for other in graph.get(name, ()):
+            for other in graph[name] - {name}:
                 visit(other, (*above, name))
             done.add(name)
 

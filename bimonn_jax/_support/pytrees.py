@@ -1,7 +1,9 @@
 """Dataclasses that are trees to JAX, without Flax, which takes longer to import than to run."""
 
 import dataclasses
-from typing import Any, Self, TypeVar, dataclass_transform
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self, TypeVar, dataclass_transform, overload
 
 import jax
 
@@ -13,10 +15,23 @@ def static(**options: Any) -> Any:
     return dataclasses.field(metadata={"static": True}, **options)
 
 
+@overload
+def pytree(cls: type[Class]) -> type[Class]: ...
+
+
+@overload
+def pytree(*, eq: bool) -> Callable[[type[Class]], type[Class]]: ...
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
-def pytree(cls: type[Class]) -> type[Class]:
-    """Makes a class a frozen dataclass, a tree of its fields but for the `static` ones."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+def pytree(cls: type[Class] | None = None, *, eq: bool = True) -> Any:
+    """Makes a class a frozen dataclass, a tree of its fields but for the `static` ones.
+
+    With ``eq=False`` an object equals only itself: comparing arrays gives no truth value.
+    """
+    if cls is None:
+        return partial(pytree, eq=eq)
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=eq)(cls))
 
 
 class Replaceable:

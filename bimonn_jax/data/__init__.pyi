@@ -73,6 +73,12 @@ from .page import (
 from .random_shapes import (
     diskorect as diskorect,
 )
+from .samples import (
+    Sample as Sample,
+)
+from .samples import (
+    batches as batches,
+)
 from .sticks import (
     noisy_sticks as noisy_sticks,
 )

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from bimonn_jax._support.files import user_path
@@ -226,3 +227,12 @@ def _thresholds_of(channel: np.ndarray, count: int) -> tuple[float, ...]:
         f"a channel reaches from {low!r} to {high!r}: there are no {count} float32 numbers between "
         "them; take fewer level sets, or scale the images"
     )
+
+
+def check_labelled(images: jax.Array, labels: jax.Array) -> None:
+    """Raises ValueError unless there are images, and as many labels."""
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            "images and labels must be as many, at least one; got the shapes "
+            f"{images.shape} and {labels.shape}"
+        )

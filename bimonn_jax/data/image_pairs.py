@@ -9,9 +9,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from bimonn_jax._support.files import printable, user_path
+from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.data.image_files import Reading, image_files, read_gray
 
 _LOG = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def tiles(images: Sequence[np.ndarray], size: int) -> jax.Array:
     return jnp.asarray(squares)
 
 
-@struct.dataclass(eq=False)
+@pytree(eq=False)
 class _PairCrops:
     """What `pair_crops` builds: a function that is a tree, whose arrays are the data.
 
@@ -162,8 +162,8 @@ class _PairCrops:
     ys: np.ndarray
     shares: np.ndarray
     corners: np.ndarray
-    batch: int = struct.field(pytree_node=False)
-    size: int = struct.field(pytree_node=False)
+    batch: int = static()
+    size: int = static()
 
     def __call__(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, y = jax.vmap(self._crop)(jax.random.split(key, self.batch))

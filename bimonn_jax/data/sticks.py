@@ -8,32 +8,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bimonn_jax._support.random_arrays import bernoulli, randint, uniform
+from bimonn_jax.morphology.footprints import STICK_DIRECTIONS, stick_footprints
 from bimonn_jax.morphology.operators import Image, opening, union
-
-# (row, column) step of a stick at 0, 45 and 90 degrees, rows counted downwards.
-_DIRECTIONS = np.array([(0, 1), (-1, 1), (-1, 0)])
-
-
-def stick_footprints(length: int = 5) -> np.ndarray:
-    """The sticks of ``length`` pixels at 0, 45 and 90 degrees, centred, bool (3, length, length).
-
-    Examples:
-      >>> stick_footprints(3)[1].astype(int)
-      array([[0, 0, 1],
-             [0, 1, 0],
-             [1, 0, 0]])
-    """
-    if length < 1 or length % 2 == 0:
-        raise ValueError(f"length must be odd and >= 1, so that a stick has a centre; got {length}")
-    footprints = np.zeros((3, length, length), bool)
-    for footprint, direction in zip(footprints, _DIRECTIONS, strict=True):
-        for step in range(length):
-            row, column = (length - 1) // 2 + direction * (step - (length - 1) // 2)
-            footprint[row, column] = True
-    return footprints
 
 
 @partial(
@@ -78,7 +56,7 @@ def noisy_sticks(
         raise ValueError(f"noise is a probability in [0, 1]; got {noise}")
     angle_key, length_key, start_key, noise_key = jax.random.split(key, 4)
     shape = (batch, sticks)
-    direction = jnp.asarray(_DIRECTIONS)[randint(angle_key, shape, 0, 3)]
+    direction = jnp.asarray(STICK_DIRECTIONS)[randint(angle_key, shape, 0, 3)]
     length = randint(length_key, shape, min_length, max_length + 1)
     reach = direction * (length[..., None] - 1)
     low, high = jnp.maximum(0, -reach), size - jnp.maximum(0, reach)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bimonn_jax.morphology.operators import read_thresholds
+from bimonn_jax.morphology.levels import read_thresholds
 from bimonn_jax.morphology.windows import Border, check_padding, pad_widths
 from bimonn_jax.networks.architecture import Architecture, Layer
 from bimonn_jax.neurons.heads import check_countable, popcount_signs

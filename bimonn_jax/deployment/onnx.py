@@ -19,7 +19,7 @@ from bimonn_jax.deployment.circuit import (
     circuit_of,
 )
 from bimonn_jax.morphology.windows import PAD_MODES
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 
 _OPSET = 19
 # Sums of ones and minus ones up to this, and such sums less a half, are float32 numbers. (Votes are

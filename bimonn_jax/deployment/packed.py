@@ -30,9 +30,9 @@ from bimonn_jax.deployment.circuit import (
     circuit_of,
     operator_gates,
 )
-from bimonn_jax.morphology.operators import as_numbers, level_sets
+from bimonn_jax.morphology.levels import as_numbers, level_sets
 from bimonn_jax.morphology.windows import pad_image
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.neurons.precision import matmul
 
 WORD_BITS = 32

@@ -21,7 +21,7 @@ from bimonn_jax.deployment.describe import title
 from bimonn_jax.deployment.names import check_identifier, in_comment
 from bimonn_jax.morphology.other_libraries import footprint_for
 from bimonn_jax.morphology.windows import PAD_MODES
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 
 _IMPORTS = """
 import numpy as np

@@ -9,8 +9,8 @@ import numpy as np
 from jax import export
 
 from bimonn_jax._support.files import refuse_existing, user_path, write_bytes
-from bimonn_jax.morphology.operators import as_numbers
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.morphology.levels import as_numbers
+from bimonn_jax.networks.boolean import BooleanNetwork
 
 
 def export_stablehlo(

@@ -21,7 +21,7 @@ from bimonn_jax.deployment.circuit import (
 )
 from bimonn_jax.deployment.describe import chain, picture, title
 from bimonn_jax.deployment.names import check_identifier, in_comment
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 
 # (row, column) of the padding -> what stands there by border; None for a constant 0.
 _SOURCES: dict[str, Callable[[int, int], int | None]] = {

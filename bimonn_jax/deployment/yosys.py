@@ -7,13 +7,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import flax.struct
-
 from bimonn_jax._support.files import user_path
+from bimonn_jax._support.pytrees import pytree
 from bimonn_jax.deployment.names import check_identifier
 
 
-@flax.struct.dataclass
+@pytree
 class Resources:
     """What a module needs after synthesis.
 

@@ -1,39 +1,6 @@
 """Operators of mathematical morphology on images, their footprints, windows and level sets."""
 
-from bimonn_jax.morphology.operators import (
-    as_numbers,
-    black_tophat,
-    closing,
-    dilation,
-    embed_in_odd,
-    erosion,
-    from_level_sets,
-    intersection,
-    level_sets,
-    on_level_sets,
-    opening,
-    read_thresholds,
-    reflect,
-    same_up_to_translation,
-    union,
-    white_tophat,
-)
+import lazy_loader
 
-__all__ = [
-    "as_numbers",
-    "black_tophat",
-    "closing",
-    "dilation",
-    "embed_in_odd",
-    "erosion",
-    "from_level_sets",
-    "intersection",
-    "level_sets",
-    "on_level_sets",
-    "opening",
-    "read_thresholds",
-    "reflect",
-    "same_up_to_translation",
-    "union",
-    "white_tophat",
-]
+# The names are those of __init__.pyi, beside this file.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

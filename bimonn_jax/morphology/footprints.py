@@ -9,6 +9,9 @@ import numpy as np
 from bimonn_jax.morphology import operators
 from bimonn_jax.morphology.operators import Image
 
+# (row, column) step of a stick at 0, 45 and 90 degrees, rows counted downwards.
+STICK_DIRECTIONS = np.array([(0, 1), (-1, 1), (-1, 0)])
+
 
 def _offsets(size: int) -> tuple[np.ndarray, np.ndarray]:
     if size < 1 or size % 2 == 0:
@@ -109,3 +112,40 @@ def operator(name: str, footprint: np.ndarray) -> Callable[[Image], Image]:
         raise ValueError(f"operator must be one of {sorted(OPERATORS)}; got {name!r}")
     apply = OPERATORS[name]
     return lambda x: apply(x, jnp.asarray(footprint))
+
+
+def same_up_to_translation(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two bool footprints hold the same non-empty set of pixels, shifted or not.
+
+    Examples:
+      >>> same_up_to_translation(np.eye(2, dtype=bool), np.eye(3, dtype=bool)[:, :2])
+      True
+    """
+
+    def cropped(footprint: np.ndarray) -> np.ndarray:
+        rows, columns = np.nonzero(footprint)
+        if rows.size == 0:
+            return np.zeros((0, 0), bool)
+        return footprint[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+    a, b = cropped(np.asarray(first)), cropped(np.asarray(second))
+    return bool(a.size) and a.shape == b.shape and bool((a == b).all())
+
+
+def stick_footprints(length: int = 5) -> np.ndarray:
+    """The sticks of ``length`` pixels at 0, 45 and 90 degrees, centred, bool (3, length, length).
+
+    Examples:
+      >>> stick_footprints(3)[1].astype(int)
+      array([[0, 0, 1],
+             [0, 1, 0],
+             [1, 0, 0]])
+    """
+    if length < 1 or length % 2 == 0:
+        raise ValueError(f"length must be odd and >= 1, so that a stick has a centre; got {length}")
+    footprints = np.zeros((3, length, length), bool)
+    for footprint, direction in zip(footprints, STICK_DIRECTIONS, strict=True):
+        for step in range(length):
+            row, column = (length - 1) // 2 + direction * (step - (length - 1) // 2)
+            footprint[row, column] = True
+    return footprints

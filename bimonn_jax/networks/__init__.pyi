@@ -19,6 +19,9 @@ from .architecture import (
 from .architecture import (
     to_json as to_json,
 )
+from .boolean import (
+    BooleanNetwork as BooleanNetwork,
+)
 from .models import (
     BiMoNN as BiMoNN,
 )
@@ -63,9 +66,6 @@ from .modules import (
 )
 from .modules import (
     TernaryHead as TernaryHead,
-)
-from .saving import (
-    BooleanNetwork as BooleanNetwork,
 )
 from .saving import (
     load_network as load_network,

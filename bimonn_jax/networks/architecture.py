@@ -16,23 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax._support.promotion import with_rank
-from bimonn_jax.morphology.operators import level_sets, read_thresholds
+from bimonn_jax.morphology.levels import complement_channels, level_sets, read_thresholds
 from bimonn_jax.morphology.windows import Border, Padding, pad_widths
 from bimonn_jax.neurons.heads import popcount_scores, ternary_scores
 from bimonn_jax.neurons.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
 from bimonn_jax.neurons.params import RealNeurons, apply_aligned, apply_conv, apply_dense
 from bimonn_jax.neurons.precision import matmul
-
-
-def complement_channels(x: jax.Array) -> jax.Array:
-    """Appends the complement of every channel: (..., C) -> (..., 2 C), x then 1 - x (or ~x).
-
-    Raises:
-      ValueError: if ``x`` is of an unsigned type, in which 1 - x would wrap around.
-    """
-    if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
-        raise ValueError(f"x must be bool or float in [0, 1], got {x.dtype}: threshold it first")
-    return jnp.concatenate([x, ~x if x.dtype == jnp.bool_ else 1 - x], axis=-1)
 
 
 def _bise(

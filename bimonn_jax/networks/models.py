@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from bimonn_jax.morphology.operators import LevelThresholds
+from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.morphology.windows import Border, Padding
 from bimonn_jax.networks.architecture import Architecture
 from bimonn_jax.networks.modules import BiSEL, Complement, DenseLUI, Flatten, LevelSets, RealHead

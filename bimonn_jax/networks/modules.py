@@ -15,7 +15,7 @@ import numpy as np
 from flax.serialization import from_state_dict, register_serialization_state, to_state_dict
 
 from bimonn_jax._support.random_arrays import normal
-from bimonn_jax.morphology.operators import LevelThresholds, as_numbers
+from bimonn_jax.morphology.levels import LevelThresholds, as_numbers
 from bimonn_jax.morphology.windows import Border, Padding
 from bimonn_jax.networks.architecture import LAYERS, Layer
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights

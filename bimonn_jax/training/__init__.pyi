@@ -13,12 +13,6 @@ from .baselines import (
 from .checkpoints import (
     Checkpoints as Checkpoints,
 )
-from .classifier_start import (
-    restart_dead as restart_dead,
-)
-from .classifier_start import (
-    start_from_images as start_from_images,
-)
 from .classifiers import (
     HEADS as HEADS,
 )
@@ -26,31 +20,13 @@ from .classifiers import (
     Convolution as Convolution,
 )
 from .classifiers import (
-    batches as batches,
-)
-from .classifiers import (
     boolean_classifier as boolean_classifier,
-)
-from .classifiers import (
-    cross_entropy as cross_entropy,
-)
-from .classifiers import (
-    error_percent as error_percent,
-)
-from .classifiers import (
-    mean_over_positions as mean_over_positions,
 )
 from .classifiers import (
     refit_head as refit_head,
 )
 from .classifiers import (
     relaxed_classifier as relaxed_classifier,
-)
-from .data_start import (
-    latents as latents,
-)
-from .data_start import (
-    patches_on_target as patches_on_target,
 )
 from .distributed import (
     batch_mesh as batch_mesh,
@@ -60,21 +36,6 @@ from .distributed import (
 )
 from .distributed import (
     split_batches as split_batches,
-)
-from .evaluation import (
-    activated_share as activated_share,
-)
-from .evaluation import (
-    activated_shares as activated_shares,
-)
-from .evaluation import (
-    compare as compare,
-)
-from .evaluation import (
-    live_neurons as live_neurons,
-)
-from .evaluation import (
-    map_in_chunks as map_in_chunks,
 )
 from .loop import (
     FitResult as FitResult,
@@ -91,12 +52,6 @@ from .loop import (
 from .loop import (
     make_step as make_step,
 )
-from .loop import (
-    optimizer_for as optimizer_for,
-)
-from .loop import (
-    warmup_cosine as warmup_cosine,
-)
 from .losses import (
     LOSSES as LOSSES,
 )
@@ -104,13 +59,43 @@ from .losses import (
     bce as bce,
 )
 from .losses import (
-    dice as dice,
+    cross_entropy as cross_entropy,
 )
 from .losses import (
     dice_loss as dice_loss,
 )
 from .losses import (
     mse as mse,
+)
+from .metrics import (
+    activated_share as activated_share,
+)
+from .metrics import (
+    activated_shares as activated_shares,
+)
+from .metrics import (
+    compare as compare,
+)
+from .metrics import (
+    dice as dice,
+)
+from .metrics import (
+    error_percent as error_percent,
+)
+from .metrics import (
+    live_neurons as live_neurons,
+)
+from .metrics import (
+    map_in_chunks as map_in_chunks,
+)
+from .optimizers import (
+    mean_over_positions as mean_over_positions,
+)
+from .optimizers import (
+    optimizer_for as optimizer_for,
+)
+from .optimizers import (
+    warmup_cosine as warmup_cosine,
 )
 from .recipes import (
     Learned as Learned,
@@ -147,6 +132,18 @@ from .search import (
 )
 from .search import (
     search_hit_or_miss as search_hit_or_miss,
+)
+from .starts import (
+    latents as latents,
+)
+from .starts import (
+    patches_on_target as patches_on_target,
+)
+from .starts import (
+    restart_dead as restart_dead,
+)
+from .starts import (
+    start_from_images as start_from_images,
 )
 from .sweep import (
     Trials as Trials,

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from bimonn_jax.morphology.footprints import FOOTPRINTS
 from bimonn_jax.morphology.operators import closing, opening
-from bimonn_jax.training.losses import dice
+from bimonn_jax.training.metrics import dice
 
 
 def median_3x3(x: jax.Array) -> jax.Array:

@@ -5,18 +5,19 @@ mesh of all their devices. `bimonn_jax.fit` takes such a mesh; neurons to be pro
 be sharded over one, see `bimonn_jax.project`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bimonn_jax._support.pytrees import pytree, static
+from bimonn_jax.data.samples import Sample
+
 _AXIS = "batch"
-Sample = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def batch_mesh() -> Mesh:
@@ -53,12 +54,12 @@ def naming_lost_processes() -> Iterator[None]:
         ) from error
 
 
-@struct.dataclass(eq=False)
+@pytree(eq=False)
 class _SplitBatches:
     """What `split_batches` builds."""
 
     sample: Sample
-    mesh: Mesh = struct.field(pytree_node=False)
+    mesh: Mesh = static()
 
     def __call__(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, y = self.sample(key)

@@ -15,19 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 from jax.sharding import Mesh
 
 from bimonn_jax._support.promotion import promoting
-from bimonn_jax.neurons.params import Neurons, RealNeurons, map_neurons
+from bimonn_jax._support.pytrees import Replaceable, pytree, static
+from bimonn_jax.data.samples import Sample
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.compiled import compiled
 from bimonn_jax.training.distributed import naming_lost_processes, replicated, split_batches
 from bimonn_jax.training.losses import Loss
+from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.regularization import Regularizer
 
 Apply = Callable[[Any, jax.Array], jax.Array]
-Sample = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 Evaluate = Callable[[Any], Mapping[str, jax.Array]]
 Revise = Callable[[Any, jax.Array], Any]
 
@@ -35,58 +35,12 @@ Revise = Callable[[Any, jax.Array], Any]
 _OF_THE_HISTORY = {"step", "loss"}
 
 
-def _keep_in_unit_interval() -> optax.GradientTransformation:
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        clipped = jax.tree.map(lambda u, p: jnp.clip(p + u, 0.0, 1.0) - p, updates, params)
-        return clipped, state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def _labels(params: Any) -> Any:
-    def of(neurons: Neurons) -> Neurons:
-        if isinstance(neurons, RealNeurons) and neurons.weight_reparam == "boolean":
-            tags: Any = {"weight": "latent", "bias": "frozen", "scale": "frozen"}
-            return replace(neurons, **tags)
-        return neurons
-
-    return map_neurons(of, jax.tree.map(lambda _: "real", params))
-
-
-def optimizer_for(
-    *,
-    real: optax.GradientTransformation | None = None,
-    latent: optax.GradientTransformation | None = None,
-) -> optax.GradientTransformation:
-    """An optimizer that treats each kind of parameter as it needs.
-
-    Args:
-      real: for real-valued parameters; Adam with learning rate 1e-2 by default.
-      latent: for the weights of neurons trained through the binarisation, which are kept in [0, 1];
-        SGD with momentum 0.9 and learning rate 2 by default (BUILD_NOTES.md: Adam kills neurons).
-        Their operators and scales stay as they started.
-    """
-    transforms = {
-        "real": real or optax.adam(1e-2),
-        "latent": optax.chain(latent or optax.sgd(2.0, momentum=0.9), _keep_in_unit_interval()),
-        "frozen": optax.set_to_zero(),
-    }
-    return optax.multi_transform(transforms, _labels)
-
-
 # The same object each time, for which nothing is traced again.
 _default_optimizer = lru_cache(optimizer_for)
 
 
-def warmup_cosine(learning_rate: float, steps: int, *, warmup: int = 50) -> optax.Schedule:
-    """Linear warm-up, then a cosine down to 5 %: for latents, whose first steps flip many bits."""
-    return optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, min(warmup, steps // 2), steps, end_value=0.05 * learning_rate
-    )
-
-
-@struct.dataclass
-class TrainState:
+@pytree
+class TrainState(Replaceable):
     """All that a training run carries; a pytree.
 
     Attributes:
@@ -212,7 +166,7 @@ def _not_finite(params: Any) -> list[str]:
     ]
 
 
-@struct.dataclass
+@pytree
 class _Training:
     """The functions of a training, with the data that they hold; the arguments of `fit`."""
 
@@ -224,7 +178,7 @@ class _Training:
     regularizer: Regularizer | None
     schedule: optax.Schedule | None
     after_evaluation: Revise | None
-    score: str = struct.field(pytree_node=False)
+    score: str = static()
 
 
 def _chunk(

@@ -1,9 +1,11 @@
 """Losses on outputs in [0, 1], and the DICE score of boolean images."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import optax
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -29,14 +31,11 @@ def dice_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
 LOSSES: dict[str, Loss] = {"mse": mse, "bce": bce, "dice": dice_loss}
 
 
-def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """DICE score 2 |A and B| / (|A| + |B|) of bool arrays, over all elements; 1 if both are empty.
+def cross_entropy(temperature: float = 1.0) -> Loss:
+    """Mean softmax cross entropy of scores / temperature with integer labels."""
+    return partial(_cross_entropy, temperature)
 
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> float(dice(jnp.array([True, True]), jnp.array([True, False])))
-      0.6666666865348816
-    """
-    size = jnp.sum(prediction) + jnp.sum(target)
-    overlap = 2 * jnp.sum(prediction & target)
-    return jnp.where(size > 0, overlap.astype(float) / jnp.maximum(size, 1).astype(float), 1.0)
+
+def _cross_entropy(temperature: float, scores: jax.Array, labels: jax.Array) -> jax.Array:
+    logits = scores / temperature
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))

@@ -15,17 +15,19 @@ import jax.numpy as jnp
 import optax
 
 from bimonn_jax._support.random_arrays import bernoulli
-from bimonn_jax.morphology.operators import level_sets
+from bimonn_jax.data.samples import Sample
+from bimonn_jax.morphology.levels import level_sets
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.models import BiMoNN, Sequential
 from bimonn_jax.networks.modules import LUI, BiSEL, Complement, LevelSets
 from bimonn_jax.neurons.initializers import NeuronConfig, Operator
 from bimonn_jax.training.checkpoints import Checkpoints
-from bimonn_jax.training.data_start import latents, patches_on_target
-from bimonn_jax.training.evaluation import compare
-from bimonn_jax.training.loop import FitResult, Sample, fit, optimizer_for, warmup_cosine
+from bimonn_jax.training.loop import FitResult, fit
 from bimonn_jax.training.losses import Loss, mse
+from bimonn_jax.training.metrics import compare
+from bimonn_jax.training.optimizers import optimizer_for, warmup_cosine
 from bimonn_jax.training.regularization import Regularizer
+from bimonn_jax.training.starts import latents, patches_on_target
 
 Start = Callable[[jax.Array, jax.Array, jax.Array], Any]
 

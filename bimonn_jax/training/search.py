@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.morphology.operators import level_sets
+from bimonn_jax.morphology.levels import level_sets
 from bimonn_jax.morphology.windows import pad_widths
 from bimonn_jax.networks.architecture import Layer
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.neurons.params import BooleanNeurons
 
 # A pixel that is set by mistake counts as so many that are missed, from round to round.

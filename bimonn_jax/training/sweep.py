@@ -13,27 +13,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 
+from bimonn_jax._support.pytrees import pytree, static
+from bimonn_jax.data.samples import Sample
 from bimonn_jax.training.compiled import compiled
 from bimonn_jax.training.loop import (
     Apply,
     Evaluate,
-    Sample,
     TrainState,
     check_batch,
     check_metrics,
     init_state,
     make_step,
-    optimizer_for,
 )
 from bimonn_jax.training.losses import Loss
+from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.regularization import Regularizer
 
 _LOG = logging.getLogger(__name__)
 
 
-@struct.dataclass
+@pytree
 class Trials:
     """What each of K trials trains with; arrays of shape (K,), or scalars for one trial.
 
@@ -58,7 +58,7 @@ class Trials:
 Run = Callable[[Trials], Mapping[str, jax.Array]]
 
 
-@struct.dataclass
+@pytree
 class _Training:
     """What trials share: the arguments of `train_trials`, and the steps of the evaluations."""
 
@@ -69,7 +69,7 @@ class _Training:
     loss: Loss
     regularizer: Regularizer | None
     ends: np.ndarray
-    score: str = struct.field(pytree_node=False)
+    score: str = static()
 
 
 def train_trials(

@@ -18,7 +18,7 @@ from bimonn_jax.deployment.circuit import (
 )
 from bimonn_jax.deployment.describe import title
 from bimonn_jax.networks.architecture import stage_outputs
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.viz.figures import SYMBOLS, lines_height, new_figure, symbol, text_width, wrapped
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from bimonn_jax.deployment.circuit import Gates, circuit_of
 from bimonn_jax.deployment.describe import title
 from bimonn_jax.networks.architecture import stage_outputs
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.viz.figures import grid, line_height, lines_height, symbol, wrapped
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from bimonn_jax import BooleanNeurons, Layer
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.neurons.params import apply_dense
-from bimonn_jax.training.losses import dice
+from bimonn_jax.training.metrics import dice
 
 X = bernoulli(jax.random.key(0), 0.3, (200, 5))
 UNION = BooleanNeurons(jnp.ones((5, 1), bool), jnp.zeros(1, bool), jnp.zeros(1, bool))

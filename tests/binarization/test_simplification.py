@@ -7,7 +7,7 @@ import pytest
 
 from bimonn_jax import BooleanNeurons, Layer
 from bimonn_jax.binarization.simplification.passes import simplify
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import RealNeurons, named_neurons
 from tests.support.boolean_networks import NAMES, examples, network

@@ -9,7 +9,7 @@ from bimonn_jax.data.page import degrade, degraded_crops, load_page, salt_and_pe
 from bimonn_jax.data.random_shapes import diskorect
 from bimonn_jax.morphology.footprints import FOOTPRINTS, OPERATORS, footprint, operator
 from bimonn_jax.training.baselines import best_handmade, handmade_filters, median_3x3
-from bimonn_jax.training.losses import dice
+from bimonn_jax.training.metrics import dice
 
 
 def test_diskorect_is_seeded_balanced_and_made_of_blobs():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bimonn_jax.data.sticks import noisy_sticks, stick_footprints, target_operator
+from bimonn_jax.data.sticks import noisy_sticks, target_operator
+from bimonn_jax.morphology.footprints import stick_footprints
 
 
 @cache

@@ -10,8 +10,8 @@ import pytest
 
 from bimonn_jax import BooleanNeurons, Flatten, HitOrMissConv, LevelSets, TernaryHead
 from bimonn_jax.data.classification import load_tfds
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.models import Sequential
-from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
 from tests.support import runtimes
 from tests.support.boolean_networks import inputs, network

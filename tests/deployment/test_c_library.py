@@ -10,7 +10,7 @@ import pytest
 from bimonn_jax.deployment.c.library import compile_c
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.networks.architecture import Layer
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import NAMES, examples, inputs, network, rounding
@@ -140,7 +140,7 @@ _LARGE_IMAGE = """
 import sys
 import jax.numpy as jnp
 import numpy as np
-from tests.test_c_library import filter_of
+from tests.deployment.test_c_library import filter_of
 from bimonn_jax.deployment.c.library import compile_c
 x = np.zeros((1, 1100, 1000, 1), bool)
 x[0, 500, 500] = True

@@ -18,7 +18,7 @@ from bimonn_jax.deployment.python import export_python
 from bimonn_jax.deployment.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.deployment.verilog import export_verilog
 from bimonn_jax.networks.architecture import LAYERS, Layer
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import MODULES, NAMES, examples, inputs, network
 from tests.support.verilog_simulation import simulate

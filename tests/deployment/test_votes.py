@@ -14,7 +14,7 @@ from bimonn_jax.deployment.c import engine as c_engine
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.networks.architecture import Layer
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights, popcount_scores, ternary_scores
 from tests.support import runtimes
 

@@ -8,9 +8,9 @@ import pytest
 
 from bimonn_jax.deployment.verilog import export_verilog
 from bimonn_jax.deployment.yosys import Resources, estimate_resources
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import DenseLUI
-from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
 
 needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")

@@ -20,8 +20,9 @@ from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.checkpoints import Checkpoints
-from bimonn_jax.training.loop import fit, init_state, optimizer_for
+from bimonn_jax.training.loop import fit, init_state
 from bimonn_jax.training.losses import mse
+from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.sweep import run_in_chunks, stack_trials
 from tests.support.boolean_networks import network as random_network
 

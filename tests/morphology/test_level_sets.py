@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.deployment.verilog import export_verilog
-from bimonn_jax.morphology.operators import (
+from bimonn_jax.morphology.levels import (
     as_numbers,
     from_level_sets,
     level_sets,
@@ -24,8 +24,8 @@ from bimonn_jax.morphology.operators import (
     read_thresholds,
 )
 from bimonn_jax.networks.architecture import Layer
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.modules import LevelSets
-from bimonn_jax.networks.saving import BooleanNetwork
 from tests.support import runtimes
 
 FLOAT32 = np.finfo(np.float32)

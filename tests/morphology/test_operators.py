@@ -10,16 +10,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage, signal
 
 from bimonn_jax import morphology
+from bimonn_jax.morphology.levels import from_level_sets, level_sets, on_level_sets
 from bimonn_jax.morphology.operators import (
     black_tophat,
     closing,
     dilation,
     embed_in_odd,
     erosion,
-    from_level_sets,
     intersection,
-    level_sets,
-    on_level_sets,
     opening,
     reflect,
     union,

@@ -25,13 +25,8 @@ from bimonn_jax import (
     binarize,
 )
 from bimonn_jax._support.random_arrays import uniform
-from bimonn_jax.networks.architecture import (
-    LAYERS,
-    complement_channels,
-    from_json,
-    layer_outputs,
-    to_json,
-)
+from bimonn_jax.morphology.levels import complement_channels
+from bimonn_jax.networks.architecture import LAYERS, from_json, layer_outputs, to_json
 
 X = uniform(jax.random.key(0), (3, 4, 5, 1))
 MODEL = Sequential(

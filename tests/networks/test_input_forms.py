@@ -16,12 +16,12 @@ from bimonn_jax.deployment.packed import (
     unpack_samples,
     unpack_strips,
 )
+from bimonn_jax.morphology.levels import complement_channels
 from bimonn_jax.morphology.windows import pad_image
-from bimonn_jax.networks.architecture import complement_channels
 from bimonn_jax.neurons.correlation import correlate
 from bimonn_jax.neurons.heads import popcount_scores
-from bimonn_jax.training.evaluation import map_in_chunks
-from bimonn_jax.training.losses import LOSSES, dice
+from bimonn_jax.training.losses import LOSSES
+from bimonn_jax.training.metrics import dice, map_in_chunks
 from tests.support.boolean_networks import NAMES, inputs, network, rounding
 
 S = np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]], bool)

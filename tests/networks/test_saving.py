@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ import bimonn_jax
 from bimonn_jax import BiMoNN, DenseBiMoNN
 from bimonn_jax._support.random_arrays import bernoulli, uniform
 from bimonn_jax.networks.architecture import Layer, to_json
-from bimonn_jax.networks.saving import BooleanNetwork, load_network, save_network
+from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.neurons.params import map_neurons
 from tests.support.boolean_networks import network as random_network
 
@@ -334,7 +336,7 @@ def test_other_and_damaged_files_are_refused(tmp_path):
 
 def transposed(tree, path, part, field):
     node = tree[path][part]
-    tree[path][part] = node.replace(**{field: getattr(node, field).T})
+    tree[path][part] = replace(node, **{field: getattr(node, field).T})
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import jax
 import numpy as np
 
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import (
     LUI,
@@ -21,7 +22,6 @@ from bimonn_jax.networks.modules import (
     RealHead,
     TernaryHead,
 )
-from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
 

@@ -7,7 +7,7 @@ from the smallest subnormal to the largest number: false claims, and how many eq
 not proven. `tests/binarization/test_certificate_enumeration.py` runs a part of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import jax
@@ -183,7 +183,7 @@ def random_network(rng, name, dtypes):
     for own in params.values():
         if "head" in own:
             latent = rng.choice([-1.0, 0.4, 0.0, 1e9], own["head"].latent.shape)
-            own["head"] = own["head"].replace(latent=jnp.asarray(latent, jnp.float32))
+            own["head"] = replace(own["head"], latent=jnp.asarray(latent, jnp.float32))
     return model, params, jnp.asarray(x)
 
 

@@ -20,9 +20,10 @@ from bimonn_jax.data.sticks import noisy_sticks
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.distributed import batch_mesh
-from bimonn_jax.training.evaluation import compare
-from bimonn_jax.training.loop import fit, optimizer_for
+from bimonn_jax.training.loop import fit
 from bimonn_jax.training.losses import mse
+from bimonn_jax.training.metrics import compare
+from bimonn_jax.training.optimizers import optimizer_for
 
 
 def training(folder, mesh, die_at=None):

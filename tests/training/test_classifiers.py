@@ -6,20 +6,19 @@ import pytest
 
 from bimonn_jax import NeuronConfig, binarize
 from bimonn_jax.data.classification import choose_thresholds, load_digits
+from bimonn_jax.data.samples import batches
 from bimonn_jax.networks.architecture import apply_layers
-from bimonn_jax.training.classifier_start import start_from_images
 from bimonn_jax.training.classifiers import (
     Convolution,
-    batches,
     boolean_classifier,
-    cross_entropy,
-    error_percent,
-    mean_over_positions,
     refit_head,
     relaxed_classifier,
 )
-from bimonn_jax.training.evaluation import map_in_chunks
-from bimonn_jax.training.loop import fit, optimizer_for
+from bimonn_jax.training.loop import fit
+from bimonn_jax.training.losses import cross_entropy
+from bimonn_jax.training.metrics import error_percent, map_in_chunks
+from bimonn_jax.training.optimizers import mean_over_positions, optimizer_for
+from bimonn_jax.training.starts import start_from_images
 
 
 @pytest.fixture(scope="module")

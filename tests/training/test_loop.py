@@ -11,9 +11,10 @@ from bimonn_jax import BiMoNN, NeuronConfig, apply_layers, binarize
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.morphology.operators import dilation
 from bimonn_jax.training.checkpoints import Checkpoints
-from bimonn_jax.training.evaluation import activated_share, compare, live_neurons
-from bimonn_jax.training.loop import fit, init_state, make_step, optimizer_for, warmup_cosine
+from bimonn_jax.training.loop import fit, init_state, make_step
 from bimonn_jax.training.losses import mse
+from bimonn_jax.training.metrics import activated_share, compare, live_neurons
+from bimonn_jax.training.optimizers import optimizer_for, warmup_cosine
 from bimonn_jax.training.regularization import regularizer
 
 S = jnp.zeros((3, 3), bool).at[1].set(True)

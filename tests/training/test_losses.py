@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax.training.losses import LOSSES, dice
+from bimonn_jax.training.losses import LOSSES
+from bimonn_jax.training.metrics import dice
 
 rng = np.random.default_rng(0)
 P = jnp.asarray(rng.uniform(0.05, 0.95, (4, 6)), jnp.float32)

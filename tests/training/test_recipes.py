@@ -7,9 +7,9 @@ from bimonn_jax import binarize, certify
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.data.random_shapes import diskorect
 from bimonn_jax.morphology.footprints import footprint, operator
-from bimonn_jax.training.data_start import latents, patches_on_target
 from bimonn_jax.training.losses import mse
 from bimonn_jax.training.recipes import hit_or_miss, learn, openings, relaxed, single, tophat
+from bimonn_jax.training.starts import latents, patches_on_target
 
 SIZE = 3
 RECIPES = {

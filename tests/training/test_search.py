@@ -6,7 +6,7 @@ import pytest
 from bimonn_jax import morphology
 from bimonn_jax.morphology.footprints import operator
 from bimonn_jax.networks.saving import load_network, save_network
-from bimonn_jax.training.losses import dice
+from bimonn_jax.training.metrics import dice
 from bimonn_jax.training.search import ROUNDS, _Examples, _improve, search_hit_or_miss
 
 KEY = jax.random.key(0)

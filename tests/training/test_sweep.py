@@ -8,7 +8,7 @@ import pytest
 from bimonn_jax import DenseLUI, NeuronConfig, RealHead, Sequential, binarize
 from bimonn_jax._support.random_arrays import bernoulli, normal
 from bimonn_jax.networks.architecture import apply_layers
-from bimonn_jax.training.classifiers import cross_entropy
+from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.regularization import regularizer
 from bimonn_jax.training.sweep import Trials, run_in_chunks, stack_trials, train_trials
 

@@ -11,9 +11,9 @@ from matplotlib.transforms import Bbox
 from bimonn_jax import BiMoNN, BooleanNeurons, Layer, NeuronConfig, RealNeurons, binarize
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.deployment.describe import title
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import HitOrMissConv, LevelSets
-from bimonn_jax.networks.saving import BooleanNetwork
 from bimonn_jax.viz import (
     plot_footprints,
     plot_history,
@@ -327,7 +327,7 @@ def test_a_loss_of_zero_is_drawn_on_a_linear_axis():
 
 
 def test_the_history_of_a_training_can_be_drawn():
-    from bimonn_jax.training.evaluation import compare
+    from bimonn_jax.training.metrics import compare
 
     model = BiMoNN((2, 1), (3, 3), NeuronConfig("dual", "projected"))
     x = bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))

@@ -24,8 +24,8 @@ from bimonn_jax.binarization.simplification.rules import (
     popcount_as_ternary,
 )
 from bimonn_jax.networks.architecture import PARTS, Architecture, Layer
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.consistency import channels_of
-from bimonn_jax.networks.saving import BooleanNetwork
 
 _FROM_PARAMS: dict[str, Callable[[Layer, Mapping[str, Any]], Neurons | BiSE | BiSEL | Ternary]] = {
     "bise": BiSE,

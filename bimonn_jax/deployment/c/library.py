@@ -12,7 +12,7 @@ import numpy as np
 from bimonn_jax._support.files import refuse_existing, replacing, user_path
 from bimonn_jax.deployment.c.writer import Mode, write_c
 from bimonn_jax.deployment.circuit import Circuit, Linear, Votes, circuit_of
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 
 _FLAGS = ("-std=c99", "-O3", "-march=native", "-Wall", "-Wextra", "-Werror")
 

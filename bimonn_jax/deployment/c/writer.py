@@ -12,7 +12,7 @@ from bimonn_jax.deployment.c import engine as c_engine
 from bimonn_jax.deployment.circuit import Circuit, Gates, Linear, Votes, circuit_of
 from bimonn_jax.deployment.describe import chain, picture, title
 from bimonn_jax.deployment.names import check_identifier, in_comment
-from bimonn_jax.networks.saving import BooleanNetwork
+from bimonn_jax.networks.boolean import BooleanNetwork
 
 Mode = Literal["batch", "image"]
 Pixel = Literal["uint8", "float32"]

@@ -1,17 +1,18 @@
 """The float network and its boolean one side by side, on data."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
+from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.binarization.conversion import binarize
+from bimonn_jax.data.classification import check_labelled
 from bimonn_jax.networks.architecture import Architecture, apply_layers, layer_outputs
 from bimonn_jax.neurons.activation import activation
 from bimonn_jax.neurons.params import RealNeurons, named_neurons, real_parameters
-from bimonn_jax.training.losses import dice
 
 
 def map_in_chunks(
@@ -75,14 +76,14 @@ def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict
     return live
 
 
-@struct.dataclass(eq=False)
+@pytree(eq=False)
 class _Comparison:
     """What `compare` builds: a function that is a tree, whose arrays are the data."""
 
     x: jax.Array
     y: jax.Array
-    architecture: Architecture = struct.field(pytree_node=False)
-    method: str = struct.field(pytree_node=False)
+    architecture: Architecture = static()
+    method: str = static()
 
     def __call__(self, params: Any) -> Mapping[str, jax.Array]:
         boolean = binarize(params, method=self.method)
@@ -120,3 +121,38 @@ def compare(
             f"x and y must be as many images, at least one; got the shapes {x.shape} and {y.shape}"
         )
     return _Comparison(x, y, architecture, method)
+
+
+def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """DICE score 2 |A and B| / (|A| + |B|) of bool arrays, over all elements; 1 if both are empty.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> float(dice(jnp.array([True, True]), jnp.array([True, False])))
+      0.6666666865348816
+    """
+    size = jnp.sum(prediction) + jnp.sum(target)
+    overlap = 2 * jnp.sum(prediction & target)
+    return jnp.where(size > 0, overlap.astype(float) / jnp.maximum(size, 1).astype(float), 1.0)
+
+
+def error_percent(
+    architecture: Architecture, params: Any, images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """Share of the images whose largest score (of equal ones, the first) is not their label's.
+
+    Args:
+      architecture: of the classifier.
+      params: its parameters, real-valued or boolean.
+      images: (N, H, W, C).
+      labels: (N,).
+
+    Returns:
+      Float (), in percent.
+
+    Raises:
+      ValueError: if there are no images, or not as many labels.
+    """
+    check_labelled(images, labels)
+    scores = map_in_chunks(partial(apply_layers, architecture, params), images)
+    return 100 * jnp.mean(jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels)

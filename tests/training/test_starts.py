@@ -8,9 +8,9 @@ import pytest
 from bimonn_jax import binarize
 from bimonn_jax.data.classification import load_digits
 from bimonn_jax.networks.architecture import apply_layers, layer_outputs
-from bimonn_jax.training.classifier_start import restart_dead, start_from_images
-from bimonn_jax.training.classifiers import Convolution, boolean_classifier, error_percent, to_bits
-from bimonn_jax.training.evaluation import live_neurons
+from bimonn_jax.training.classifiers import Convolution, boolean_classifier, to_bits
+from bimonn_jax.training.metrics import error_percent, live_neurons
+from bimonn_jax.training.starts import restart_dead, start_from_images
 
 
 @pytest.fixture(scope="module")
