@@ -13,13 +13,15 @@ capitals and the encoding of accents do not count.
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import logging
 from tqdm import tqdm
 
-from bimonn_jax._support.files import printable, user_path, write_text
+from bimonn_jax._support.files import printable, write_text
 from bimonn_jax.data.image_files import (
     WRITTEN,
     Reading,
@@ -33,32 +35,67 @@ from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network
-from experiments.console import allow_any_name
-from experiments.image_flags import ON_ERROR, THRESHOLD, reading_of_flags
-from experiments.overwriting import OVERWRITE
 
-NETWORK = flags.DEFINE_string("network", None, "File of the network.", required=True)
-INPUT = flags.DEFINE_string("input", None, "Folder of images, or one image.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.", required=True)
-FORMAT = flags.DEFINE_enum(
-    "format", "png", [suffix[1:] for suffix in WRITTEN], "Of the pictures that are written."
-)
+from .program import ImageSettings, InputError, option, program
 
 _CLASSES = "classes.csv"
 
 
-def reading_of(network: BooleanNetwork) -> Reading:
-    """How the images are to be read: as the flags say, else as the network's file does."""
+@dataclass(frozen=True, kw_only=True)
+class Config(ImageSettings):
+    """What to run on what."""
+
+    network: Path = option("File of the network.")
+    input: Path = option("Folder of images, or one image.")
+    format: str = option(
+        "Format of the pictures that are written.", "png", choices=[end[1:] for end in WRITTEN]
+    )
+    overwrite: bool = option("Whether results that are there may be replaced.", False)
+
+    def sources(self) -> tuple[Path, ...]:
+        """The images."""
+        return (self.input,)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A network, the image files by stem, how they are read, and the shape of what comes out."""
+
+    network: BooleanNetwork
+    files: Mapping[str, Path]
+    reading: Reading
+    shape: tuple[int, ...]
+
+
+def load(config: Config) -> Inputs:
+    """Reads the network, and an image to see that it fits.
+
+    Raises:
+      ValueError: also if two results would be one file, see `check_distinct`.
+    """
+    network = load_network(config.network)
+    reading = reading_of(config, network)
+    if reading.gray and config.threshold is not None:
+        raise InputError("--threshold has no effect: this network reads gray levels")
+    files = image_files(config.input)
+    shape = output_shape(network, files.values())
+    if len(shape) == 3:
+        check_distinct(files.values())
+    return Inputs(network, files, reading, shape)
+
+
+def reading_of(config: Config, network: BooleanNetwork) -> Reading:
+    """How the images are to be read: as the settings say, else as the network's file does."""
     stored = network.metadata.get("reading")
     if stored is None:
-        return reading_of_flags(Reading(gray=network.takes_numbers))
+        return config.reading(Reading(gray=network.takes_numbers))
     try:
         reading = Reading.from_json(stored)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{NETWORK.value} does not say properly how images are read: {error}"
+        raise InputError(
+            f"{config.network} does not say properly how images are read: {error}"
         ) from error
-    return reading_of_flags(reading)
+    return config.reading(reading)
 
 
 def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, ...]:
@@ -74,49 +111,40 @@ def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, .
     raise error
 
 
-def targets(
-    folder: Path, files: Mapping[str, Path], shape: tuple[int, ...]
-) -> dict[str, list[Path]]:
+def targets(config: Config, inputs: Inputs, folder: Path) -> dict[str, list[Path]]:
     """The files to write by stem.
 
     Raises:
-      UsageError: if one exists and may not be replaced.
-      ValueError: if two would be one, see `check_distinct`.
+      InputError: if one exists and may not be replaced.
     """
-    if len(shape) == 3:
-        check_distinct(files.values())
-    channels = shape[-1]
-    endings = [f"_{c}.{FORMAT.value}" for c in range(channels)]
-    if channels == 1:
-        endings = [f".{FORMAT.value}"]
-    found = {
-        stem: [folder / f"{path.stem}{ending}" for ending in endings]
-        for stem, path in files.items()
-    }
+    files, shape = inputs.files, inputs.shape
     if len(shape) == 1:
-        found = {stem: [folder / _CLASSES] for stem in found}
-    written = [path for paths in found.values() for path in paths]
-    existing = sorted({path for path in written if path.exists()})
-    if existing and not OVERWRITE.value:
-        raise app.UsageError(
+        found = {stem: [folder / _CLASSES] for stem in files}
+    else:
+        marks = [f"_{c}" for c in range(shape[-1])] if shape[-1] > 1 else [""]
+        found = {
+            stem: [folder / f"{path.stem}{mark}.{config.format}" for mark in marks]
+            for stem, path in files.items()
+        }
+    existing = sorted({path for paths in found.values() for path in paths if path.exists()})
+    if existing and not config.overwrite:
+        raise InputError(
             f"{existing[0]} exists ({len(existing)} of the results do): pass --overwrite, or "
             "another --output"
         )
     return found
 
 
-def results(
-    network: BooleanNetwork, reading: Reading, files: Mapping[str, Path]
-) -> Iterator[tuple[str, np.ndarray]]:
+def results(inputs: Inputs, *, may_skip: bool) -> Iterator[tuple[str, np.ndarray]]:
     """What the network gives for each image that can be read, by stem."""
-    run = packed_by_shape(network)
-    for stem, path in tqdm(files.items(), unit="image"):
+    network = packed_by_shape(inputs.network)
+    for stem, path in tqdm(inputs.files.items(), unit="image", disable=None):
         try:
-            x = reading.to_input(read_gray(path))[None, ..., None]
-            result = np.asarray(run(x))[0]
+            x = inputs.reading.to_input(read_gray(path))[None, ..., None]
+            result = np.asarray(network(x))[0]
         except ValueError as error:
-            if ON_ERROR.value == "stop":
-                raise ValueError(f"{path.name}: {error}") from error
+            if not may_skip:
+                raise InputError(f"{path.name}: {error}") from error
             logging.warning("skipped %s: %s", path.name, error)
             continue
         yield stem, result
@@ -126,43 +154,34 @@ def write_classes(path: Path, classes: list[tuple[str, int]]) -> None:
     """Writes a table of files and their classes."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([("file", "class"), *classes])
-    write_text(path, table.getvalue(), overwrite=OVERWRITE.value)
+    # `targets` has asked already whether it may be replaced.
+    write_text(path, table.getvalue(), overwrite=True)
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    allow_any_name()
-    network = load_network(NETWORK.value)
-    reading = reading_of(network)
-    if reading.gray and THRESHOLD.value is not None:
-        raise app.UsageError("--threshold has no effect: this network reads gray levels")
-    files = image_files(INPUT.value)
-    folder = user_path(OUTPUT.value)
-    if folder.resolve() in {path.resolve().parent for path in files.values()}:
-        raise app.UsageError(f"--output={folder} holds the input images: choose another folder")
-    shape = output_shape(network, files.values())
-    paths = targets(folder, files, shape)
+def run(config: Config, data: Inputs, folder: Path) -> dict[str, Any]:
+    """Writes what the network gives for each image; returns how many were written and skipped."""
+    paths = targets(config, data, folder)
     folder.mkdir(parents=True, exist_ok=True)
     classes: list[tuple[str, int]] = []
     written = 0
     try:
-        for stem, result in results(network, reading, files):
+        for stem, result in results(data, may_skip=config.on_error == "skip"):
             if result.ndim == 1:
-                classes.append((printable(files[stem].name), int(result.argmax())))
+                classes.append((printable(data.files[stem].name), int(result.argmax())))
             else:
-                dots = read_resolution(files[stem])
+                dots = read_resolution(data.files[stem])
                 for channel, path in enumerate(paths[stem]):
-                    picture = reading.to_picture(result[..., channel])
-                    write_image(path, picture, resolution=dots, overwrite=OVERWRITE.value)
+                    picture = data.reading.to_picture(result[..., channel])
+                    write_image(path, picture, resolution=dots, overwrite=config.overwrite)
             written += 1
     finally:
         # Also what was found before an image that cannot be read.
         if classes:
             write_classes(folder / _CLASSES, classes)
-    print(f"{written} images written to {folder}, {len(files) - written} skipped")
+    return {"images_written": written, "images_skipped": len(data.files) - written}
 
+
+main = program(Config, run, load=load, folder="output")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -7,20 +7,28 @@ XLA's grouped convolution, a sum of shifted images differentiated by JAX, and `c
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
 from jax import lax
 
 from bimonn_jax.morphology.windows import shifted_views
 from bimonn_jax.neurons.correlation import correlate
-from experiments.timing import median_seconds
 
-RUNS = flags.DEFINE_integer("runs", 9, "Timed runs of each.", lower_bound=1)
+from .program import Settings, option, program
+from .timing import median_seconds
 
 Correlation = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """What is timed."""
+
+    runs: int = option("Timed runs of each.", 9, at_least=1)
 
 
 def grouped(images: jax.Array, kernels: jax.Array) -> jax.Array:
@@ -44,24 +52,27 @@ def shifted(images: jax.Array, kernels: jax.Array) -> jax.Array:
     return reduce(jnp.add, [view[:, None] * weights[at] for at, view in views])
 
 
-def milliseconds(correlation: Correlation, images: jax.Array, kernels: jax.Array) -> float:
+def milliseconds(
+    correlation: Correlation, images: jax.Array, kernels: jax.Array, runs: int
+) -> float:
     """Median time of both gradients of a nonlinear function of the output."""
     gradients = jax.jit(jax.grad(lambda x, w: jnp.sum(jnp.tanh(correlation(x, w))), argnums=(0, 1)))
-    return 1e3 * median_seconds(gradients, images, kernels, runs=RUNS.value)
+    return 1e3 * median_seconds(gradients, images, kernels, runs=runs)
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+def run(config: Config, data: None = None, folder: None = None) -> dict[str, Any]:
+    """Milliseconds by the shape of the layer and the way."""
     ways: dict[str, Correlation] = {"grouped": grouped, "shifted": shifted, "correlate": correlate}
-    print(f"{'channels x outputs':<20}" + "".join(f"{name:>12}" for name in ways))
+    rows = []
     for channels, outputs in ((1, 16), (16, 1), (2, 64)):
         images = jax.random.uniform(jax.random.key(0), (channels, 32, 44, 44))
         kernels = jax.random.uniform(jax.random.key(1), (5, 5, channels, outputs))
-        times = [milliseconds(way, images, kernels) for way in ways.values()]
-        print(f"{f'{channels} x {outputs}':<20}" + "".join(f"{t:>12.1f}" for t in times))
+        times = {n: milliseconds(way, images, kernels, config.runs) for n, way in ways.items()}
+        rows.append({"channels x outputs": f"{channels} x {outputs}", **times})
+    return {"rows": rows}
 
+
+main = program(Config, run, folder="", extra="")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

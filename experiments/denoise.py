@@ -14,22 +14,22 @@ while training, a checkpoint from which an interrupted run goes on.
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
-from absl import app, flags
 
 from bimonn_jax import binarize, certify, summary
-from bimonn_jax._support.files import printable, user_path
-from bimonn_jax.binarization import Certificate, Summary
+from bimonn_jax._support.files import printable
+from bimonn_jax.binarization import Certificate
 from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
-from bimonn_jax.data.image_pairs import OnError
+from bimonn_jax.data.image_pairs import load_pairs, split_pairs
 from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.morphology.footprints import same_up_to_translation, stick_footprints
 from bimonn_jax.networks.architecture import Architecture, apply_layers
@@ -41,31 +41,14 @@ from bimonn_jax.training.recipes import Recipe, learn, relaxed
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.search import ROUNDS, search_hit_or_miss
 from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_network, plot_stages
-from experiments import output
-from experiments.denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
-from experiments.flag_checks import refuse_unused
-from experiments.image_flags import ON_ERROR, reading_of_flags
-from experiments.report import write_report
+
+from .denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
+from .output import say, watch
+from .program import ImageSettings, option, program
+from .report import write_json, write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-RECIPE = flags.DEFINE_enum(
-    "recipe", None, ["boolean", "paper", "search"], "How to learn; a default for each --data."
-)
-DATA = flags.DEFINE_enum("data", "sticks", ["sticks", "page", "text"], "What to learn from.")
-INPUT = flags.DEFINE_string("input", None, "Folder of degraded images, in place of --data.")
-TARGET = flags.DEFINE_string("target", None, "Folder of the clean images of the same names.")
-LEVELS = flags.DEFINE_integer(
-    "level_sets", 0, "The network reads this many gray levels of --input; 0: it is thresholded.",
-    lower_bound=0,
-)  # fmt: skip
-SEED = flags.DEFINE_integer("seed", 0, "Seed of data, noise and start.")
-STEPS = flags.DEFINE_integer("steps", None, "Training steps; a default per recipe.", lower_bound=1)
-REGULARIZER = flags.DEFINE_enum("regularizer", "none", ["none", *NAMES], "With --recipe=paper.")
-COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of the regularizer.")
-RELATIVE = flags.DEFINE_bool("relative", False, "Whether distances are divided by |W|^2.")
-CHANNELS = flags.DEFINE_integer("channels", 3, "Hidden channels, --recipe=paper.", lower_bound=1)
 
 # Side of the part of an image that pictures show.
 _SHOWN = 120
@@ -73,51 +56,73 @@ _SHOWN = 120
 _PROGRESS = ("penalty", "transforms")
 
 
-def task_of_flags(key: jax.Array) -> Task:
-    """What the flags say to learn from."""
-    if INPUT.value is None or TARGET.value is None:
-        return sticks_task(key) if DATA.value == "sticks" else page_task(key, DATA.value)
-    reading = reading_of_flags(Reading(gray=LEVELS.value > 0))
-    return pairs_task(
-        INPUT.value,
-        TARGET.value,
-        reading,
-        levels=LEVELS.value,
-        on_error=cast(OnError, ON_ERROR.value),
+@dataclass(frozen=True, kw_only=True)
+class Config(ImageSettings):
+    """What to learn from, and how."""
+
+    recipe: Literal["boolean", "paper", "search"] | None = option(
+        "How to learn; boolean for sticks, search for scans and own images, by default.", None
     )
+    data: Literal["sticks", "page", "text"] = option("What to learn from.", "sticks")
+    input: Path | None = option("Folder of degraded images, in place of --data.", None)
+    target: Path | None = option("Folder of the clean images of the same names.", None)
+    level_sets: int = option(
+        "How many gray levels of --input the network reads; 0: it is thresholded.", 0, at_least=0
+    )
+    seed: int = option("Seed of data, noise and start.", 0)
+    steps: int | None = option("Training steps; a default per recipe.", None, at_least=1)
+    regularizer: str = option("Regularizer of --recipe=paper.", "none", choices=("none", *NAMES))
+    coefficient: float = option("Coefficient of the regularizer.", 0.01)
+    relative: bool = option("Whether distances are divided by |W|^2.", False)
+    channels: int = option("Hidden channels of --recipe=paper.", 3, at_least=1)
+
+    def sources(self) -> tuple[Path, ...]:
+        """The folders or files of both kinds."""
+        return tuple(path for path in (self.input, self.target) if path)
+
+    @property
+    def chosen_recipe(self) -> str:
+        """The recipe, by default that for the data."""
+        is_sticks = not self.sources() and self.data == "sticks"
+        return self.recipe or ("boolean" if is_sticks else "search")
+
+    def check(self) -> None:
+        """Raises ValueError for settings that do not go together, or have no effect."""
+        if (self.input is None) != (self.target is None):
+            raise ValueError("--input and --target go together: give both, or neither")
+        recipe = f"with --recipe={self.chosen_recipe}"
+        if self.sources():
+            self.refuse_unused("with --input", "data")
+        if self.chosen_recipe == "paper":
+            self.refuse_unused(f"{recipe}, which reads bits", "level_sets")
+            if self.regularizer == "none":
+                self.refuse_unused("without --regularizer", "coefficient", "relative")
+        else:
+            self.refuse_unused(recipe, "regularizer", "coefficient", "relative", "channels")
+        if not self.sources():
+            of_images = ("threshold", "foreground", "level_sets", "on_error")
+            self.refuse_unused("without --input", *of_images)
+        if self.chosen_recipe == "search":
+            self.refuse_unused(recipe, "steps")
 
 
-def check_flags(recipe: str, folder: Path) -> None:
-    """Raises UsageError for flags that do not go together, or that put results among the images."""
-    if (INPUT.value is None) != (TARGET.value is None):
-        raise app.UsageError("--input and --target go together: give both, or neither")
-    of_images = ("threshold", "foreground", "level_sets", "on_error")
-    of_paper = ("regularizer", "coefficient", "relative", "channels")
-    unused = {} if INPUT.value else dict.fromkeys(of_images, "without --input")
-    if INPUT.value:
-        unused["data"] = "with --input"
-    if recipe != "paper":
-        unused |= dict.fromkeys(of_paper, f"with --recipe={recipe}")
-    else:
-        if LEVELS.value:
-            unused["level_sets"] = "with --recipe=paper, which reads bits"
-        if REGULARIZER.value == "none":
-            unused |= dict.fromkeys(("coefficient", "relative"), "without --regularizer")
-    if recipe == "search":
-        unused["steps"] = "with --recipe=search"
-    refuse_unused(unused)
-    for images in filter(None, (INPUT.value, TARGET.value)):
-        path = user_path(images).resolve()
-        if folder.resolve() == (path.parent if path.is_file() else path):
-            raise app.UsageError(f"--out_dir={folder} holds the images: choose another folder")
+def load(config: Config) -> Task:
+    """What the settings say to learn from."""
+    say("Reading the images and judging filters made by hand.")
+    if config.input is None or config.target is None:
+        key = jax.random.fold_in(jax.random.key(config.seed), 1)
+        return sticks_task(key) if config.data == "sticks" else page_task(key, config.data)
+    reading = config.reading(Reading(gray=config.level_sets > 0))
+    pairs = load_pairs(config.input, config.target, reading, on_error=config.on_error)
+    return pairs_task(split_pairs(pairs), reading, config.level_sets)
 
 
-def paper_recipe() -> Recipe:
-    """The paper's network and training, with the regulariser that the flags choose."""
+def paper_recipe(config: Config) -> Recipe:
+    """The paper's network and training, with the regularizer that is chosen."""
     chosen = None
-    if REGULARIZER.value != "none":
-        chosen = regularizer(REGULARIZER.value, relative=RELATIVE.value)
-    return relaxed((CHANNELS.value, 1), 5, regularizer=chosen, coefficient=COEFFICIENT.value)
+    if config.regularizer != "none":
+        chosen = regularizer(config.regularizer, relative=config.relative)
+    return relaxed((config.channels, 1), 5, regularizer=chosen, coefficient=config.coefficient)
 
 
 def used_channels(architecture: Architecture, boolean: Any) -> list[int]:
@@ -147,13 +152,10 @@ def footprint_rows(
     return rows
 
 
-def sticks_recovered(boolean: Any, channels: list[int]) -> int:
-    """How many of the three target sticks are footprints of the first layer, up to translation."""
+def recovered(boolean: Any, targets: Iterable[np.ndarray], channels: Iterable[int]) -> int:
+    """How many targets are footprints of the first layer's channels, up to translation."""
     first = np.asarray(boolean["layers_0"]["bise"].footprint)[:, :, 0]
-    return sum(
-        any(same_up_to_translation(stick, first[..., c]) for c in channels)
-        for stick in stick_footprints()
-    )
+    return sum(any(same_up_to_translation(t, first[..., c]) for c in channels) for t in targets)
 
 
 @dataclass(frozen=True)
@@ -167,124 +169,140 @@ class Trained:
     seconds: float
 
 
-def train(folder: Path, task: Task, recipe: Recipe, steps: int) -> Trained:
-    """Trains, or goes on where the checkpoint in the folder ends."""
+def settings_of(config: Config, task: Task, steps: int) -> dict[str, Any]:
+    """What must be as it was for a training to go on from its checkpoint."""
     settings = {
         "data": task.name,
-        "seed": SEED.value,
+        "seed": config.seed,
         "steps": steps,
-        "regularizer": REGULARIZER.value,
-        "coefficient": COEFFICIENT.value,
-        "relative": RELATIVE.value,
+        "regularizer": config.regularizer,
+        "coefficient": config.coefficient,
+        "relative": config.relative,
     }
-    if INPUT.value and TARGET.value:
-        images = [printable(path) for path in (INPUT.value, TARGET.value)]
-        settings |= {"images": images, "level_sets": LEVELS.value}
+    if config.sources():
+        settings |= {
+            "images": [printable(path) for path in config.sources()],
+            "level_sets": config.level_sets,
+        }
     if task.reading:
         settings |= {"reading": task.reading.to_json(), **task.notes}
+    return settings
+
+
+def train(config: Config, task: Task, recipe: Recipe, steps: int, folder: Path) -> Trained:
+    """Trains, or goes on where the checkpoint in the folder ends."""
     architecture = recipe.model.architecture
+    settings = settings_of(config, task, steps)
+    title = f"{task.name}, {recipe.name}"
     started = time.perf_counter()
-    checkpoints = Checkpoints(folder / "checkpoint", architecture, run=settings)
-    result = learn(
-        [recipe],
-        task.sample,
-        task.examples,
-        task.validation,
-        key=jax.random.key(SEED.value),
-        steps=steps,
-        patience=max(steps // 2, 1) if recipe.is_boolean else None,
-        checkpoints=lambda _: checkpoints,
-        callback=output.watch(folder / "events", steps, f"{task.name}, {recipe.name}"),
-    ).result
-    checkpoints.close()
+    with (
+        closing(Checkpoints(folder / "checkpoint", architecture, run=settings)) as checkpoints,
+        watch(folder / "events", steps, title) as callback,
+    ):
+        result = learn(
+            [recipe],
+            task.sample,
+            task.examples,
+            task.validation,
+            key=jax.random.key(config.seed),
+            steps=steps,
+            patience=max(steps // 2, 1) if recipe.is_boolean else None,
+            checkpoints=lambda _: checkpoints,
+            callback=callback,
+        ).result
     seconds = time.perf_counter() - started
     return Trained(architecture, result.params, result.history, recipe.is_boolean, seconds)
 
 
-def search(folder: Path, task: Task) -> Trained:
+def search(config: Config, task: Task, folder: Path) -> Trained:
     """Searches for hit-or-miss transforms."""
     started = time.perf_counter()
     x, y = task.searched
-    found = search_hit_or_miss(
-        [np.asarray(image) for image in x],
-        [np.asarray(image) for image in y],
-        key=jax.random.key(SEED.value),
-        thresholds=task.thresholds,
-        callback=output.watch(folder / "events", ROUNDS, f"{task.name}, search"),
-    )
+    with watch(folder / "events", ROUNDS, f"{task.name}, search") as callback:
+        found = search_hit_or_miss(
+            [np.asarray(image) for image in x],
+            [np.asarray(image) for image in y],
+            key=jax.random.key(config.seed),
+            thresholds=task.thresholds,
+            callback=callback,
+        )
     seconds = time.perf_counter() - started
     network = found.network
     return Trained(network.architecture, network.params, found.history, True, seconds)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A learned network: what is written about it."""
+def learned(config: Config, task: Task, folder: Path) -> Trained:
+    """Learns by the recipe."""
+    if config.chosen_recipe == "search":
+        return search(config, task, folder)
+    if config.chosen_recipe == "boolean":
+        return train(config, task, task.recipe, config.steps or task.steps, folder)
+    return train(config, task, paper_recipe(config), config.steps or 3000, folder)
 
-    metrics: dict[str, Any]
-    certificate: Certificate | str
-    layers: Summary
-    pruned: Any
+
+def pruned_by(architecture: Architecture, boolean: Any, validation: Images) -> tuple[Any, Any]:
+    """The boolean tree without what does not help, and the validation DICE before and after."""
+    x, y = validation
+
+    def score(tree: Any) -> jax.Array:
+        return dice(apply_layers(architecture, tree, x) > 0.5, y)
+
+    pruned, report = prune(boolean, score, architecture=architecture)
+    return pruned, [report.before, report.after]
 
 
-def evaluate(folder: Path, task: Task, recipe: str, trained: Trained) -> Outcome:
-    """Binarises, certifies, prunes, tests and saves."""
-    architecture, params = trained.architecture, trained.params
-    certificate = None if recipe == "search" else certify(params, architecture)
-    unpruned = binarize(params)
+def dice_on_test(task: Task, trained: Trained, unpruned: Any, pruned: Any) -> dict[str, Any]:
+    """DICE on the test images: of the network as trained, binarised, and pruned."""
+    architecture = trained.architecture
 
-    def score(images: Images) -> Callable[[Any], jax.Array]:
-        return lambda tree: dice(apply_layers(architecture, tree, images[0]) > 0.5, images[1])
-
-    def test_score(run: Callable[[jax.Array], jax.Array]) -> float:
-        return dice_of_all([run(x) for x, _ in task.test], [y for _, y in task.test])
+    def score(network: Callable[[jax.Array], jax.Array]) -> float:
+        return dice_of_all([network(x) for x, _ in task.test], [y for _, y in task.test])
 
     def packed(tree: Any) -> Callable[[jax.Array], jax.Array]:
         # Large scans would fill the memory with windows otherwise.
         return packed_by_shape(BooleanNetwork(architecture, tree))
 
     def smooth(x: jax.Array) -> jax.Array:
-        y: jax.Array = apply_layers(architecture, params, x)
+        y: jax.Array = apply_layers(architecture, trained.params, x)
         return y > 0.5
 
+    return {
+        "dice_float": None if trained.is_boolean else score(smooth),
+        "dice_boolean": score(packed(pruned)),
+        "dice_boolean_unpruned": None if pruned is unpruned else score(packed(unpruned)),
+    }
+
+
+def evaluate(
+    config: Config, task: Task, trained: Trained, certificate: Certificate | None
+) -> tuple[dict[str, Any], Any]:
+    """Binarises, prunes and tests; returns the metrics and the boolean tree."""
+    unpruned = binarize(trained.params)
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None
-    if recipe != "search":
-        pruned, report = prune(unpruned, score(task.validation), architecture=architecture)
-        pruning = [report.before, report.after]
-    channels = used_channels(architecture, pruned)
+    if config.chosen_recipe != "search":
+        pruned, pruning = pruned_by(trained.architecture, unpruned, task.validation)
+    channels = used_channels(trained.architecture, pruned)
     metrics = {
         "data": task.name,
-        "recipe": recipe,
-        "seed": SEED.value,
+        "recipe": config.chosen_recipe,
+        "seed": config.seed,
         "steps": int(trained.history[-1]["step"]),
-        "dice_float": None if trained.is_boolean else test_score(smooth),
-        "dice_boolean": test_score(packed(pruned)),
-        "dice_boolean_unpruned": None if pruning is None else test_score(packed(unpruned)),
+        **dice_on_test(task, trained, unpruned, pruned),
         **task.references,
         # A network that was found as booleans is itself the boolean one.
         "exact": certificate is None or certificate.exact_float32,
         "first_break": certificate.first_break if certificate else None,
-        "activated_share": float(activated_share(params)) if certificate else None,
+        "activated_share": float(activated_share(trained.params)) if certificate else None,
         "live_share": trained.history[-1].get("live_share"),
         "channels_used": len(channels),
         "pruning_validation_dice": pruning,
         "train_seconds": round(trained.seconds, 1),
         **task.notes,
     }
-    if task.name == "sticks" and recipe != "search":
-        metrics["sticks_recovered"] = sticks_recovered(pruned, channels)
-    reading = {} if task.reading is None else {"reading": task.reading.to_json()}
-    network = simplify(BooleanNetwork(architecture, pruned))
-    save_network(
-        folder / "network.npz",
-        network.architecture,
-        network.params,
-        metadata={**metrics, **reading},
-        overwrite=True,
-    )
-    proof = certificate or "The network was found as a boolean one: there is nothing to prove."
-    return Outcome(metrics, proof, summary(params, architecture), pruned)
+    if task.name == "sticks" and config.chosen_recipe != "search":
+        metrics["sticks_recovered"] = recovered(pruned, stick_footprints(), channels)
+    return metrics, pruned
 
 
 def pictures(folder: Path, task: Task, trained: Trained, pruned: Any) -> "dict[str, Figure]":
@@ -297,14 +315,14 @@ def pictures(folder: Path, task: Task, trained: Trained, pruned: Any) -> "dict[s
     rows = footprint_rows(trained.architecture, pruned, channels)
     if task.name == "sticks":
         rows = {"target sticks": list(stick_footprints()), **rows}
+    is_bits = shown.dtype == np.bool_
+    side_by_side = {"input": shown if is_bits else shown / shown.max(initial=1)}
+    if task.handmade is not None and is_bits:
+        side_by_side["best made by hand"] = np.asarray(task.handmade(x[0, ..., 0]))
+    side_by_side["boolean network"] = np.asarray(network(x))[0, ..., 0]
+    side_by_side["target"] = np.asarray(y)
     figures = {
-        "images": plot_images(
-            {
-                "input": shown if shown.dtype == np.bool_ else shown / shown.max(initial=1),
-                "boolean network": np.asarray(network(x))[0, ..., 0],
-                "target": np.asarray(y),
-            }
-        ),
+        "images": plot_images(side_by_side),
         "network": plot_network(network, x.shape[1:], x=np.asarray(x)),
         "stages": plot_stages(network, np.asarray(x[0])),
         "curves": plot_history(
@@ -317,7 +335,7 @@ def pictures(folder: Path, task: Task, trained: Trained, pruned: Any) -> "dict[s
 
 
 _CAPTIONS = {
-    "images": "A part of the test images: input, output of the boolean network, target.",
+    "images": "A part of the test images: input, what filters make of it, and the target.",
     "network": "The boolean network, simplified: its operators and what reads what.",
     "stages": "The same input on its way through the network.",
     "footprints": "Footprints of the channels that are left after pruning.",
@@ -325,42 +343,46 @@ _CAPTIONS = {
 }
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    is_sticks = INPUT.value is None and DATA.value == "sticks"
-    recipe = RECIPE.value or ("boolean" if is_sticks else "search")
-    check_flags(recipe, user_path(output.OUT_DIR.value))
-    folder = output.prepare(output.OUT_DIR.value, "metrics.json", overwrite=output.OVERWRITE.value)
-    task = task_of_flags(jax.random.fold_in(jax.random.key(SEED.value), 1))
+def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
+    """Learns, tests and writes everything; returns what metrics.json holds."""
+    folder.mkdir(parents=True, exist_ok=True)
     if (folder / "metrics.json").exists():
         # A run that ended begins again; without its metrics, one that is interrupted goes on.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         (folder / "metrics.json").unlink()
-    if recipe == "search":
-        trained = search(folder, task)
-    elif recipe == "boolean":
-        trained = train(folder, task, task.recipe, STEPS.value or task.steps)
-    else:
-        trained = train(folder, task, paper_recipe(), STEPS.value or 3000)
-    outcome = evaluate(folder, task, recipe, trained)
-    print(outcome.certificate)
-    figures = pictures(folder, task, trained, outcome.pruned)
+    trained = learned(config, data, folder)
+    certificate = None
+    if config.chosen_recipe != "search":
+        say("Certifying, pruning and testing.")
+        certificate = certify(trained.params, trained.architecture)
+        say(str(certificate))
+    metrics, boolean = evaluate(config, data, trained, certificate)
+    network = simplify(BooleanNetwork(trained.architecture, boolean))
+    reading = {} if data.reading is None else {"reading": data.reading.to_json()}
+    save_network(
+        folder / "network.npz",
+        network.architecture,
+        network.params,
+        metadata={**metrics, **reading},
+        overwrite=True,
+    )
+    say("Drawing the pictures.")
+    figures = pictures(folder, data, trained, boolean)
     write_report(
         folder,
-        f"Denoising: {task.name}, {recipe}, seed {SEED.value}",
-        table=[outcome.metrics],
+        f"Denoising: {data.name}, {config.chosen_recipe}, seed {config.seed}",
+        config,
+        table=[metrics],
         figures={name: (_CAPTIONS[name], figure) for name, figure in figures.items()},
-        certificate=outcome.certificate,
-        layers=outcome.layers,
+        certificate=certificate
+        or "The network was found as a boolean one: there is nothing to prove.",
+        layers=summary(trained.params, trained.architecture),
     )
-    output.write_json(folder / "metrics.json", outcome.metrics)
-    for name, value in outcome.metrics.items():
-        if value is not None:
-            print(f"{name:>24}: {value}")
-    print(f"results in {folder}; open {folder / 'report.html'}")
+    write_json(folder / "metrics.json", metrics)
+    return metrics
 
+
+main = program(Config, run, load=load, result="metrics.json")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -1,9 +1,8 @@
 """What `experiments.denoise` learns from: generated sticks, scanned pages, a user's own pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 
 from bimonn_jax.data.classification import choose_thresholds
 from bimonn_jax.data.image_files import Reading
-from bimonn_jax.data.image_pairs import OnError, Pair, load_pairs, pair_crops, split_pairs, tiles
+from bimonn_jax.data.image_pairs import Pair, PairSplit, pair_crops, tiles
 from bimonn_jax.data.page import degrade, degraded_crops, load_page
 from bimonn_jax.data.samples import Sample
 from bimonn_jax.data.sticks import noisy_sticks, target_operator
@@ -46,6 +45,7 @@ class Task:
       notes: other facts for metrics.json.
       reading: how image files become the network's input; None where there are none.
       thresholds: of the level sets that the network begins with; None where it reads bits.
+      handmade: the best filter made by hand, of bool images (..., H, W), to compare with.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Task:
     notes: dict[str, Any] = field(default_factory=dict)
     reading: Reading | None = None
     thresholds: Sequence[float] | None = None
+    handmade: Callable[[jax.Array], jax.Array] | None = None
 
 
 def sticks_task(key: jax.Array) -> Task:
@@ -117,45 +118,41 @@ def page_task(key: jax.Array, name: str) -> Task:
         },
         notes={"best_handmade": handmade.name},
         reading=Reading("local"),
+        handmade=handmade,
     )
 
 
-def dice_of_all(predictions: Sequence[jax.Array], targets: Sequence[jax.Array]) -> float:
+def dice_of_all(predictions: Iterable[jax.Array], targets: Iterable[jax.Array]) -> float:
     """DICE over all pixels of images that may differ in size."""
     flat = (jnp.concatenate([image.reshape(-1) for image in i]) for i in (predictions, targets))
     return float(dice(*flat))
 
 
-def pairs_task(
-    inputs: str | Path,
-    targets: str | Path,
-    reading: Reading,
-    *,
-    levels: int,
-    on_error: OnError,
-) -> Task:
-    """Pairs of image files (see `bimonn_jax.data.image_pairs`).
+def _squares(pairs: Sequence[Pair], size: int) -> Images:
+    return tiles([p.x for p in pairs], size), tiles([p.y for p in pairs], size)
 
-    Args:
-      inputs: folder of degraded images, or one file.
-      targets: folder of clean ones, or one file.
-      reading: how gray levels become bits.
-      levels: the number of level sets of the input where ``reading.gray``.
-      on_error: "stop" or "skip", for files that cannot be used.
-    """
-    split = split_pairs(load_pairs(inputs, targets, reading, on_error=on_error))
-    to_learn = (*split.training, *split.validation)
-    size = min(_CROP, *(side for pair in to_learn for side in pair.x.shape))
+
+def _size_of_squares(pairs: Sequence[Pair]) -> int:
+    size: int = min(_CROP, *(side for pair in pairs for side in pair.x.shape))
     if size < _KERNEL:
         raise ValueError(
             f"the narrowest part of the images is {size} pixels wide; at least {_KERNEL} are "
             "needed: give larger images, or five or more pairs"
         )
+    return size
 
-    def squares(pairs: Sequence[Pair]) -> Images:
-        return tiles([p.x for p in pairs], size), tiles([p.y for p in pairs], size)
 
-    training = squares(split.training)
+def pairs_task(split: PairSplit, reading: Reading, levels: int) -> Task:
+    """Pairs of image files (see `bimonn_jax.data.image_pairs`).
+
+    Args:
+      split: the pairs.
+      reading: how gray levels became bits.
+      levels: the number of level sets of the input where ``reading.gray``.
+    """
+    to_learn = (*split.training, *split.validation)
+    size = _size_of_squares(to_learn)
+    training, validation = _squares(split.training, size), _squares(split.validation, size)
     thresholds = None
     if reading.gray:
         ((*thresholds,),) = choose_thresholds(np.asarray(training[0])[..., None], levels)
@@ -164,7 +161,6 @@ def pairs_task(
     )
     clean = [jnp.asarray(pair.y) for pair in split.test]
     noisy = [jnp.asarray(pair.bits) for pair in split.test]
-    validation = squares(split.validation)
     # Stacked only where a recipe trains.
     crops = cache(lambda: pair_crops(split.training, 16, size))
     return Task(
@@ -182,8 +178,8 @@ def pairs_task(
         references={
             "dice_noisy": dice_of_all(noisy, clean),
             "dice_target_operator": None,
-            "dice_median_3x3": dice_of_all([median_3x3(x) for x in noisy], clean),
-            "dice_best_handmade": dice_of_all([handmade(x) for x in noisy], clean),
+            "dice_median_3x3": dice_of_all(map(median_3x3, noisy), clean),
+            "dice_best_handmade": dice_of_all(map(handmade, noisy), clean),
         },
         notes={
             "best_handmade": handmade.name,
@@ -191,4 +187,5 @@ def pairs_task(
         },
         reading=reading,
         thresholds=thresholds,
+        handmade=handmade,
     )

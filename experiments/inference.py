@@ -12,6 +12,7 @@ bytes, ratio, and ``inference.png``.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import skimage.morphology
-from absl import app, flags
 from scipy import ndimage
 
 from bimonn_jax.deployment.c.library import compile_c
@@ -36,29 +36,39 @@ from bimonn_jax.deployment.packed import (
     unpack_strips,
 )
 from bimonn_jax.morphology.other_libraries import footprint_for
+from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network
 from bimonn_jax.viz.figures import new_figure
-from experiments.output import OUT_DIR, OVERWRITE, prepare, write_json
-from experiments.report import write_report
-from experiments.timing import device_name, median_seconds
+
+from .output import say
+from .program import InputError, Settings, option, program
+from .report import write_json, write_report
+from .timing import device_name, median_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-NETWORK = flags.DEFINE_string("network", None, "File of a classifier.", required=True)
-INPUT_SHAPE = flags.DEFINE_list("input_shape", [], "Of one image, if the file does not say.")
-IMAGES = flags.DEFINE_integer("images", 131_072, "In a batch.", lower_bound=1)
-SIZES = flags.DEFINE_list("sizes", ["512", "4096"], "Sides of the images of the second table.")
-RUNS = flags.DEFINE_integer("runs", 7, "The median counts.", lower_bound=1)
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """What is timed."""
+
+    network: Path = option("File of a classifier.")
+    input_shape: tuple[int, ...] = option("Shape of one image, if the file does not say.", ())
+    images: int = option("Images in a batch.", 131_072, at_least=1)
+    sizes: tuple[int, ...] = option("Sides of the images of the second table.", (512, 4096))
+    runs: int = option("Timed runs, of which the median counts.", 7, at_least=1)
+
 
 # The unpacked network and the float one run on the batch that suits them best.
 _BATCH = 1024
 _CHAIN = 10
 Row = dict[str, Any]
+# Times per second, and bytes of what runs, by runtime.
+Timed = dict[str, tuple[float, int | None]]
 
 
-def rows_of(task: str, timed: dict[str, tuple[float, int | None]], reference: str) -> list[Row]:
+def rows_of(task: str, timed: Timed, reference: str) -> list[Row]:
     """Rows of (per second, bytes) by runtime, with ratios to one of them."""
     return [
         {
@@ -101,62 +111,69 @@ def onnx_session(params: Any) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString())
 
 
-def classifier_rows(path: Path, folder: Path) -> list[Row]:
-    """Images per second of one network by every runtime."""
-    network = load_network(path)
-    shape = tuple(map(int, INPUT_SHAPE.value or network.metadata.get("input_shape", ())))
+def load(config: Config) -> tuple[BooleanNetwork, tuple[int, ...]]:
+    """The network, and the shape of its input."""
+    network = load_network(config.network)
+    shape = tuple(map(int, config.input_shape or network.metadata.get("input_shape", ())))
     if not shape:
-        raise app.UsageError(f"{path} does not say its input's shape: give it, --input_shape=H,W,C")
-    packed = PackedNetwork(network, shape)
-    library = compile_c(network, folder, shape, overwrite=True)
-    numbers = np.random.default_rng(0).integers(0, 256, (IMAGES.value, *shape), dtype=np.uint8)
-    x: np.ndarray = numbers if network.takes_numbers else np.asarray(numbers > 127)
+        raise InputError(
+            f"{config.network} does not say its input's shape: give it, --input_shape=H,W,C"
+        )
+    return network, shape
+
+
+def float_times(features: int, classes: int, x: np.ndarray, runs: int) -> Timed:
+    """Images per second of a float network with a hidden layer, on images x, and its bytes."""
+    model = nn.Sequential([nn.Dense(features), nn.relu, nn.Dense(classes)])
+    flat = jnp.asarray(x.reshape(len(x), -1) / 255.0, jnp.float32)
+    params = model.init(jax.random.key(0), flat)
+    session, given = onnx_session(params), {"x": np.asarray(flat)}
+    expected = np.asarray(model.apply(params, flat))
+    if not np.allclose(session.run(None, given)[0], expected, atol=1e-4):
+        raise RuntimeError("ONNX Runtime differs from Flax on the float network")
+    size = sum(4 * leaf.size for leaf in jax.tree.leaves(params))
+    by_flax = median_seconds(jax.jit(model.apply), params, flat, runs=runs)
+    by_onnx = median_seconds(lambda: session.run(None, given), runs=runs)
+    return {
+        "float, Flax, jitted": (len(flat) / by_flax, size),
+        "float, ONNX Runtime": (len(flat) / by_onnx, size),
+    }
+
+
+def boolean_times(
+    config: Config, network: BooleanNetwork, packed: PackedNetwork, x: np.ndarray, folder: Path
+) -> Timed:
+    """Images per second of a boolean network by every runtime, and the bytes of its file."""
+    library = compile_c(network, folder, x.shape[1:], overwrite=True)
     small, on_device = jnp.asarray(x[:_BATCH]), jnp.asarray(x)
-    unpacked = jax.jit(network.__call__)
-    scores = np.asarray(packed(on_device))
+    unpacked, scores = jax.jit(network.__call__), np.asarray(packed(on_device))
     # Scores of a real head are added up in another order; others are whole numbers, and equal.
     rounding = 1e-5 if np.issubdtype(scores.dtype, np.floating) else 0
     for name, found in (("C", library(x)), ("unpacked", np.asarray(unpacked(small)))):
         if not np.allclose(found, scores[: len(found)], rtol=rounding, atol=rounding):
             raise RuntimeError(f"{name} differs from the packed network")
-
-    features = packed.circuit.shapes[-2][2]
-    model = nn.Sequential([nn.Dense(features), nn.relu, nn.Dense(scores.shape[1])])
-    flat = jnp.asarray(x[:_BATCH].reshape(len(small), -1) / 255.0, jnp.float32)
-    params = model.init(jax.random.key(0), flat)
-    session, given = onnx_session(params), np.asarray(flat)
-    expected = np.asarray(model.apply(params, flat))
-    if not np.allclose(session.run(None, {"x": given})[0], expected, atol=1e-4):
-        raise RuntimeError("ONNX Runtime differs from Flax on the float network")
-    float_bytes = sum(4 * leaf.size for leaf in jax.tree.leaves(params))
-
-    threads = os.cpu_count() or 1
+    runs, threads, size = config.runs, os.cpu_count() or 1, config.network.stat().st_size
     parts = np.array_split(x, threads)
     with ThreadPoolExecutor(threads) as pool:
-        timed = {
-            "float, Flax, jitted": (
-                len(flat) / median_seconds(jax.jit(model.apply), params, flat, runs=RUNS.value),
-                float_bytes,
-            ),
-            "float, ONNX Runtime": (
-                len(flat)
-                / median_seconds(lambda: session.run(None, {"x": given}), runs=RUNS.value),
-                float_bytes,
-            ),
-            "boolean, unpacked": (
-                len(small) / median_seconds(unpacked, small, runs=RUNS.value),
-                path.stat().st_size,
-            ),
-            "boolean, packed, JAX": (
-                len(x) / median_seconds(packed, on_device, runs=RUNS.value),
-                path.stat().st_size,
-            ),
-            f"boolean, C, {threads} threads": (
-                len(x)
-                / median_seconds(lambda: list(pool.map(library.classify, parts)), runs=RUNS.value),
-                (folder / "network.so").stat().st_size,
-            ),
-        }
+        by_c = median_seconds(lambda: list(pool.map(library.classify, parts)), runs=runs)
+    c_size = (folder / "network.so").stat().st_size
+    return {
+        "boolean, unpacked": (len(small) / median_seconds(unpacked, small, runs=runs), size),
+        "boolean, packed, JAX": (len(x) / median_seconds(packed, on_device, runs=runs), size),
+        f"boolean, C, {threads} threads": (len(x) / by_c, c_size),
+    }
+
+
+def classifier_rows(
+    config: Config, network: BooleanNetwork, shape: tuple[int, ...], folder: Path
+) -> list[Row]:
+    """Images per second of one network by every runtime."""
+    packed = PackedNetwork(network, shape)
+    numbers = np.random.default_rng(0).integers(0, 256, (config.images, *shape), dtype=np.uint8)
+    x: np.ndarray = numbers if network.takes_numbers else np.asarray(numbers > 127)
+    features, classes = packed.circuit.shapes[-2][2], packed.circuit.output_shape[-1]
+    timed = float_times(features, classes, x[:_BATCH], config.runs)
+    timed |= boolean_times(config, network, packed, x, folder)
     return rows_of(f"classifier, {features} features", timed, "float, Flax, jitted")
 
 
@@ -172,16 +189,15 @@ def in_opencv(footprint: np.ndarray, *, is_erosion: bool) -> Callable[[np.ndarra
     return lambda pixels: operator(pixels, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def timed_rows(task: str, runtimes: dict[str, Callable[[], Any]]) -> list[Row]:
+def timed_rows(task: str, runtimes: dict[str, Callable[[], Any]], runs: int) -> list[Row]:
     """Rows of how often per second each runtime does the task, with ratios to OpenCV."""
-    timed: dict[str, tuple[float, int | None]] = {
-        name: (1 / median_seconds(runtime, runs=RUNS.value), None)
-        for name, runtime in runtimes.items()
+    timed: Timed = {
+        name: (1 / median_seconds(runtime, runs=runs), None) for name, runtime in runtimes.items()
     }
     return rows_of(task, timed, "OpenCV")
 
 
-def operator_rows(side: int) -> list[Row]:
+def operator_rows(side: int, runs: int) -> list[Row]:
     """Dilations per second of a binary image by every library, checked against each other."""
     rng = np.random.default_rng(side)
     footprint = random_footprint(rng)
@@ -209,10 +225,10 @@ def operator_rows(side: int) -> list[Row]:
     for name in ("OpenCV", "scikit-image", "packed, JAX, with packing"):
         if not (np.asarray(runtimes[name]()).reshape(side, side) == expected).all():
             raise RuntimeError(f"{name} differs from SciPy")
-    return timed_rows(f"dilation, {side} x {side}", runtimes)
+    return timed_rows(f"dilation, {side} x {side}", runtimes, runs)
 
 
-def chain_rows(side: int) -> list[Row]:
+def chain_rows(side: int, runs: int) -> list[Row]:
     """Chains of dilations and erosions by other footprints each, per second."""
     rng = np.random.default_rng(side)
     footprints = [random_footprint(rng) for _ in range(_CHAIN)]
@@ -244,7 +260,7 @@ def chain_rows(side: int) -> list[Row]:
         "packed, JAX": lambda: chain(words),
         "packed, JAX, with packing": lambda: unpack(chain(pack_strips(device_image))),
     }
-    return timed_rows(f"{_CHAIN} operators, {side} x {side}", runtimes)
+    return timed_rows(f"{_CHAIN} operators, {side} x {side}", runtimes, runs)
 
 
 def plot(rows: list[Row]) -> "Figure":
@@ -272,30 +288,29 @@ def plot(rows: list[Row]) -> "Figure":
     return figure
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    folder = prepare(OUT_DIR.value, "inference.json", overwrite=OVERWRITE.value)
-    rows = classifier_rows(Path(NETWORK.value), folder)
-    for side in map(int, SIZES.value):
-        rows += operator_rows(side) + chain_rows(side)
-    write_json(folder / "inference.json", rows)
+def run(
+    config: Config, data: tuple[BooleanNetwork, tuple[int, ...]], folder: Path
+) -> dict[str, Any]:
+    """Times everything; returns the rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    say("Timing the classifier.")
+    rows = classifier_rows(config, *data, folder)
+    for side in config.sizes:
+        say(f"Timing operators on images of {side} x {side}.")
+        rows += operator_rows(side, config.runs) + chain_rows(side, config.runs)
     caption = "Per second; the ratio is to the first runtime of each task."
     write_report(
         folder,
-        f"Runtimes of {NETWORK.value}, {os.cpu_count()} cores",
+        f"Runtimes of {config.network}, {os.cpu_count()} cores",
+        config,
         table=rows,
         figures={"inference": (caption, plot(rows))},
     )
-    print(f"{device_name()}, {os.cpu_count()} cores")
-    for row in rows:
-        size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes"
-        print(
-            f"{row['task']:<28}{row['runtime']:<28}{row['per_second']:>14,.1f} /s"
-            f"{row['ratio']:>9.2f}  {size}"
-        )
+    write_json(folder / "inference.json", rows)
+    return {"device": device_name(), "cores": os.cpu_count(), "rows": rows}
 
+
+main = program(Config, run, load=load, result="inference.json", extra="benchmark")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

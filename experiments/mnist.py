@@ -14,34 +14,34 @@ TFDS_DATA_DIR or a set in ~/tensorflow_datasets, and without TensorFlow to prepa
 """
 
 import time
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import app, flags
 
 from bimonn_jax import binarize, certify, summary
 from bimonn_jax.binarization.conversion import METHODS
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.classification import ImageClassification, choose_thresholds
 from bimonn_jax.data.image_files import Reading
-from bimonn_jax.data.samples import Sample, batches
+from bimonn_jax.data.samples import batches
 from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.networks.architecture import Architecture, apply_layers
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.classifiers import (
-    HEADS,
     Convolution,
     Head,
     boolean_classifier,
     refit_head,
     to_bits,
 )
-from bimonn_jax.training.loop import fit
+from bimonn_jax.training.loop import FitResult, fit
 from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.metrics import (
     activated_share,
@@ -53,68 +53,91 @@ from bimonn_jax.training.optimizers import mean_over_positions, optimizer_for, w
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.starts import restart_dead, start_from_images
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
-from experiments.classification_flags import SEED, load, relaxed_model, split
-from experiments.dense_baseline import train_baseline
-from experiments.flag_checks import refuse_unused
-from experiments.output import OUT_DIR, OVERWRITE, prepare, watch, write_json
-from experiments.report import write_report
 
-RECIPE = flags.DEFINE_enum("recipe", "boolean", ["boolean", "paper"], "What to train.")
-HEAD = flags.DEFINE_enum("head", "ternary", list(HEADS), "With --recipe=boolean.")
-CONVOLUTIONS = flags.DEFINE_list(
-    "convolutions", ["7:192:4"], "With --recipe=boolean: kernel:features:pool of each, or none."
-)
-FEATURES = flags.DEFINE_integer(
-    "features", None, "Dense hidden neurons: 4096 of the paper, none otherwise.", lower_bound=0
-)
-LEVELS = flags.DEFINE_integer("level_sets", 1, "Thresholds per channel.", lower_bound=1)
-EPOCHS = flags.DEFINE_float("epochs", 20, "Passes over the training images.", lower_bound=0)
-BATCH = flags.DEFINE_integer("batch", 250, "Images per step.", lower_bound=1)
-SHIFT = flags.DEFINE_integer("shift", 1, "Augmentation with --recipe=boolean, pixels.")
-LEARNING_RATE = flags.DEFINE_float("learning_rate", 15.0, "Of the sets, with --recipe=boolean.")
-RESTART = flags.DEFINE_float(
-    "restart", 0.5, "Dead neurons start again until this share of the steps; 0 for never."
-)
-HEAD_RATE = flags.DEFINE_float("head_rate", 5e-3, "Adam's, of all real parameters.")
-SURROGATE = flags.DEFINE_float(
-    "surrogate_temperature", 0.7, "Of the sets, with --recipe=boolean: see NeuronConfig."
-)
-TEMPERATURE = flags.DEFINE_float("temperature", 4.0, "Scores are divided by it in the loss.")
-WEIGHTS = flags.DEFINE_enum(
-    "weights", "identity", ["identity", "positive", "dual"], "With --recipe=paper."
-)
-REGULARIZER = flags.DEFINE_enum("regularizer", "none", ["none", *NAMES], "With --recipe=paper.")
-COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of the regularizer.")
-RELATIVE = flags.DEFINE_bool("relative", False, "Regularise relative to |W|^2.")
-DELAY = flags.DEFINE_float("delay", 0.5, "Share of the steps before the regularizer acts.")
-REFIT_STEPS = flags.DEFINE_integer(
-    "refit_steps", 0, "With --recipe=paper: of the head, after binarisation.", lower_bound=0
-)
-EVALUATIONS = flags.DEFINE_integer("evaluations", 20, "During the training.", lower_bound=1)
-BASELINE_EPOCHS = flags.DEFINE_float("baseline_epochs", 5, "Of the plain network; 0 for none.")
+from .classification import Classification, Labelled, load, relaxed_model, split
+from .dense_baseline import train_baseline
+from .output import say, watch
+from .program import option, program
+from .report import write_json, write_report
 
 
-def check_flags() -> None:
-    """Raises UsageError for flags that have no effect."""
-    of_paper = ("weights", "regularizer", "coefficient", "relative", "delay", "refit_steps")
-    of_boolean = (
-        "head", "convolutions", "shift", "learning_rate", "restart", "surrogate_temperature",
-        "temperature",
-    )  # fmt: skip
-    unused = dict.fromkeys(
-        of_paper if RECIPE.value == "boolean" else of_boolean, f"with --recipe={RECIPE.value}"
+@dataclass(frozen=True, kw_only=True)
+class Config(Classification):
+    """The images, the network and its training."""
+
+    recipe: Literal["boolean", "paper"] = option("What to train.", "boolean")
+    head: Head = option("Head of --recipe=boolean.", "ternary")
+    convolutions: tuple[str, ...] = option(
+        "Convolutions of --recipe=boolean: kernel:features:pool of each, or none.", ("7:192:4",)
     )
-    if RECIPE.value == "boolean" and HEAD.value == "real":
-        unused["temperature"] = "with --head=real"
-    if RECIPE.value == "paper" and REGULARIZER.value == "none":
-        unused |= dict.fromkeys(("coefficient", "relative", "delay"), "without --regularizer")
-    refuse_unused(unused)
+    features: int | None = option(
+        "Dense hidden neurons: 4096 of the paper, none otherwise.", None, at_least=0
+    )
+    level_sets: int = option("Thresholds per channel.", 1, at_least=1)
+    epochs: float = option("Passes over the training images.", 20.0, at_least=0)
+    batch: int = option("Images per step.", 250, at_least=1)
+    shift: int = option("Augmentation with --recipe=boolean, pixels.", 1)
+    learning_rate: float = option("Learning rate of the sets, with --recipe=boolean.", 15.0)
+    restart: float = option(
+        "Dead neurons start again until this share of the steps; 0 for never.", 0.5
+    )
+    head_rate: float = option("Learning rate of Adam, of all real parameters.", 5e-3)
+    surrogate_temperature: float = option(
+        "Temperature of the sets, with --recipe=boolean: see NeuronConfig.", 0.7
+    )
+    temperature: float = option("Scores are divided by it in the loss.", 4.0)
+    weights: Literal["identity", "positive", "dual"] = option(
+        "Weight reparametrization of --recipe=paper.", "identity"
+    )
+    regularizer: str = option("Regularizer of --recipe=paper.", "none", choices=("none", *NAMES))
+    coefficient: float = option("Coefficient of the regularizer.", 0.01)
+    relative: bool = option("Whether to regularize relative to |W|^2.", False)
+    delay: float = option("Share of the steps before the regularizer acts.", 0.5)
+    refit_steps: int = option(
+        "Steps of the head of --recipe=paper, after binarization.", 0, at_least=0
+    )
+    evaluations: int = option("How often the training is evaluated.", 20, at_least=1)
+    baseline_epochs: float = option("Epochs of the plain network; 0 for none.", 5.0)
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the network is boolean while it learns."""
+        return self.recipe == "boolean"
+
+    @property
+    def drawn_shift(self) -> int:
+        """The augmentation that this recipe draws with."""
+        return self.shift if self.is_boolean else 0
+
+    def check(self) -> None:
+        """Raises ValueError for settings that have no effect, or cannot be read."""
+        self.read_convolutions()
+        of_paper = ("weights", "regularizer", "coefficient", "relative", "delay", "refit_steps")
+        of_boolean = (
+            "head", "convolutions", "shift", "learning_rate", "restart", "surrogate_temperature",
+            "temperature",
+        )  # fmt: skip
+        recipe = f"with --recipe={self.recipe}"
+        self.refuse_unused(recipe, *(of_paper if self.is_boolean else of_boolean))
+        if self.head == "real":
+            self.refuse_unused("with --head=real", "temperature")
+        if self.regularizer == "none":
+            self.refuse_unused("without --regularizer", "coefficient", "relative", "delay")
+
+    def read_convolutions(self) -> list[Convolution]:
+        """The convolutions that the texts describe."""
+        try:
+            return [Convolution(*map(int, text.split(":"))) for text in self.convolutions if text]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"--convolutions={list(self.convolutions)}: kernel:features:pool were expected, "
+                "such as 5:32:2,5:64:2"
+            ) from error
 
 
-def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Array]) -> Any:
+def evaluation(architecture: Architecture, validation: Labelled, *, is_paper: bool) -> Any:
     """The metrics of `fit`: accuracy as trained, as booleans, and the state of the neurons."""
     images, labels = validation
-    is_paper = RECIPE.value == "paper"
 
     def evaluate(params: Any) -> dict[str, jax.Array]:
         boolean = binarize(params, method="activable")
@@ -132,87 +155,93 @@ def evaluation(architecture: Architecture, validation: tuple[jax.Array, jax.Arra
     return evaluate
 
 
-def convolutions(texts: list[str]) -> list[Convolution]:
-    """Those of the flag."""
-    try:
-        return [Convolution(*map(int, text.split(":"))) for text in texts if text]
-    except (TypeError, ValueError) as error:
-        raise flags.ValidationError(
-            "kernel:features:pool were expected, such as 5:32:2,5:64:2"
-        ) from error
+@dataclass(frozen=True)
+class Training:
+    """A network at its start, and the options of `fit` that are the recipe's."""
 
-
-# Refused before any data are read: an empty list is one, too.
-flags.register_validator("convolutions", lambda texts: convolutions(texts) is not None)
-
-
-def build(
-    data: ImageClassification,
-    thresholds: LevelThresholds,
-    train: tuple[jax.Array, jax.Array],
-    steps: int,
-) -> Any:
-    """(Model, starting parameters, options of `fit`) of the recipe."""
-    key = jax.random.key(SEED.value)
+    architecture: Architecture
+    params: Any
     options: dict[str, Any]
-    if RECIPE.value == "boolean":
-        model = boolean_classifier(
-            thresholds,
-            FEATURES.value or 0,
-            data.classes,
-            convolutions=convolutions(CONVOLUTIONS.value),
-            head=cast(Head, HEAD.value),
-            temperature=SURROGATE.value,
-        )
-        params = start_from_images(key, model, *train)
-        sets = warmup_cosine(LEARNING_RATE.value, steps, warmup=600)
-        optimizer = optimizer_for(
-            real=optax.adam(optax.cosine_decay_schedule(HEAD_RATE.value, steps, alpha=0.05)),
-            latent=optax.chain(
-                mean_over_positions(model.architecture, params, train[0]),
-                optax.sgd(sets, momentum=0.9),
-            ),
-        )
-        options = {"optimizer": optimizer, "score": "accuracy_boolean"}
-        if RESTART.value:
-            until = int(RESTART.value * steps)
-            options["after_evaluation"] = restart_dead(key, model.architecture, *train, until=until)
-        return model, params, options
-    features = 4096 if FEATURES.value is None else FEATURES.value
-    model = relaxed_model(thresholds, train[0], features, data.classes, WEIGHTS.value)
-    delay = int(DELAY.value * steps)
-    decay = optax.cosine_decay_schedule(HEAD_RATE.value, max(1, steps - delay), alpha=0.05)
-    rate = optax.join_schedules([optax.constant_schedule(HEAD_RATE.value), decay], [delay])
+
+
+def boolean_training(
+    config: Config, thresholds: LevelThresholds, classes: int, train: Labelled, steps: int
+) -> Training:
+    """Boolean in every forward pass: latent sets by SGD, the head by Adam."""
+    key = jax.random.key(config.seed)
+    model = boolean_classifier(
+        thresholds,
+        config.features or 0,
+        classes,
+        convolutions=config.read_convolutions(),
+        head=config.head,
+        temperature=config.surrogate_temperature,
+    )
+    architecture, params = model.architecture, start_from_images(key, model, *train)
+    optimizer = optimizer_for(
+        real=optax.adam(optax.cosine_decay_schedule(config.head_rate, steps, alpha=0.05)),
+        latent=optax.chain(
+            mean_over_positions(architecture, params, train[0]),
+            optax.sgd(warmup_cosine(config.learning_rate, steps, warmup=600), momentum=0.9),
+        ),
+    )
+    options: dict[str, Any] = {
+        "optimizer": optimizer,
+        "score": "accuracy_boolean",
+        "loss": cross_entropy(1.0 if config.head == "real" else config.temperature),
+    }
+    if config.restart:
+        until = int(config.restart * steps)
+        options["after_evaluation"] = restart_dead(key, architecture, *train, until=until)
+    return Training(architecture, params, options)
+
+
+def paper_training(
+    config: Config, thresholds: LevelThresholds, classes: int, train: Labelled, steps: int
+) -> Training:
+    """The paper's relaxed network with a real head, by Adam."""
+    features = 4096 if config.features is None else config.features
+    model = relaxed_model(thresholds, train[0], features, classes, config.weights)
+    params = model.init(jax.random.key(config.seed), train[0][:1])["params"]
+    delay = int(config.delay * steps)
+    decay = optax.cosine_decay_schedule(config.head_rate, max(1, steps - delay), alpha=0.05)
+    rate = optax.join_schedules([optax.constant_schedule(config.head_rate), decay], [delay])
     options = {
         "optimizer": optimizer_for(real=optax.adam(rate)),
-        "score": "accuracy_boolean" if REGULARIZER.value != "none" else "accuracy_float",
+        "score": "accuracy_float",
+        "loss": cross_entropy(),
     }
-    if REGULARIZER.value != "none":
-        options["regularizer"] = regularizer(REGULARIZER.value, relative=RELATIVE.value)
-        options |= {"coefficient": COEFFICIENT.value, "delay": delay}
-    return model, model.init(key, train[0][:1])["params"], options
+    if config.regularizer != "none":
+        options |= {
+            "score": "accuracy_boolean",
+            "regularizer": regularizer(config.regularizer, relative=config.relative),
+            "coefficient": config.coefficient,
+            "delay": delay,
+        }
+    return Training(model.architecture, params, options)
 
 
 def ways_to_binarize(
-    architecture: Architecture, params: Any, sample: Sample, validation: tuple[jax.Array, jax.Array]
+    config: Config, architecture: Architecture, params: Any, train: Labelled, validation: Labelled
 ) -> dict[str, Any]:
     """Boolean trees by every method but the slow one, and each with its head refitted."""
+    if config.is_boolean:
+        return {"none": binarize(params, method="activable")}
     ways = {}
     for method in METHODS:
         if method == "qp":
             continue
         ways[method] = binarize(params, method=method)
-        if REFIT_STEPS.value:
-            head = params[architecture[-1].name]
+        if config.refit_steps:
             ways[f"{method}, refitted"] = refit_head(
                 architecture,
                 ways[method],
-                head,
-                sample,
+                params[architecture[-1].name],
+                batches(*train, config.batch),
                 validation,
                 loss=cross_entropy(),
-                key=jax.random.key(SEED.value + 2),
-                steps=REFIT_STEPS.value,
+                key=jax.random.key(config.seed + 2),
+                steps=config.refit_steps,
             )
     return ways
 
@@ -224,138 +253,181 @@ def stored_bits(network: BooleanNetwork) -> int:
 
 
 def baseline_error(
+    config: Config,
     data: ImageClassification,
     thresholds: LevelThresholds,
-    train: tuple[jax.Array, jax.Array],
+    train: Labelled,
     width: int,
 ) -> float | None:
     """Test error of the plain network, on the same level sets and the same augmentation.
 
     Its hidden layer has as many features, ``width``, as our network's head reads.
     """
-    if not BASELINE_EPOCHS.value:
+    if not config.baseline_epochs:
         return None
+    say("Training the plain network to compare with.")
     levels = to_bits(thresholds)
-    shift = SHIFT.value if RECIPE.value == "boolean" else 0
-    draw = batches(*train, BATCH.value, shift=shift)
+    draw = batches(*train, config.batch, shift=config.drawn_shift)
 
-    def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def sample(key: jax.Array) -> Labelled:
         images, labels = draw(key)
         return apply_layers(levels, {}, images), labels
 
-    steps = max(1, round(BASELINE_EPOCHS.value * len(train[1]) / BATCH.value))
-    key = jax.random.key(SEED.value)
+    steps = max(1, round(config.baseline_epochs * len(train[1]) / config.batch))
+    key = jax.random.key(config.seed)
     scores = train_baseline(sample, width, data.classes, key=key, steps=steps)
     bits = apply_layers(levels, {}, jnp.asarray(data.test_images))
     return float(100 * jnp.mean(jnp.argmax(scores(bits), axis=-1) != data.test_labels))
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    check_flags()
-    folder = prepare(OUT_DIR.value, "metrics.json", overwrite=OVERWRITE.value)
-    data = load()
-    train, validation = split(data)
-    thresholds = choose_thresholds(data.train_images, LEVELS.value)
-    steps = max(1, round(EPOCHS.value * len(train[1]) / BATCH.value))
-    model, params, options = build(data, thresholds, train, steps)
-    architecture = model.architecture
-    is_boolean = RECIPE.value == "boolean"
-    started = time.perf_counter()
-    result = fit(
-        partial(apply_layers, architecture),
-        params,
-        batches(*train, BATCH.value, shift=SHIFT.value if is_boolean else 0),
-        evaluation(architecture, validation),
-        loss=cross_entropy(TEMPERATURE.value if is_boolean and HEAD.value != "real" else 1.0),
-        key=jax.random.key(SEED.value + 1),
-        steps=steps,
-        steps_per_evaluation=-(-steps // EVALUATIONS.value),
-        callback=watch(folder / "events", steps, data.name),
-        **options,
+def train_network(
+    config: Config,
+    data: ImageClassification,
+    thresholds: LevelThresholds,
+    parts: tuple[Labelled, Labelled],
+    folder: Path,
+) -> tuple[Architecture, FitResult]:
+    """Trains on the first part; the second chooses the parameters."""
+    train, validation = parts
+    steps = max(1, round(config.epochs * len(train[1]) / config.batch))
+    say("Choosing where the network starts.")
+    make = boolean_training if config.is_boolean else paper_training
+    start = make(config, thresholds, data.classes, train, steps)
+    with watch(folder / "events", steps, data.name) as callback:
+        result = fit(
+            partial(apply_layers, start.architecture),
+            start.params,
+            batches(*train, config.batch, shift=config.drawn_shift),
+            evaluation(start.architecture, validation, is_paper=not config.is_boolean),
+            key=jax.random.key(config.seed + 1),
+            steps=steps,
+            steps_per_evaluation=-(-steps // config.evaluations),
+            callback=callback,
+            **start.options,
+        )
+    return start.architecture, result
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The boolean network that validation chooses among the ways to binarize."""
+
+    network: BooleanNetwork
+    method: str
+    errors: dict[str, float]
+
+
+def choose(
+    config: Config, architecture: Architecture, params: Any, train: Labelled, validation: Labelled
+) -> Chosen:
+    """Binarizes in every way and takes the best."""
+    ways = ways_to_binarize(config, architecture, params, train, validation)
+    errors = {n: float(error_percent(architecture, way, *validation)) for n, way in ways.items()}
+    method = min(errors, key=lambda name: errors[name])
+    return Chosen(BooleanNetwork(architecture, ways[method]), method, errors)
+
+
+def save_simplified(network: BooleanNetwork, path: Path, **metadata: Any) -> BooleanNetwork:
+    """Saves the network, simplified, and returns what is read back from the file."""
+    simple = simplify(network)
+    metadata["reading"] = Reading(foreground="light", gray=True).to_json()
+    # What is there is left of a run that was interrupted, or may be replaced.
+    save_network(path, simple.architecture, simple.params, metadata=metadata, overwrite=True)
+    return load_network(path)
+
+
+def error_on_test(architecture: Architecture, params: Any, data: ImageClassification) -> float:
+    """Error on the test images, in percent."""
+    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
+    return float(error_percent(architecture, params, *test))
+
+
+def write_all(
+    config: Config,
+    folder: Path,
+    metrics: dict[str, Any],
+    history: list[dict[str, float]],
+    network: BooleanNetwork,
+    data: ImageClassification,
+    **proven: Any,
+) -> None:
+    """Writes history.json, the report with its pictures, and metrics.json last."""
+    say("Drawing the pictures.")
+    example = data.test_images[0]
+    diagram = plot_network(network, example.shape, x=data.test_images[:100], max_neurons=6)
+    curves, stages = plot_history(history, title=data.name), plot_stages(network, example)
+    write_json(folder / "history.json", history)
+    write_report(
+        folder,
+        f"{data.name}, {config.recipe}, {metrics['head']} head, seed {config.seed}",
+        config,
+        table=[metrics],
+        figures={
+            "curves": ("The training, on validation images.", curves),
+            "network": ("The boolean network, the neurons that are read most.", diagram),
+            "stages": ("A test image on its way through the network.", stages),
+        },
+        **proven,
     )
+    write_json(folder / "metrics.json", metrics)
+
+
+def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, Any]:
+    """Trains, binarises, tests and writes everything; returns what metrics.json holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train, validation = split(data)
+    thresholds = choose_thresholds(data.train_images, config.level_sets)
+    started = time.perf_counter()
+    architecture, result = train_network(config, data, thresholds, (train, validation), folder)
     seconds = time.perf_counter() - started
 
-    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
-    ways = {"none": binarize(result.params, method="activable")}
-    if not is_boolean:
-        ways = ways_to_binarize(
-            architecture, result.params, batches(*train, BATCH.value), validation
-        )
-    errors = {
-        name: float(error_percent(architecture, tree, *validation)) for name, tree in ways.items()
-    }
-    method = min(errors, key=lambda name: errors[name])
-    projection = "activable" if is_boolean else method.split(",")[0]
-    boolean = ways[method]
+    say("Binarizing, certifying, simplifying and testing.")
+    chosen = choose(config, architecture, result.params, train, validation)
     certificate = certify(result.params, architecture)
-    simple = simplify(BooleanNetwork(architecture, boolean))
-    save_network(
+    say(str(certificate))
+    network = save_simplified(
+        chosen.network,
         folder / "network.npz",
-        simple.architecture,
-        simple.params,
-        metadata={
-            "dataset": data.name,
-            "seed": SEED.value,
-            "validation_error": errors[method],
-            "method": method,
-            "exact": certificate.exact_float32,
-            "input_shape": data.train_images.shape[1:],
-            "reading": Reading(foreground="light", gray=True).to_json(),
-        },
-        # `prepare` has asked already; what is there is left of a run that was interrupted.
-        overwrite=True,
+        dataset=data.name,
+        seed=config.seed,
+        validation_error=chosen.errors[chosen.method],
+        method=chosen.method,
+        exact=certificate.exact_float32,
+        input_shape=data.train_images.shape[1:],
     )
-    network = load_network(folder / "network.npz")
-    width = jax.eval_shape(partial(apply_layers, architecture[:-1], boolean), test[0][:1]).shape[-1]
+    read_by_head = partial(apply_layers, architecture[:-1], chosen.network.params)
+    width = jax.eval_shape(read_by_head, train[0][:1]).shape[-1]
+    relaxed_error = None
+    if not config.is_boolean:
+        relaxed_error = error_on_test(architecture, result.params, data)
     metrics = {
         "dataset": data.name,
-        "recipe": RECIPE.value,
-        "head": HEAD.value if is_boolean else "real",
+        "recipe": config.recipe,
+        "head": config.head if config.is_boolean else "real",
         "bits": stored_bits(network),
-        "bits_as_trained": stored_bits(BooleanNetwork(architecture, boolean)),
+        "bits_as_trained": stored_bits(chosen.network),
         "file_bytes": (folder / "network.npz").stat().st_size,
-        "test_error_float": None
-        if is_boolean
-        else float(error_percent(architecture, result.params, *test)),
-        "test_error_boolean": float(error_percent(network.architecture, network.params, *test)),
-        "test_error_baseline": baseline_error(data, thresholds, train, width),
-        "validation_error_by_method": errors,
-        "method": method,
+        "test_error_float": relaxed_error,
+        "test_error_boolean": error_on_test(network.architecture, network.params, data),
+        "test_error_baseline": baseline_error(config, data, thresholds, train, width),
+        "validation_error_by_method": chosen.errors,
+        "method": chosen.method,
         "exact": certificate.exact_float32,
         "features": width,
         "steps": int(result.state.step),
         "train_seconds": seconds,
-        "seed": SEED.value,
+        "seed": config.seed,
     }
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "history.json", result.history)
-    example = np.asarray(test[0][0])
-    diagram = plot_network(network, example.shape, x=np.asarray(test[0][:100]), max_neurons=6)
-    write_report(
-        folder,
-        f"{data.name}, {RECIPE.value}, {metrics['head']} head, seed {SEED.value}",
-        table=[metrics],
-        figures={
-            "curves": (
-                "The training, on validation images.",
-                plot_history(result.history, title=data.name),
-            ),
-            "network": ("The boolean network, the neurons that are read most.", diagram),
-            "stages": (
-                "A test image on its way through the network.",
-                plot_stages(network, example),
-            ),
-        },
-        certificate=certificate,
-        layers=summary(result.params, architecture, method=projection),
-    )
-    for name, value in metrics.items():
-        print(f"{name}: {value}")
-    print(certificate)
+    projection = "activable" if config.is_boolean else chosen.method.split(",")[0]
+    proven = {
+        "certificate": certificate,
+        "layers": summary(result.params, architecture, method=projection),
+    }
+    write_all(config, folder, metrics, result.history, network, data, **proven)
+    return metrics
 
+
+main = program(Config, run, load=load, result="metrics.json")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

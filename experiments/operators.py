@@ -10,13 +10,15 @@ operators.png, report.html and TensorBoard events.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
 from bimonn_jax import binarize, certify
 from bimonn_jax.data.random_shapes import diskorect
@@ -25,34 +27,48 @@ from bimonn_jax.morphology.footprints import (
     OPERATORS,
     footprint,
     operator,
-    same_up_to_translation,
 )
-from bimonn_jax.networks.architecture import apply_layers
-from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.architecture import Architecture, apply_layers
 from bimonn_jax.training.metrics import dice
 from bimonn_jax.training.recipes import Recipe, learn, openings, relaxed, single, tophat
 from bimonn_jax.training.regularization import regularizer
 from bimonn_jax.training.search import search_hit_or_miss
 from bimonn_jax.viz.figures import new_figure
-from experiments import output
-from experiments.report import write_report
+
+from .denoise import recovered
+from .output import Callback, events, say
+from .program import Settings, option, program
+from .report import table_text, write_json, write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OPERATOR_NAMES = flags.DEFINE_list("operators", list(OPERATORS), "Operators to learn.")
-FOOTPRINT_NAMES = flags.DEFINE_list("footprints", list(FOOTPRINTS), "Footprints to learn.")
-RECIPES = flags.DEFINE_multi_enum(
-    "recipe", ["boolean", "paper"], ["boolean", "paper", "search"], "Recipes."
-)
-SIZE = flags.DEFINE_integer("size", 5, "Size of the footprints, odd.")
-SEED = flags.DEFINE_integer("seed", 0, "Seed of data and starts.")
-STEPS = flags.DEFINE_integer("steps", None, "Steps per start; a default per recipe.", lower_bound=1)
-STARTS = flags.DEFINE_integer("starts", 5, "Starts of the boolean recipe, at most.", lower_bound=1)
-
 BATCH = 16
 
 Images = tuple[jax.Array, jax.Array]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """What to learn, and how."""
+
+    operators: tuple[str, ...] = option("Operators to learn.", tuple(OPERATORS))
+    footprints: tuple[str, ...] = option("Footprints to learn.", tuple(FOOTPRINTS))
+    recipe: tuple[Literal["boolean", "paper", "search"], ...] = option(
+        "Recipes, each with a flag of its own.", ("boolean", "paper"), is_repeated=True
+    )
+    size: int = option("Size of the footprints, odd.", 5)
+    seed: int = option("Seed of data and starts.", 0)
+    steps: int | None = option("Steps per start; a default per recipe.", None, at_least=1)
+    starts: int = option("Starts of the boolean recipe, at most.", 5, at_least=1)
+
+    def check(self) -> None:
+        """Raises ValueError for unknown names."""
+        for name in self.operators:
+            operator(name, np.ones((1, 1), bool))
+        for name in self.footprints:
+            footprint(name, self.size)
 
 
 def boolean_recipes(name: str, size: int) -> list[Recipe]:
@@ -78,31 +94,66 @@ def is_recovered(name: str, boolean: Any, target: np.ndarray) -> bool | None:
     """
     if name.endswith("tophat"):
         return None
-    first = np.asarray(boolean["layers_0"]["bise"].footprint)[:, :, 0]
-    if name in ("dilation", "erosion"):
-        is_erosion = bool(boolean["layers_0"]["bise"].is_erosion[0, 0])
-        same_operator = is_erosion == (name == "erosion") or int(target.sum()) == 1
-        return same_operator and bool((first[..., 0] == target).all())
-    return any(same_up_to_translation(target, first[..., c]) for c in range(first.shape[-1]))
+    neurons = boolean["layers_0"]["bise"]
+    if name not in ("dilation", "erosion"):
+        return bool(recovered(boolean, [target], range(neurons.footprint.shape[-1])))
+    same_operator = bool(neurons.is_erosion[0, 0]) == (name == "erosion") or target.sum() == 1
+    return bool(same_operator and (np.asarray(neurons.footprint)[:, :, 0, 0] == target).all())
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A network as it was learned, real-valued or boolean already."""
+
+    architecture: Architecture
+    params: Any
+    starts: int = 1
 
 
 def search(
-    name: str, sample: Callable[..., Images], key: jax.Array, write: output.Callback
-) -> BooleanNetwork:
+    config: Config, name: str, sample: Callable[..., Images], key: jax.Array, callback: Callback
+) -> Learned:
     """Searches for hit-or-miss transforms, in windows that hold all that the operator reads."""
     sample_key, search_key = jax.random.split(key)
     x, y = (np.asarray(images[..., 0]) for images in sample(sample_key, 64))
-    size = SIZE.value if name in ("dilation", "erosion") else 2 * SIZE.value - 1
-    return search_hit_or_miss(
-        x, y, key=search_key, kernel_size=size, max_transforms=128, callback=write
+    size = config.size if name in ("dilation", "erosion") else 2 * config.size - 1
+    network = search_hit_or_miss(
+        x, y, key=search_key, kernel_size=size, max_transforms=128, callback=callback
     ).network
+    return Learned(network.architecture, network.params)
+
+
+def train(
+    config: Config,
+    recipes: list[Recipe],
+    sample: Callable[..., Images],
+    keys: jax.Array,
+    callback: Callback,
+) -> Learned:
+    """Trains by the recipe whose validation score is best."""
+    example_key, validation_key, learn_key = keys
+    x, y = sample(example_key)
+    is_boolean = recipes[0].is_boolean
+    found = learn(
+        recipes,
+        sample,
+        (x[..., 0], y[..., 0]),
+        sample(validation_key, 64),
+        key=learn_key,
+        steps=config.steps or (600 if is_boolean else 800),
+        starts=config.starts if is_boolean else 1,
+        stop_score=0.999 if is_boolean else float("inf"),
+        patience=300 if is_boolean else None,
+        callback=callback,
+    )
+    return Learned(found.recipe.model.architecture, found.result.params, found.starts)
 
 
 def learn_operator(
-    folder: Path, name: str, footprint_name: str, recipe_name: str
-) -> dict[str, Any]:
+    config: Config, name: str, footprint_name: str, recipe: str, callback: Callback
+) -> Row:
     """Learns one operator by one recipe; returns its row of the table."""
-    target = footprint(footprint_name, SIZE.value)
+    target = footprint(footprint_name, config.size)
     apply = operator(name, target)
 
     def sample(key: jax.Array, batch: int = BATCH) -> Images:
@@ -110,67 +161,44 @@ def learn_operator(
         return x[..., None], apply(x)[..., None]
 
     example_key, validation_key, test_key, learn_key = jax.random.split(
-        jax.random.key(SEED.value), 4
+        jax.random.key(config.seed), 4
     )
-    examples = sample(example_key)
-    is_boolean = recipe_name == "boolean"
-    write = output.events(folder / "events" / f"{name}-{footprint_name}-{recipe_name}")
     started = time.perf_counter()
-    starts, exact, recovered = 1, True, None
-    if recipe_name == "search":
-        network = search(name, sample, learn_key, write)
-        architecture = network.architecture
-        params = boolean = network.params
+    if recipe == "search":
+        found = search(config, name, sample, learn_key, callback)
     else:
-        learned = learn(
-            boolean_recipes(name, SIZE.value) if is_boolean else [paper_recipe(name, SIZE.value)],
-            sample,
-            (examples[0][..., 0], examples[1][..., 0]),
-            sample(validation_key, 64),
-            key=learn_key,
-            steps=STEPS.value or (600 if is_boolean else 800),
-            starts=STARTS.value if is_boolean else 1,
-            stop_score=0.999 if is_boolean else float("inf"),
-            patience=300 if is_boolean else None,
-            callback=write,
-        )
-        architecture, params = learned.recipe.model.architecture, learned.result.params
-        boolean, starts = binarize(params), learned.starts
-        exact = certify(params, architecture).exact_float32
-        recovered = is_recovered(name, boolean, target)
+        recipes = [paper_recipe(name, config.size)]
+        if recipe == "boolean":
+            recipes = boolean_recipes(name, config.size)
+        keys = jnp.stack([example_key, validation_key, learn_key])
+        found = train(config, recipes, sample, keys, callback)
+    boolean, exact, is_found = found.params, True, None
+    if recipe != "search":
+        boolean = binarize(found.params)
+        exact = certify(found.params, found.architecture).exact_float32
+        is_found = is_recovered(name, boolean, target)
     seconds = time.perf_counter() - started
     x, y = sample(test_key, 256)
-    run = jax.jit(partial(apply_layers, architecture))
+    network = jax.jit(partial(apply_layers, found.architecture))
     return {
         "operator": name,
         "footprint": footprint_name,
-        "recipe": recipe_name,
-        "dice_float": float(dice(run(params, x) > 0.5, y)) if recipe_name == "paper" else None,
-        "dice_boolean": float(dice(run(boolean, x), y)),
+        "recipe": recipe,
+        "dice_float": float(dice(network(found.params, x) > 0.5, y)) if recipe == "paper" else None,
+        "dice_boolean": float(dice(network(boolean, x), y)),
         "exact": exact,
-        "footprint_recovered": recovered,
-        "starts": starts,
+        "footprint_recovered": is_found,
+        "starts": found.starts,
         "seconds": round(seconds, 1),
     }
 
 
-def table_line(row: dict[str, Any]) -> str:
-    """One row as text."""
-    float_dice = "   -  " if row["dice_float"] is None else f"{row['dice_float']:.4f}"
-    recovered = {True: "yes", False: "no", None: "-"}[row["footprint_recovered"]]
-    return (
-        f"{row['operator']:<13}{row['footprint']:<17}{row['recipe']:<9}{float_dice}  "
-        f"{row['dice_boolean']:.4f}  {'yes' if row['exact'] else 'no':<6}{recovered:<10}"
-        f"{row['seconds']:>8.1f}"
-    )
-
-
-def plot(rows: list[dict[str, Any]]) -> "Figure":
+def plot(rows: list[Row], recipes: tuple[str, ...]) -> "Figure":
     """The DICE of every operator and footprint, a mark for each recipe."""
     names = [f"{row['operator']} {row['footprint']}" for row in rows]
     figure = new_figure(7, 0.8 + 0.2 * len(set(names)))
     axes = figure.subplots()
-    for recipe_name, mark in zip(RECIPES.value, ("ok", "xk", "^k"), strict=False):
+    for recipe_name, mark in zip(recipes, ("ok", "xk", "^k"), strict=False):
         points = [
             (row["dice_boolean"], name)
             for row, name in zip(rows, names, strict=True)
@@ -184,32 +212,31 @@ def plot(rows: list[dict[str, Any]]) -> "Figure":
     return figure
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    folder = output.prepare(
-        output.OUT_DIR.value, "operators.json", overwrite=output.OVERWRITE.value
-    )
-    for name in OPERATOR_NAMES.value:  # Unknown names are refused before anything is learned.
-        operator(name, np.ones((1, 1), bool))
-    for name in FOOTPRINT_NAMES.value:
-        footprint(name, SIZE.value)
-    print(f"{'operator':<13}{'footprint':<17}{'recipe':<9}float   boolean exact recovered  seconds")
-    rows = []
-    for name in OPERATOR_NAMES.value:
-        for footprint_name in FOOTPRINT_NAMES.value:
-            for recipe_name in RECIPES.value:
-                rows.append(learn_operator(folder, name, footprint_name, recipe_name))
-                print(table_line(rows[-1]), flush=True)
-                output.write_json(folder / "operators.json", rows)
+def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
+    """Learns every operator with every footprint by every recipe; returns the rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for name, of, recipe in product(config.operators, config.footprints, config.recipe):
+        with events(folder / "events" / f"{name}-{of}-{recipe}") as callback:
+            rows.append(learn_operator(config, name, of, recipe, callback))
+        say(table_text(rows[-1:]))
+        write_json(folder / "operators.json", rows)
     write_report(
         folder,
-        f"Operators of the zoo, size {SIZE.value}, seed {SEED.value}",
+        f"Operators of the zoo, size {config.size}, seed {config.seed}",
+        config,
         table=rows,
-        figures={"operators": ("DICE of the boolean network on unseen images.", plot(rows))},
+        figures={
+            "operators": (
+                "DICE of the boolean network on unseen images.",
+                plot(rows, config.recipe),
+            )
+        },
     )
+    return {"rows": rows}
 
+
+main = program(Config, run, result="operators.json")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -11,28 +11,37 @@ nearest activable one falls when all are drawn at every step, or each only in it
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from absl import app, flags
 
 from bimonn_jax import NeuronConfig
 from bimonn_jax.binarization.projection import project
 from bimonn_jax.networks.modules import DenseLUI
 from bimonn_jax.neurons.params import real_parameters
 from bimonn_jax.training.loop import Apply, init_state, make_step
+from bimonn_jax.training.losses import cross_entropy as softmax_cross_entropy
 from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.regularization import NAMES, regularizer
 
-RUNS = flags.DEFINE_integer("runs", 15, "Timed runs of each.", lower_bound=1)
-STEPS = flags.DEFINE_integer("steps", 300, "Training steps for the effect.", lower_bound=1)
-COEFFICIENT = flags.DEFINE_float("coefficient", 0.01, "Of acti, relative, for the effect.")
-SMALL = flags.DEFINE_bool("small", False, "Tiny layers, to see that the program runs.")
+from .program import Settings, option, program
 
 BATCH, INPUTS, CLASSES = 256, 784, 10
+cross_entropy = softmax_cross_entropy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Settings):
+    """What is timed."""
+
+    runs: int = option("Timed runs of each.", 15, at_least=1)
+    steps: int = option("Training steps for the effect.", 300, at_least=1)
+    coefficient: float = option("Coefficient of acti, relative, for the effect.", 0.01)
+    small: bool = option("Tiny layers, to see that the program runs.", False)
 
 
 class _Classifier(nn.Module):
@@ -41,12 +50,6 @@ class _Classifier(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         return nn.Dense(CLASSES)(DenseLUI(self.hidden, NeuronConfig("identity", "identity"))(x))
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over the batch."""
-    losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean()
 
 
 def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -66,7 +69,7 @@ def start(hidden: int) -> tuple[Apply, Any]:
     return apply, model.init(jax.random.key(2), batch(jax.random.key(0))[0])["params"]
 
 
-def step_times(hidden: int) -> dict[str, float]:
+def step_times(hidden: int, runs: int) -> dict[str, float]:
     """Median seconds of a step by regulariser; the runs take turns, so that all meet one load."""
     apply, params = start(hidden)
     optimizer = optimizer_for(real=optax.adam(1e-3))
@@ -80,7 +83,7 @@ def step_times(hidden: int) -> dict[str, float]:
         steps[name] = jax.jit(make_step(apply, optimizer, cross_entropy, chosen))
         jax.block_until_ready(steps[name](state, data, 0.01, 0))
         seconds[name] = []
-    for _ in range(RUNS.value):
+    for _ in range(runs):
         for name, step in steps.items():
             started = time.perf_counter()
             jax.block_until_ready(step(state, data, 0.01, 0))
@@ -88,8 +91,9 @@ def step_times(hidden: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def effect(hidden: int, every: int | None) -> tuple[float, float, float]:
-    """(Mean squared distance to activable at the end, loss at the end, seconds)."""
+def effect(config: Config, every: int | None) -> dict[str, Any]:
+    """Mean squared distance to activable at the end, loss at the end, seconds."""
+    hidden = 64 if config.small else 512
     apply, params = start(hidden)
     optimizer = optimizer_for(real=optax.adam(1e-3))
     chosen = None if every is None else regularizer("acti", relative=True, every=every)
@@ -98,9 +102,9 @@ def effect(hidden: int, every: int | None) -> tuple[float, float, float]:
     @jax.jit
     def train(state: Any) -> tuple[Any, jax.Array]:
         def one(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-            return step(state, batch(key), COEFFICIENT.value, 0)
+            return step(state, batch(key), config.coefficient, 0)
 
-        return jax.lax.scan(one, state, jax.random.split(jax.random.key(1), STEPS.value))
+        return jax.lax.scan(one, state, jax.random.split(jax.random.key(1), config.steps))
 
     started = time.perf_counter()
     state, _ = jax.block_until_ready(train(init_state(params, optimizer)))
@@ -109,23 +113,27 @@ def effect(hidden: int, every: int | None) -> tuple[float, float, float]:
     x, y = batch(jax.random.key(3))
     loss = cross_entropy(apply(state.params, x), y)
     distance = project(W, B).squared_distance / jnp.sum(jnp.square(W), axis=0)
-    return float(jnp.mean(distance)), float(loss), seconds
+    return {
+        "acti, each neuron": "never" if every is None else f"every {every} steps",
+        "distance / |W|^2": float(jnp.mean(distance)),
+        "loss": float(loss),
+        "s": seconds,
+    }
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    times = step_times(128 if SMALL.value else 4096)
-    print(f"{'regulariser':<18}{'ms per step':>12}{'ratio':>8}")
-    for name, seconds in times.items():
-        print(f"{name:<18}{1e3 * seconds:>12.1f}{seconds / times['none']:>8.2f}")
-    print(f"\n{'acti, each neuron':<18}{'distance / |W|^2':>18}{'loss':>8}{'s':>8}")
-    for every in (None, 1, 4, 16, 32):
-        distance, loss, seconds = effect(64 if SMALL.value else 512, every)
-        title = "never" if every is None else f"every {every} steps"
-        print(f"{title:<18}{distance:>18.4f}{loss:>8.3f}{seconds:>8.1f}")
+def run(config: Config, data: None = None, folder: None = None) -> dict[str, Any]:
+    """The time of a step by regularizer, and the effect of taking turns."""
+    times = step_times(128 if config.small else 4096, config.runs)
+    return {
+        "times": [
+            {"regularizer": name, "ms per step": 1e3 * seconds, "ratio": seconds / times["none"]}
+            for name, seconds in times.items()
+        ],
+        "effect": [effect(config, every) for every in (None, 1, 4, 16, 32)],
+    }
 
+
+main = program(Config, run, folder="", extra="")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -14,16 +14,14 @@ Validation chooses; test errors are those of the chosen.
 """
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optuna
-from absl import app, flags
-from optuna.storages.journal import JournalFileBackend
 
 from bimonn_jax import apply_layers, binarize
 from bimonn_jax._support.files import write_text
@@ -38,100 +36,123 @@ from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_trials
 from bimonn_jax.viz import plot_sweep
 from bimonn_jax.viz.figures import new_figure
-from experiments.classification_flags import SEED, Labelled, load, relaxed_model, split
-from experiments.output import OUT_DIR, events, prepare, write_json
-from experiments.report import write_report
 
-WEIGHTS = flags.DEFINE_list("weights", ["identity", "positive", "dual"], "Reparametrisations.")
-REGULARIZERS = flags.DEFINE_list("regularizers", ["none", *NAMES], "Compared with one another.")
-RELATIVE = flags.DEFINE_bool("relative", True, "Regularise relative to |W|^2.")
-METHOD = flags.DEFINE_list(
-    "method", ["constant", "activable"], "Ways to binarise, of which validation chooses the best."
-)
-TRIALS = flags.DEFINE_integer("trials", 8, "Of each study.", lower_bound=1)
-CHUNK = flags.DEFINE_integer("chunk", 4, "Trials trained at once.", lower_bound=1)
-FEATURES = flags.DEFINE_integer("features", 512, "Hidden neurons.", lower_bound=1)
-STEPS = flags.DEFINE_integer("steps", 2000, "Of each trial.", lower_bound=1)
-BATCH = flags.DEFINE_integer("batch", 64, "Images per step.", lower_bound=1)
-EVALUATIONS = flags.DEFINE_integer("evaluations", 4, "The best counts.", lower_bound=1)
-SAMPLER = flags.DEFINE_enum("sampler", "random", ["random", "tpe"], "Optuna's.")
-STORAGE = flags.DEFINE_string(
-    "storage", "", "Of the studies, such as postgresql+psycopg://... (needs psycopg)."
-)
-# Refused before any data are read, or trials run.
-for _name, _known in (
-    ("weights", WEIGHTS.default),
-    ("regularizers", REGULARIZERS.default),
-    ("method", [method for method in METHODS if method != "qp"]),
-):
-    flags.register_validator(
-        _name,
-        lambda values, known=_known: bool(values) and set(values) <= set(known),
-        f"one or more of {', '.join(_known)} were expected",
-    )
+from .classification import Classification, Labelled, load, relaxed_model, split
+from .output import events, say
+from .program import option, program
+from .report import table_text, write_json, write_report
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 # Thresholds, training and validation images with their labels.
 Parts = tuple[LevelThresholds, Labelled, Labelled]
 
 
-def storage(folder: Path) -> Any:
-    """The storage of the studies: that of the flag, or a journal file in the results folder."""
-    if STORAGE.value:
-        return optuna.storages.get_storage(STORAGE.value)
-    backend = JournalFileBackend(str(folder / "studies.journal"))
-    return optuna.storages.JournalStorage(backend)
+@dataclass(frozen=True, kw_only=True)
+class Config(Classification):
+    """What is searched, and with which budget."""
+
+    weights: tuple[Literal["identity", "positive", "dual"], ...] = option(
+        "Weight reparametrizations.", ("identity", "positive", "dual")
+    )
+    regularizers: tuple[str, ...] = option(
+        "Regularizers, compared with one another.", ("none", *NAMES), choices=("none", *NAMES)
+    )
+    relative: bool = option("Whether to regularize relative to |W|^2.", True)
+    method: tuple[str, ...] = option(
+        "Ways to binarize, of which validation chooses the best.",
+        ("constant", "activable"),
+        choices=[method for method in METHODS if method != "qp"],
+    )
+    trials: int = option("Trials of each study.", 8, at_least=1)
+    chunk: int = option("Trials trained at once.", 4, at_least=1)
+    features: int = option("Hidden neurons.", 512, at_least=1)
+    steps: int = option("Steps of each trial.", 2000, at_least=1)
+    batch: int = option("Images per step.", 64, at_least=1)
+    evaluations: int = option("Evaluations of each trial, of which the best counts.", 4, at_least=1)
+    sampler: Literal["random", "tpe"] = option("Sampler of Optuna.", "random")
+    storage: str = option(
+        "Storage of the studies, such as postgresql+psycopg://... (needs psycopg).", ""
+    )
 
 
-def open_study(store: Any, data: str, weights: str, name: str) -> optuna.Study:
+def storage(config: Config, folder: Path) -> Any:
+    """The storage of the studies: the one asked for, or a journal file in the results folder."""
+    from optuna.storages import JournalStorage, get_storage
+    from optuna.storages.journal import JournalFileBackend
+
+    if config.storage:
+        return get_storage(config.storage)
+    return JournalStorage(JournalFileBackend(str(folder / "studies.journal")))
+
+
+def open_study(
+    config: Config, store: Any, data: str, weights: str, name: str
+) -> "optuna.study.Study":
     """The study of one reparametrisation and regulariser, new or as it was left.
 
     Its title says all that its trials share: those of other data or settings are not read back.
     """
+    import optuna
+
     title = (
-        f"{data}/{weights}/{name}/{FEATURES.value}x{STEPS.value}/batch{BATCH.value}"
-        f"/{'relative' if RELATIVE.value else 'absolute'}/{'+'.join(METHOD.value)}"
-        f"/evaluations{EVALUATIONS.value}/seed{SEED.value}"
+        f"{data}/{weights}/{name}/{config.features}x{config.steps}/batch{config.batch}"
+        f"/{'relative' if config.relative else 'absolute'}/{'+'.join(config.method)}"
+        f"/evaluations{config.evaluations}/seed{config.seed}"
     )
     study = optuna.create_study(
         storage=store, study_name=title, direction="maximize", load_if_exists=True
     )
     # A sampler that starts again must not draw the same numbers again.
-    seed = SEED.value + 1000 * len(study.trials)
-    samplers: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
-        "random": optuna.samplers.RandomSampler,
-        "tpe": optuna.samplers.TPESampler,
-    }
-    study.sampler = samplers[SAMPLER.value](seed=seed)
+    seed = config.seed + 1000 * len(study.trials)
+    samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+    study.sampler = samplers[config.sampler](seed=seed)
     return study
 
 
-def completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+def completed(config: Config, study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
     """The trials that count: the first ``--trials`` that were told."""
-    done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return done[: TRIALS.value]
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))[: config.trials]
 
 
-def ask(study: optuna.Study, name: str) -> tuple[optuna.Trial, dict[str, float]]:
+def ask(
+    config: Config, study: "optuna.Study", name: str
+) -> "tuple[optuna.Trial, dict[str, float]]":
     """A new trial and its numbers."""
     trial = study.ask()
     numbers = {
-        "seed": float(trial.number + 10_000 * SEED.value),
+        "seed": float(trial.number + 10_000 * config.seed),
         "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
         "coefficient": 0.0,
         "delay": 0.0,
     }
     if name != "none":
         numbers["coefficient"] = trial.suggest_float("coefficient", 1e-3, 1.0, log=True)
-        numbers["delay"] = STEPS.value * trial.suggest_float("delay", 0.0, 0.75)
+        numbers["delay"] = config.steps * trial.suggest_float("delay", 0.0, 0.75)
     return trial, numbers
 
 
-def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> Run:
-    """The training of one reparametrisation and regulariser, for many trials at once."""
-    thresholds, train, validation = parts
-    model = relaxed_model(thresholds, train[0], FEATURES.value, data.classes, weights)
-    architecture = model.architecture
+def tell(study: "optuna.Study", trial: "optuna.Trial", result: Row, seconds: float) -> None:
+    """Tells what a trial gave; one that failed, named in the log, is replaced by another."""
+    from optuna.trial import TrialState
+
+    if np.isnan(result["accuracy_boolean"]):
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    for metric, value in (result | {"seconds": seconds}).items():
+        trial.set_user_attr(metric, value)
+    study.tell(trial, result["accuracy_boolean"])
+
+
+def evaluation(
+    config: Config, data: ImageClassification, architecture: Any, validation: Any
+) -> Any:
+    """The metrics of a trial: the best way to binarize counts, as validation sees it."""
     test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
 
     def evaluate(params: Any) -> dict[str, jax.Array]:
@@ -139,68 +160,74 @@ def build(data: ImageClassification, parts: Parts, weights: str, name: str) -> R
             "accuracy_float": 100 - error_percent(architecture, params, *validation),
             "activated_share": activated_share(params),
         }
-        accuracies, errors, shares, sizes = [], [], [], []
-        for method in METHOD.value:
+        ways = []
+        for method in config.method:
             boolean = binarize(params, method=method)
             (live,) = live_neurons(architecture, boolean, validation[0][:1000]).values()
-            accuracies.append(100 - error_percent(architecture, boolean, *validation))
-            errors.append(error_percent(architecture, boolean, *test))
-            shares.append(jnp.mean(live.astype(jnp.float32)))
             (neurons,) = named_neurons(boolean).values()
-            sizes.append(jnp.median(jnp.sum(weights_of(neurons), axis=0).astype(jnp.float32)))
-            metrics[f"accuracy_{method}"] = accuracies[-1]
-        best = jnp.argmax(jnp.stack(accuracies))
-        return metrics | {
-            "accuracy_boolean": jnp.stack(accuracies)[best],
-            "test_error_boolean": jnp.stack(errors)[best],
-            "live_share": jnp.stack(shares)[best],
-            "footprint_size": jnp.stack(sizes)[best],
-        }
+            sizes = jnp.sum(weights_of(neurons), axis=0).astype(jnp.float32)
+            accuracy = 100 - error_percent(architecture, boolean, *validation)
+            metrics[f"accuracy_{method}"] = accuracy
+            ways.append(
+                {
+                    "accuracy_boolean": accuracy,
+                    "test_error_boolean": error_percent(architecture, boolean, *test),
+                    "live_share": jnp.mean(live.astype(jnp.float32)),
+                    "footprint_size": jnp.median(sizes),
+                }
+            )
+        stacked = jax.tree.map(lambda *values: jnp.stack(values), *ways)
+        best = jnp.argmax(stacked["accuracy_boolean"])
+        return metrics | {name: values[best] for name, values in stacked.items()}
 
+    return evaluate
+
+
+def build(config: Config, data: ImageClassification, parts: Parts, weights: str, name: str) -> Run:
+    """The training of one reparametrisation and regulariser, for many trials at once."""
+    thresholds, train, validation = parts
+    model = relaxed_model(thresholds, train[0], config.features, data.classes, weights)
+    architecture = model.architecture
     return train_trials(
         lambda p, x: apply_layers(architecture, p, x),
         lambda key: model.init(key, train[0][:1])["params"],
-        batches(*train, BATCH.value),
-        evaluate,
+        batches(*train, config.batch),
+        evaluation(config, data, architecture, validation),
         loss=cross_entropy(),
-        steps=STEPS.value,
+        steps=config.steps,
         score="accuracy_boolean",
-        evaluations=EVALUATIONS.value,
-        regularizer=None if name == "none" else regularizer(name, relative=RELATIVE.value),
+        evaluations=config.evaluations,
+        regularizer=None if name == "none" else regularizer(name, relative=config.relative),
     )
 
 
 def search(
-    study: optuna.Study,
+    config: Config,
+    study: "optuna.Study",
     data: ImageClassification,
     parts: Parts,
-    weights: str,
-    name: str,
+    pair: tuple[str, str],
     folder: Path,
 ) -> None:
-    """Brings a study to its number of trials."""
-    run = None
-    write = events(folder / "events" / study.study_name)
-    while (missing := TRIALS.value - len(completed(study))) > 0:
-        run = run or build(data, parts, weights, name)
-        asked = [ask(study, name) for _ in range(min(CHUNK.value, missing))]
-        started = time.perf_counter()
-        result = run_in_chunks(run, stack_trials([numbers for _, numbers in asked]), CHUNK.value)
-        seconds = (time.perf_counter() - started) / len(asked)
-        for i, (trial, _) in enumerate(asked):
-            # Named in the log; another is asked for in its place.
-            if np.isnan(result["accuracy_boolean"][i]):
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                continue
-            for metric, values in result.items():
-                trial.set_user_attr(metric, float(values[i]))
-            trial.set_user_attr("seconds", seconds)
-            study.tell(trial, float(result["accuracy_boolean"][i]))
-            write({"step": trial.number, **{m: float(v[i]) for m, v in result.items()}})
-        print(f"{study.study_name}: {len(completed(study))} of {TRIALS.value}", flush=True)
+    """Brings the study of a reparametrisation and a regulariser to its number of trials."""
+    trainings = None
+    with events(folder / "events" / study.study_name) as write:
+        while (missing := config.trials - len(completed(config, study))) > 0:
+            trainings = trainings or build(config, data, parts, *pair)
+            asked = [ask(config, study, pair[1]) for _ in range(min(config.chunk, missing))]
+            started = time.perf_counter()
+            trials = stack_trials([numbers for _, numbers in asked])
+            result = run_in_chunks(trainings, trials, config.chunk)
+            seconds = (time.perf_counter() - started) / len(asked)
+            for i, (trial, _) in enumerate(asked):
+                row = {metric: float(values[i]) for metric, values in result.items()}
+                tell(study, trial, row, seconds)
+                if not np.isnan(row["accuracy_boolean"]):
+                    write({"step": trial.number, **row})
+            say(f"{study.study_name}: {len(completed(config, study))} of {config.trials}")
 
 
-def rows_of(study: optuna.Study, weights: str, name: str) -> list[Row]:
+def rows_of(config: Config, study: "optuna.Study", weights: str, name: str) -> list[Row]:
     """A row per trial that counts."""
     return [
         {
@@ -210,7 +237,7 @@ def rows_of(study: optuna.Study, weights: str, name: str) -> list[Row]:
             **trial.params,
             **trial.user_attrs,
         }
-        for trial in completed(study)
+        for trial in completed(config, study)
     ]
 
 
@@ -225,71 +252,82 @@ def best_with_interval(rows: list[Row]) -> tuple[float, float, float]:
     return float(errors[accuracy.argmax()]), float(low), float(high)
 
 
-def summarise(rows: list[Row], title: str, folder: Path) -> None:
-    """The table and the plot."""
-    lines = [title, f"{'weights':<10}{'regulariser':<12}{'test error %':>13}{'interval':>16}"]
-    lines[1] += f"{'float':>8}{'activated':>11}{'live':>7}{'size':>6}"
+def best_rows(config: Config, rows: list[Row]) -> list[Row]:
+    """The trial of each study that validation chooses, in percent of errors."""
+    chosen = []
+    for weights, name in product(config.weights, config.regularizers):
+        some = [row for row in rows if (row["weights"], row["regularizer"]) == (weights, name)]
+        error, low, high = best_with_interval(some)
+        best = max(some, key=lambda row: row["accuracy_boolean"])
+        chosen.append(
+            {
+                "weights": weights,
+                "regularizer": name,
+                "test error %": error,
+                "interval": [low, high],
+                "float": 100 - best["accuracy_float"],
+                "activated": best["activated_share"],
+                "live": best["live_share"],
+                "size": best["footprint_size"],
+            }
+        )
+    return chosen
+
+
+def plot(config: Config, chosen: list[Row], title: str) -> "Figure":
+    """The chosen errors with their intervals, by regularizer."""
     figure = new_figure(7, 4)
     axes = figure.subplots()
-    for at, weights in enumerate(WEIGHTS.value):
-        points = []
-        for name in REGULARIZERS.value:
-            some = [r for r in rows if (r["weights"], r["regularizer"]) == (weights, name)]
-            error, low, high = best_with_interval(some)
-            best = max(some, key=lambda row: row["accuracy_boolean"])
-            points.append((error, error - low, high - error))
-            lines.append(
-                f"{weights:<10}{name:<12}{error:>13.2f}{f'{low:.1f} to {high:.1f}':>16}"
-                f"{100 - best['accuracy_float']:>8.2f}{best['activated_share']:>11.2f}"
-                f"{best['live_share']:>7.2f}{best['footprint_size']:>6.0f}"
-            )
-        x = np.arange(len(points)) + 0.2 * (at - (len(WEIGHTS.value) - 1) / 2)
-        errors, below, above = np.array(points).T
+    for at, weights in enumerate(config.weights):
+        of_weights = [row for row in chosen if row["weights"] == weights]
+        errors = np.array([row["test error %"] for row in of_weights])
+        low, high = np.array([row["interval"] for row in of_weights]).T
+        x = np.arange(len(errors)) + 0.2 * (at - (len(config.weights) - 1) / 2)
         # The chosen trial may lie outside of its own bootstrap interval.
-        bars = np.maximum([below, above], 0)
+        bars = np.maximum([errors - low, high - errors], 0)
         axes.errorbar(x, errors, yerr=bars, fmt="os^Dv"[at % 5], label=weights, capsize=3)
-    axes.set_xticks(range(len(REGULARIZERS.value)), REGULARIZERS.value)
-    axes.set(ylabel="test error after binarisation, %", title=title)
+    axes.set_xticks(range(len(config.regularizers)), config.regularizers)
+    axes.set(ylabel="test error after binarization, %", title=title)
     axes.legend(title="weights")
+    return figure
+
+
+def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, Any]:
+    """Searches, or goes on where the studies end; returns the chosen trial of each."""
+    import optuna
+
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    store = storage(config, folder)
+    parts = choose_thresholds(data.train_images, 1), *split(data)
+    rows: list[Row] = []
+    for pair in product(config.weights, config.regularizers):
+        study = open_study(config, store, data.name, *pair)
+        search(config, study, data, parts, pair, folder)
+        rows += rows_of(config, study, *pair)
+    write_json(folder / "sweep.json", rows)
+    title = f"{data.name}, {config.features} neurons, {config.steps} steps"
+    chosen = best_rows(config, rows)
     varied = [n for n in ("learning_rate", "coefficient", "delay") if any(n in r for r in rows)]
-    trials = plot_sweep(
-        [row | {"test error, %": row["test_error_boolean"]} for row in rows],
-        varied,
-        "test error, %",
-        group="regularizer",
-    )
+    trials = [row | {"test error, %": row["test_error_boolean"]} for row in rows]
+    all_trials = plot_sweep(trials, varied, "test error, %", group="regularizer")
+    caption = "The trial that validation chooses, with its bootstrap interval."
     write_report(
         folder,
         f"Sweep: {title}",
+        config,
         table=rows,
         figures={
-            "sweep": ("The trial that validation chooses, with its bootstrap interval.", figure),
-            "trials": ("All trials, against what was varied.", trials),
+            "sweep": (caption, plot(config, chosen, title)),
+            "trials": ("All trials, against what was varied.", all_trials),
         },
     )
-    text = "\n".join(lines) + "\n"
-    write_text(folder / "table.txt", text, overwrite=True)
-    print(text)
+    write_text(folder / "table.txt", f"{title}\n{table_text(chosen)}\n", overwrite=True)
+    return {"data": title, "rows": chosen}
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Finished trials are read back, so a folder with results is a sweep to go on with.
-    folder = prepare(OUT_DIR.value)
-    data, store = load(), storage(folder)
-    parts = choose_thresholds(data.train_images, 1), *split(data)
-    rows: list[Row] = []
-    for weights in WEIGHTS.value:
-        for name in REGULARIZERS.value:
-            study = open_study(store, data.name, weights, name)
-            search(study, data, parts, weights, name, folder)
-            rows += rows_of(study, weights, name)
-    write_json(folder / "sweep.json", rows)
-    summarise(rows, f"{data.name}, {FEATURES.value} neurons, {STEPS.value} steps", folder)
-
+# Finished trials are read back, so a folder with results is a sweep to go on with.
+main = program(Config, run, load=load, extra="sweep")
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

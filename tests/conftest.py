@@ -35,6 +35,7 @@ PROMOTING = {
     "test_yosys",
     "test_hit_or_miss",
     "test_own_images",
+    "test_programs",
     "test_projection_activable",
     "test_readme",
 }

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -17,19 +16,13 @@ from bimonn_jax.data.image_files import Reading, read_gray, read_resolution, wri
 from bimonn_jax.data.page import degrade, load_page
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.neurons.heads import TernaryWeights
+from experiments import apply, denoise
+from experiments.program import InputError, prepare
 from tests.support.boolean_networks import network as random_network
+from tests.support.programs import ROOT, run, start
 
-ROOT = Path(__file__).parents[2]
 # Bytes that are no text, as names of files from elsewhere may be; not every system has them.
 ODD = os.fsdecode(b"Gr\xf6\xdfe") if sys.platform == "linux" else "Gr\ufffd\ufffde"
-
-
-def run(program, *arguments, **environment):
-    command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
-        timeout=1200,
-    )  # fmt: skip
 
 
 def write_pairs(folder, count):
@@ -59,7 +52,7 @@ def test_own_images_in_and_cleaned_images_out(tmp_path):
     learned, cleaned = tmp_path / f"learned {ODD}", tmp_path / "cleaned"
     home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     folders = "--input=~/bad", "--target=~/good"
-    done = run("denoise", *folders, f"--out_dir=~/learned {ODD}", **home)
+    done = start("denoise", *folders, f"--out_dir=~/learned {ODD}", **home)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((learned / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["recipe"] == "search"
@@ -70,7 +63,7 @@ def test_own_images_in_and_cleaned_images_out(tmp_path):
     assert all(name in (learned / "report.html").read_text(encoding="utf-8") for name in shown)
 
     command = "apply", f"--network=~/learned {ODD}/network.npz", folders[0], "--output=~/cleaned"
-    done = run(*command, "--format=tif", **home)
+    done = start(*command, "--format=tif", **home)
     assert done.returncode == 0, done.stderr
     assert "notes.txt" in done.stderr
     assert {p.name for p in cleaned.iterdir()} == {f"{name}.tif" for name in names}
@@ -86,9 +79,9 @@ def test_own_images_in_and_cleaned_images_out(tmp_path):
 
     before = (cleaned / "é.tif").read_bytes()
     (cleaned / f"{ODD}.tif").unlink()
-    again = run(*command, "--format=tif", **home)
-    assert again.returncode != 0
-    assert "é.tif exists (1 of the results do): pass --overwrite" in again.stdout + again.stderr
+    settings = {"network": learned / "network.npz", "input": bad_folder, "format": "tif"}
+    with pytest.raises(InputError, match=r"é\.tif exists \(1 of the results do\): pass --over"):
+        run(apply, cleaned, **settings)
     assert [p.name for p in cleaned.iterdir()] == ["é.tif"]
     assert (cleaned / "é.tif").read_bytes() == before
     assert not (ROOT / "~").exists()
@@ -105,16 +98,11 @@ def test_gray_levels_are_learned_from_and_read_back(tmp_path):
     gray = np.where(clean, 70, 200) + rng.normal(0, 35, clean.shape)
     Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(tmp_path / "bad" / "a.png")
     write_image(tmp_path / "good" / "a.png", ~clean)
-    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
-    done = run("denoise", *folders, "--level_sets=3", f"--out_dir={tmp_path / 'out'}")
-    assert done.returncode == 0, done.stderr
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    folders = {"input": tmp_path / "bad", "target": tmp_path / "good"}
+    metrics = run(denoise, tmp_path / "out", **folders, level_sets=3)
     assert metrics["dice_boolean"] > metrics["dice_noisy"]
-    done = run(
-        "apply", f"--network={tmp_path / 'out' / 'network.npz'}",
-        f"--input={tmp_path / 'bad' / 'a.png'}", f"--output={tmp_path / 'cleaned'}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    network = tmp_path / "out" / "network.npz"
+    run(apply, tmp_path / "cleaned", network=network, input=tmp_path / "bad" / "a.png")
     result = Reading(127).to_bits(read_gray(tmp_path / "cleaned" / "a.png"))
     assert (result != clean).mean() < (Reading().to_bits(gray) != clean).mean()
 
@@ -138,30 +126,26 @@ def test_images_that_cannot_be_read_are_named_and_refused_or_skipped(tmp_path):
     shown = np.eye(6, dtype=bool)
     write_image(images / "a.png", shown)
     (images / "b.png").write_bytes(b"no image")
-    command = "apply", f"--network={network}", f"--input={images}", f"--output={cleaned}"
-    done = run(*command)
-    assert done.returncode != 0
-    assert "b.png is not a readable image" in done.stderr
-    done = run(*command, "--on_error=skip", "--overwrite")
-    assert done.returncode == 0, done.stderr
-    assert "1 images written" in done.stdout
-    assert "1 skipped" in done.stdout
+    settings = {"network": network, "input": images}
+    with pytest.raises(InputError, match=r"b\.png is not a readable image"):
+        run(apply, cleaned, **settings)
+    found = run(apply, cleaned, **settings, on_error="skip", overwrite=True)
+    assert found == {"images_written": 1, "images_skipped": 1}
     np.testing.assert_array_equal(read_gray(cleaned / "a.png") > 0, shown)
-    done = run(*command[:3], f"--output={images}", "--overwrite")
-    assert done.returncode != 0
-    assert "holds the input images: choose another folder" in done.stdout + done.stderr
+    config = apply.Config(**settings)
+    for source in (config, apply.Config(network=network, input=images / "a.png")):
+        with pytest.raises(ValueError, match=r"--output=.* holds the images: choose another"):
+            prepare(images, sources=source.sources(), flag="output")
 
 
 def test_pairs_that_do_not_fit_are_named_before_anything_is_learned(tmp_path):
     write_pairs(tmp_path, 2)
     write_image(tmp_path / "good" / "1.pbm", np.ones((5, 5), bool), overwrite=True)
-    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
-    done = run("denoise", *folders, f"--out_dir={tmp_path / 'out'}")
-    assert done.returncode != 0
-    assert "1.pbm is (5, 5)" in done.stderr
-    done = run("denoise", folders[0], f"--out_dir={tmp_path / 'out'}")
-    assert done.returncode != 0
-    assert "--input and --target go together" in done.stdout + done.stderr
+    folders = {"input": tmp_path / "bad", "target": tmp_path / "good"}
+    with pytest.raises(ValueError, match=r"1\.pbm is \(5, 5\)"):
+        denoise.load(denoise.Config(**folders))
+    with pytest.raises(ValueError, match="--input and --target go together"):
+        denoise.Config(input=folders["input"])
 
 
 def test_a_classifier_writes_its_classes(tmp_path):
@@ -177,31 +161,23 @@ def test_a_classifier_writes_its_classes(tmp_path):
     for name, bits in (("a", left), (ODD, ~left)):
         write_image(tmp_path / "in" / f"{name}.png", ~bits[..., 0])
     write_image(tmp_path / "in" / "large.png", np.ones((7, 6), bool))
-    command = (
-        "apply", f"--network={path}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}",
-    )  # fmt: skip
-    done = run(*command)
-    assert done.returncode != 0
-    assert "large.png: " in done.stderr
+    out, settings = tmp_path / "out", {"network": path, "input": tmp_path / "in"}
+    with pytest.raises(InputError, match=r"large\.png: "):
+        run(apply, out, **settings)
     # What was found before is kept.
     classes = "file,class\nGr\ufffd\ufffde.png,1\na.png,0\n"
-    assert (tmp_path / "out" / "classes.csv").read_bytes() == classes.encode("utf-8")
-    done = run(*command, "--on_error=skip", "--overwrite")
-    assert done.returncode == 0, done.stderr
-    assert "2 images written" in done.stdout
-    assert (tmp_path / "out" / "classes.csv").read_bytes() == classes.encode("utf-8")
+    assert (out / "classes.csv").read_bytes() == classes.encode("utf-8")
+    found = run(apply, out, **settings, on_error="skip", overwrite=True)
+    assert found == {"images_written": 2, "images_skipped": 1}
+    assert (out / "classes.csv").read_bytes() == classes.encode("utf-8")
 
 
 def test_a_network_of_several_channels_is_refused(tmp_path):
     network, shape = random_network("convolutional")
     save_network(tmp_path / "two.npz", network.architecture, network.params)
     write_image(tmp_path / "a.png", np.eye(*shape[:2], dtype=bool))
-    done = run(
-        "apply", f"--network={tmp_path / 'two.npz'}", f"--input={tmp_path / 'a.png'}",
-        f"--output={tmp_path / 'out'}",
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "takes 2 channels; got 1" in done.stderr
+    with pytest.raises(ValueError, match="takes 2 channels; got 1"):
+        apply.load(apply.Config(network=tmp_path / "two.npz", input=tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("reading", [{"threshold": 1}, [], {"gray": 1}])
@@ -211,11 +187,8 @@ def test_a_file_that_lies_about_its_reading_is_refused(reading, tmp_path):
     lie = {"reading": reading}
     save_network(path, network.architecture, network.params, metadata=lie, overwrite=True)
     write_image(tmp_path / "a.png", np.eye(6, dtype=bool))
-    done = run(
-        "apply", f"--network={path}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'o'}"
-    )
-    assert done.returncode != 0
-    assert "does not say properly how images are read" in done.stderr
+    with pytest.raises(InputError, match="does not say properly how images are read"):
+        apply.load(apply.Config(network=path, input=tmp_path / "a.png"))
 
 
 def test_several_output_channels_become_several_pictures(tmp_path):
@@ -225,43 +198,42 @@ def test_several_output_channels_become_several_pictures(tmp_path):
     save_network(path, (Layer("lui", "a"),), {"a": {"lui": neurons}})
     shown = np.eye(6, dtype=bool)
     write_image(tmp_path / "a.png", shown)
-    command = (
-        "apply", f"--network={path}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'o'}",
-    )  # fmt: skip
+    settings = {"network": path, "input": tmp_path / "a.png"}
     (tmp_path / "o").mkdir()
     write_image(tmp_path / "o" / "a_1.png", shown)
-    done = run(*command)
-    assert done.returncode != 0
-    assert "a_1.png exists" in done.stdout + done.stderr
+    with pytest.raises(InputError, match=r"a_1\.png exists"):
+        run(apply, tmp_path / "o", **settings)
     assert len(list((tmp_path / "o").iterdir())) == 1
-    done = run(*command, "--overwrite")
-    assert done.returncode == 0, done.stderr
+    run(apply, tmp_path / "o", **settings, overwrite=True)
     for channel, expected in enumerate((shown, ~shown)):
         found = read_gray(tmp_path / "o" / f"a_{channel}.png") > 0
         np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "message"),
     [
-        (["--level_sets=2"], "--level_sets has no effect without --input"),
-        (["--data=page", "--steps=3"], "--steps has no effect with --recipe=search"),
-        (["--recipe=paper", "--level_sets=2"], "--level_sets has no effect with --recipe=paper"),
-        (["--regularizer=exact"], "--regularizer has no effect with --recipe=boolean"),
-        (["--data=page", "--input=a", "--target=b"], "--data has no effect with --input"),
+        ({"level_sets": 2}, "--level_sets has no effect without --input"),
+        ({"data": "page", "steps": 3}, "--steps has no effect with --recipe=search"),
+        ({"recipe": "paper", "level_sets": 2}, "--level_sets has no effect with --recipe=paper"),
+        ({"regularizer": "exact"}, "--regularizer has no effect with --recipe=boolean"),
+        (
+            {"data": "page", "input": Path("a"), "target": Path("b")},
+            "--data has no effect with --input",
+        ),
     ],
 )
-def test_flags_that_would_be_ignored_are_refused(arguments, message, tmp_path):
-    done = run("denoise", *arguments, f"--out_dir={tmp_path / 'out'}")
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
+def test_settings_that_would_be_ignored_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        denoise.Config(**settings)
 
 
 def test_results_do_not_go_among_the_images(tmp_path):
     write_pairs(tmp_path, 1)
-    folders = f"--input={tmp_path / 'bad'}", f"--target={tmp_path / 'good'}"
-    files = f"--input={tmp_path / 'bad' / '0.png'}", f"--target={tmp_path / 'good' / '0.pbm'}"
-    for images in (folders, files):
-        done = run("denoise", *images, f"--out_dir={tmp_path / 'bad'}")
-        assert done.returncode != 0
-        assert "holds the images: choose another folder" in done.stdout + done.stderr
+    bad, good = tmp_path / "bad", tmp_path / "good"
+    folders = denoise.Config(input=bad, target=good)
+    files = denoise.Config(input=bad / "0.png", target=good / "0.pbm")
+    for config in (folders, files):
+        with pytest.raises(ValueError, match="holds the images: choose another folder"):
+            prepare(bad, "metrics.json", sources=config.sources())
+    assert len(list(bad.iterdir())) == 1

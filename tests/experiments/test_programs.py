@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,14 +15,34 @@ from tempfile import TemporaryDirectory
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.sticks import noisy_sticks
 from bimonn_jax.networks.saving import load_network, save_network
-from experiments.output import prepare, progress, write_json
+from experiments import (
+    apply,
+    correlation_speed,
+    denoise,
+    inference,
+    mnist,
+    operators,
+    program,
+    projection_scaling,
+    regularizer_cost,
+    sweep,
+    sweep_speed,
+)
+from experiments.output import progress
+from experiments.program import InputError, define_flags, from_flags, prepare
+from experiments.report import write_json
 from tests.support.boolean_networks import network as random_network
+from tests.support.programs import ROOT, check_report, run, start
 
-ROOT = Path(__file__).parents[2]
+PROGRAMS = (
+    apply, correlation_speed, denoise, inference, mnist, operators, projection_scaling,
+    regularizer_cost, sweep, sweep_speed,
+)  # fmt: skip
 needs_mnist = pytest.mark.skipif(
     not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
 )
@@ -31,18 +52,94 @@ METRICS = {
 }  # fmt: skip
 
 
-def run(program, *arguments):
-    command = [sys.executable, "-m", f"experiments.{program}", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+def parsed(module, *arguments):
+    """The settings that a command line gives."""
+    values = flags.FlagValues()
+    define_flags(module.Config, values)
+    values([sys.argv[0], *arguments])
+    return from_flags(module.Config, values)
 
 
-def check_report(out):
-    """It is there, says how it came about, and needs nothing beside it."""
-    page = (out / "report.html").read_text()
-    assert f"--out_dir={out}" in page
-    assert "jaxlib" in page
-    assert "data:image/png;base64," in page
-    assert set(re.findall(r"(?:src|href)=.(\w+:)", page)) == {"data:"}
+@pytest.mark.parametrize("module", PROGRAMS, ids=lambda module: module.__name__)
+def test_every_setting_is_a_flag_that_help_explains(module):
+    values = flags.FlagValues()
+    define_flags(module.Config, values)
+    shown = values.main_module_help()
+    for field in dataclasses.fields(module.Config):
+        assert re.search(rf"^  --(\[no\])?{field.name}:", shown, re.MULTILINE)
+        assert re.fullmatch(r"[A-Z].*\.", field.metadata["help"])
+
+
+@pytest.mark.parametrize("module", set(PROGRAMS) - {apply, inference}, ids=lambda m: m.__name__)
+def test_no_flags_give_the_settings_by_default(module):
+    assert parsed(module) == module.Config()
+
+
+def test_flags_become_settings_and_settings_the_same_flags_again(tmp_path):
+    command = [
+        "--operators=opening,closing", "--recipe=search", "--recipe=boolean", "--steps=3",
+    ]  # fmt: skip
+    config = parsed(operators, *command)
+    assert config == operators.Config(
+        operators=("opening", "closing"), recipe=("search", "boolean"), steps=3
+    )
+    assert config.as_flags(with_defaults=False) == [command[0], *command[1:]]
+    assert config.command(tmp_path) == (
+        f"python -m experiments.operators {' '.join(command)} --out_dir={tmp_path}"
+    )
+    assert parsed(denoise, "--input=~/a", "--target=b", "--norelative") == denoise.Config(
+        input=Path.home() / "a", target=Path("b")
+    )
+    assert parsed(inference, "--network=n", "--sizes=40,50").sizes == (40, 50)
+    assert parsed(mnist, "--convolutions=", "--epochs=0.5").convolutions == ()
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "message"),
+    [
+        (mnist, {"convolutions": ("7x256x4",)}, r"\['7x256x4'\]: kernel:features:pool were exp"),
+        (mnist, {"regularizer": "acti"}, "--regularizer has no effect with --recipe=boolean"),
+        (mnist, {"head": "real", "temperature": 2.0}, "--temperature has no effect with --head=r"),
+        (mnist, {"batch": 0}, "--batch must be at least 1; got 0"),
+        (sweep, {"regularizers": ("none", "ac")}, "--regularizers=none,ac: one or more of none"),
+        (sweep, {"method": ("qp",)}, "--method=qp: one or more of constant, "),
+        (sweep, {"weights": ()}, "--weights=: one or more of identity, positive, dual were"),
+        (denoise, {"recipe": "median"}, "--recipe=median: one or more of boolean, paper, search"),
+        (operators, {"operators": ("median",)}, "operator must be one of"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_followed_are_refused(module, settings, message):
+    with pytest.raises(ValueError, match=message):
+        module.Config(**settings)
+
+
+def test_numbers_that_are_none_are_named():
+    with pytest.raises(ValueError, match="--sizes=40,a: numbers were expected"):
+        parsed(inference, "--network=n", "--sizes=40,a")
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "message"),
+    [
+        ("denoise", ["--data=page", "--steps=3"], "--steps has no effect with --recipe=search"),
+        ("denoise", ["--steps=3"], "holds metrics.json already: pass --overwrite"),
+        # Not the digits: these data were asked for.
+        ("mnist", ["--data_dir=/no/such/folder", "--overwrite"], "/no/such/folder"),
+    ],
+)
+def test_what_cannot_be_followed_is_said_without_a_traceback(program, arguments, message, tmp_path):
+    write_json(tmp_path / "metrics.json", {})
+    done = start(program, *arguments, f"--out_dir={tmp_path}")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "digits" not in done.stdout
+
+
+def test_what_is_not_installed_is_named_with_its_remedy(monkeypatch, tmp_path):
+    monkeypatch.setitem(program._MODULES, "viz", ("jinja2", "no_such_module"))
+    with pytest.raises(InputError, match=r"no_such_module is .* pip install 'bimonn-jax\[viz\]'"):
+        program._settings_and_folder(denoise.Config, "out_dir", "metrics.json", "viz")
 
 
 @pytest.mark.parametrize(
@@ -56,13 +153,11 @@ def check_report(out):
 )
 def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     out = tmp_path / "out"
-    done = run(
-        "denoise", f"--recipe={recipe}", f"--data={data}", f"--out_dir={out}",
-        *(["--steps=1"] if recipe != "search" else []),
-        *(["--regularizer=exact", "--coefficient=0.01"] if recipe == "paper" else []),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    metrics = json.loads((out / "metrics.json").read_text())
+    settings = {} if recipe == "search" else {"steps": 1}
+    if recipe == "paper":
+        settings |= {"regularizer": "exact", "coefficient": 0.02}
+    metrics = run(denoise, out, recipe=recipe, data=data, **settings)
+    assert metrics == json.loads((out / "metrics.json").read_text())
     assert set(metrics) >= METRICS
     assert (metrics["dice_float"] is None) == (recipe != "paper")
     assert metrics["exact"] or recipe == "paper"
@@ -77,41 +172,38 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
         output = network(x)
         assert output.shape == x.shape
         assert output.dtype == bool
-    again = run("denoise", "--steps=1", f"--out_dir={out}")
-    assert again.returncode != 0
-    assert "holds metrics.json already: pass --overwrite" in again.stderr
+    # Keys are for programs; the page has words, and no lines of what is nothing.
+    page = (out / "report.html").read_text()
+    assert "DICE of the boolean network" in page
+    assert "dice_" not in page
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--recipe=boolean"],
+@pytest.mark.parametrize("settings", [
+    {"recipe": "boolean"},
     pytest.param(
-        ["--recipe=boolean", "--head=popcount", "--convolutions=3:8:2,2:8", "--features=40"],
+        {"head": "popcount", "convolutions": ("3:8:2", "2:8"), "features": 40},
         marks=pytest.mark.slow,
     ),
     pytest.param(
-        ["--recipe=paper", "--regularizer=acti", "--weights=dual", "--features=40",
-         "--refit_steps=1"],
+        {"recipe": "paper", "regularizer": "acti", "weights": "dual", "features": 40,
+         "refit_steps": 1},
         marks=pytest.mark.slow,
     ),
 ])  # fmt: skip
-def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monkeypatch):
+def test_mnist_takes_a_step_on_the_digits_and_says_so(settings, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
     (tmp_path / "network.npz").write_text("left of a run that was interrupted")
-    done = run(
-        "mnist", *arguments, "--epochs=0.1", "--baseline_epochs=0.1",
-        "--evaluations=1", f"--out_dir={tmp_path}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "WARNING: training on 8 x 8 digits instead" in done.stdout
+    run(mnist, tmp_path, **settings, epochs=0.1, baseline_epochs=0.1, evaluations=1)
+    assert "WARNING: training on 8 x 8 digits instead" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert set(metrics) >= {
         "dataset", "recipe", "head", "bits", "test_error_float", "test_error_boolean",
         "test_error_baseline", "train_seconds", "seed",
     }  # fmt: skip
     assert "embedded" in metrics["dataset"]
-    assert (metrics["test_error_float"] is None) == ("--recipe=boolean" in arguments)
+    assert (metrics["test_error_float"] is None) == (settings.get("recipe") != "paper")
     assert ("constant, refitted" in metrics["validation_error_by_method"]) == (
-        "--refit_steps=1" in arguments
+        "refit_steps" in settings
     )
     network = load_network(tmp_path / "network.npz")
     assert network.metadata["dataset"] == metrics["dataset"]
@@ -123,32 +215,13 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(arguments, tmp_path, monke
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
 
 
-@pytest.mark.parametrize(
-    ("program", "flag", "message"),
-    [
-        ("mnist", "--convolutions=7x256x4", "['7x256x4']: kernel:features:pool were expected"),
-        ("mnist", "--regularizer=acti", "--regularizer has no effect with --recipe=boolean"),
-        # Not the digits: these data were asked for.
-        ("mnist", "--data_dir=/no/such/folder", "/no/such/folder"),
-        ("sweep", "--regularizers=none,acit", "one or more of none, "),
-    ],
-)
-def test_flags_that_cannot_be_followed_are_refused(program, flag, message, tmp_path):
-    done = run(program, flag, f"--out_dir={tmp_path}")
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "digits" not in done.stdout
-
-
 @needs_mnist
 @pytest.mark.slow
 def test_mnist_from_its_files_to_a_boolean_network_that_reads_digits(tmp_path):
-    done = run(
-        "mnist", "--dataset=mnist", "--convolutions=7:32:4", "--epochs=2", "--baseline_epochs=0.2",
-        "--evaluations=2", f"--out_dir={tmp_path}",
+    metrics = run(
+        mnist, tmp_path, dataset="mnist", convolutions=("7:32:4",), epochs=2.0,
+        baseline_epochs=0.2, evaluations=2,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["dataset"] == "mnist"
     assert metrics["exact"]
     assert metrics["test_error_boolean"] < 6
@@ -157,23 +230,21 @@ def test_mnist_from_its_files_to_a_boolean_network_that_reads_digits(tmp_path):
     assert metrics["bits"] == bits <= metrics["bits_as_trained"]
 
 
-SWEEP = [
-    "--weights=dual", "--features=20", "--steps=4", "--evaluations=1", "--chunk=2",
-]  # fmt: skip
+SWEEP = {"weights": ("dual",), "features": 20, "steps": 4, "evaluations": 1, "chunk": 2}
 
 
-def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
-    arguments = [*SWEEP, "--regularizers=none,normal", f"--out_dir={tmp_path}"]
     rows = []
     for trials in (2, 3):
-        done = run("sweep", f"--trials={trials}", *arguments)
-        assert done.returncode == 0, done.stderr
+        found = run(sweep, tmp_path, **SWEEP, regularizers=("none", "normal"), trials=trials)
         rows.append(json.loads((tmp_path / "sweep.json").read_text()))
     first, second = rows
+    assert [row["regularizer"] for row in found["rows"]] == ["none", "normal"]
     # What the trials of a study share is in its title: other data or settings make another study.
-    assert "embedded" in done.stdout
-    assert "/batch64/relative/constant+activable/evaluations1/seed0" in done.stdout
+    printed = capsys.readouterr().err
+    assert "embedded" in printed
+    assert "/batch64/relative/constant+activable/evaluations1/seed0" in printed
     assert [(r["regularizer"], r["trial"]) for r in second] == [
         (name, trial) for name in ("none", "normal") for trial in range(3)
     ]
@@ -239,28 +310,25 @@ def check_two_processes(url, tmp_path):
 
     # Databases are made by the first to come; two at once trip over each other in SQLite.
     assert count_trials() == []
-    arguments = [
-        *SWEEP, "--trials=4", "--regularizers=none", f"--storage={url}",
-    ]  # fmt: skip
+    shared = {**SWEEP, "trials": 4, "regularizers": ("none",), "storage": url}
+    arguments = sweep.Config(**shared).as_flags()
     command = [sys.executable, "-m", "experiments.sweep", *arguments]
     both = [subprocess.Popen([*command, f"--out_dir={tmp_path / name}"], cwd=ROOT) for name in "ab"]
     assert [process.wait(timeout=1200) for process in both] == [0, 0]
     # Each took trials of its own; at the end both had some in hand, so there may be more than 4.
     (trials,) = count_trials()
     assert 4 <= trials <= 4 + 2
-    done = run("sweep", *arguments, f"--out_dir={tmp_path / 'c'}")
-    assert done.returncode == 0, done.stderr
+    run(sweep, tmp_path / "c", **shared)
     rows = json.loads((tmp_path / "c" / "sweep.json").read_text())
     assert [row["trial"] for row in rows] == [0, 1, 2, 3]
 
 
 @pytest.mark.slow
 def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
-    done = run(
-        "projection_scaling", "--inputs=8,16", "--neurons=20", "--programs=3", "--exhaustive=4",
-        "--compared=3", "--runs=1", f"--out_dir={tmp_path}",
+    run(
+        projection_scaling, tmp_path, inputs=(8, 16), neurons=20, programs=3, exhaustive=(4,),
+        compared=3, runs=1,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "projection.json").read_text())
     assert [(row["n"], row["method"]) for row in written["rows"]] == [
         (n, method) for n in (8, 16) for method in ("qp", "activable")
@@ -277,15 +345,15 @@ def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
 
 
 @pytest.mark.slow
-def test_regularizer_cost_prints_both_tables():
-    done = run("regularizer_cost", "--small", "--runs=1", "--steps=2")
-    assert done.returncode == 0, done.stderr
-    assert "acti, no turns" in done.stdout
-    assert "every 32 steps" in done.stdout
+def test_regularizer_cost_gives_both_tables():
+    found = run(regularizer_cost, None, small=True, runs=1, steps=2)
+    assert "acti, no turns" in [row["regularizer"] for row in found["times"]]
+    assert found["effect"][-1]["acti, each neuron"] == "every 32 steps"
+    assert all(np.isfinite(row["loss"]) for row in found["effect"])
 
 
 @pytest.mark.parametrize(
-    ("operators", "recipes"),
+    ("names", "recipes"),
     [
         (["erosion"], ["search"]),
         pytest.param(
@@ -293,26 +361,17 @@ def test_regularizer_cost_prints_both_tables():
         ),
     ],
 )
-def test_operators_writes_its_table(operators, recipes, tmp_path):
-    done = run(
-        "operators", f"--operators={','.join(operators)}", "--footprints=cross", "--size=3",
-        "--steps=1", "--starts=1", f"--out_dir={tmp_path}", *(f"--recipe={r}" for r in recipes),
+def test_operators_writes_its_table(names, recipes, tmp_path, capsys):
+    run(
+        operators, tmp_path, operators=tuple(names), footprints=("cross",), size=3, steps=1,
+        starts=1, recipe=tuple(recipes),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "operators.json").read_text())
-    assert [(r["operator"], r["recipe"]) for r in rows] == [
-        (o, r) for o in operators for r in recipes
-    ]
+    assert [(r["operator"], r["recipe"]) for r in rows] == [(o, r) for o in names for r in recipes]
     assert all(r["dice_boolean"] > 0.9 for r in rows if r["recipe"] == "search")
     assert all(np.isfinite(r["dice_boolean"]) for r in rows)
     check_report(tmp_path)
-    assert f"{operators[-1]} cross" in " ".join(done.stdout.split())
-
-
-def test_unknown_operators_are_refused_before_training(tmp_path):
-    done = run("operators", "--operators=median", f"--out_dir={tmp_path}")
-    assert done.returncode != 0
-    assert "operator must be one of" in done.stderr
+    assert f"{names[-1]} cross" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
@@ -341,23 +400,30 @@ def test_results_are_kept_unless_overwriting_is_asked_for(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"metrics.json", "report.html"}
 
 
-def test_the_progress_bar_follows_and_starts_again(capsys):
-    show = progress(10, "title")
-    for step in (5, 10, 5):
-        show({"step": step, "loss": 0.25})
-    assert "loss=0.2500" in capsys.readouterr().err
+def test_the_progress_bar_follows_and_starts_again(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress(10, "title") as show:
+        for step in (5, 10, 5):
+            show({"step": step, "loss": 0.25})
+    shown = capsys.readouterr().err
+    assert "loss=0.2500" in shown
+    assert "\r" in shown
+
+
+def test_without_a_terminal_progress_is_lines(capsys):
+    with progress(10, "title") as show:
+        for step in (5, 10):
+            show({"step": step, "loss": 0.25, "live/a": 1.0})
+    lines = [f"title: {step} of 10 steps, loss=0.2500\n" for step in (5, 10)]
+    assert capsys.readouterr().err == "".join(lines)
 
 
 @pytest.mark.slow
-def test_sweep_speed_prints_its_table(tmp_path, monkeypatch):
+def test_sweep_speed_gives_its_table(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
-    done = run(
-        "sweep_speed", "--features=8", "--trials=2", "--chunks=1,2", "--steps=2", "--runs=1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    table = [line.split() for line in done.stdout.splitlines()[-2:]]
-    assert [row[:2] for row in table] == [["8", "1"], ["8", "2"]]
-    assert table[0][3] == "1.00"
+    found = run(sweep_speed, None, features=(8,), trials=2, chunks=(1, 2), steps=2, runs=1)
+    assert [(row["neurons"], row["at a time"]) for row in found["rows"]] == [(8, 1), (8, 2)]
+    assert found["rows"][0]["ratio"] == 1
 
 
 @pytest.mark.parametrize(
@@ -367,11 +433,7 @@ def test_inference_compares_every_runtime(name, tmp_path):
     network, shape = random_network(name)
     metadata = {"input_shape": shape}
     save_network(tmp_path / "n.npz", network.architecture, network.params, metadata=metadata)
-    done = run(
-        "inference", f"--network={tmp_path / 'n.npz'}", f"--out_dir={tmp_path / 'out'}",
-        "--images=70", "--sizes=40", "--runs=1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run(inference, tmp_path / "out", network=tmp_path / "n.npz", images=70, sizes=(40,), runs=1)
     rows = json.loads((tmp_path / "out" / "inference.json").read_text())
     assert len(rows) == 5 + 5 + 3
     assert all(set(r) == {"task", "runtime", "per_second", "bytes", "ratio"} for r in rows)
@@ -383,10 +445,7 @@ def test_inference_compares_every_runtime(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_correlation_speed_prints_its_table():
-    done = run("correlation_speed", "--runs=1")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].split()[-3:] == ["grouped", "shifted", "correlate"]
-    assert len(lines) == 4
-    assert all(float(t) > 0 for line in lines[1:] for t in line.split()[-3:])
+def test_correlation_speed_gives_its_table():
+    rows = run(correlation_speed, None, runs=1)["rows"]
+    assert len(rows) == 3
+    assert all(row[way] > 0 for row in rows for way in ("grouped", "shifted", "correlate"))

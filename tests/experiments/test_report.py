@@ -1,62 +1,62 @@
 """The report of a run, also as a browser shows it."""
 
 import base64
+import re
 import shutil
 import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 from bimonn_jax.viz import plot_images
+from experiments import denoise, sweep
 from experiments.report import write_report
 
-
-@pytest.fixture(autouse=True)
-def command_line(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["experiments/denoise.py", "--data=page & more"])
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["tests"])
+PAGE = denoise.Config(data="page")
 
 
-def report(folder, **options):
+def report(folder, config=PAGE, **options):
     half = np.zeros((40, 40), bool)
     half[:, 20:] = True
-    options = {"table": [{"dice": 0.98765, "exact": True, "nothing": None}]} | options
+    options = {"table": [{"dice_boolean": 0.98765, "exact": True, "nothing": None}]} | options
     figures = {"half": ("Half & half", plot_images({"a": half}))}
-    write_report(folder, "A <title>", figures=figures, **options)
+    write_report(folder, "A <title>", config, figures=figures, **options)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_report_says_what_was_run_and_found(tmp_path):
-    text = report(tmp_path, certificate="exact, <all> of it")
+    folder = tmp_path / "a & b"
+    folder.mkdir()
+    text = report(folder, certificate="exact, <all> of it")
     assert "A &lt;title&gt;" in text
-    assert "python -m experiments.denoise &#39;--data=page &amp; more&#39;" in text
-    assert '<th scope="row">dice</th><td>0.9877</td>' in text
-    assert '<th scope="row">exact</th><td>yes</td>' in text
+    assert "python -m experiments.denoise --data=page &#39;--out_dir=" in text
+    assert "a &amp; b&#39;" in text
+    assert '<th scope="row">DICE of the boolean network</th><td>0.9877</td>' in text
+    assert re.search("equals the learned one</th><td>yes</td>", text)
+    # Those that are as by default are told too.
+    assert "--on_error=stop\n" in text
     assert "nothing" not in text
     assert "exact, &lt;all&gt; of it" in text
     assert 'alt="Half &amp; half"' in text
     assert text.count("data:image/png;base64,") == 1
     # The picture in the page is the one beside it.
-    assert base64.b64encode((tmp_path / "half.png").read_bytes()).decode() in text
+    assert base64.b64encode((folder / "half.png").read_bytes()).decode() in text
     for package in ("bimonn-jax", "jax", "flax", "numpy", "Python"):
         assert f'<th scope="row">{package}</th>' in text
 
 
-def test_names_that_are_no_text_are_shown_as_far_as_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["denoise.py", "--input=Gr\udcf6n 表"])
-    text = report(tmp_path, table=[{"name": "\udcff"}])
+def test_names_that_are_no_text_are_shown_as_far_as_they_are(tmp_path):
+    images = denoise.Config(input=Path("Gr\udcf6n 表"), target=Path("b"))
+    text = report(tmp_path, images, table=[{"name": "\udcff"}])
     assert "--input=Gr\ufffdn 表" in text
     assert "<td>\ufffd</td>" in text
 
 
-def test_passwords_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["sweep.py", "--storage=postgresql://me:secret@host/db"])
-    text = report(tmp_path)
-    assert "postgresql://me:***@host/db" in text
+def test_passwords_are_left_out(tmp_path):
+    text = report(tmp_path, sweep.Config(storage="postgresql://me:secret@host/db"))
+    assert text.count("postgresql://me:***@host/db") == 2
     assert "secret" not in text
 
 
@@ -67,12 +67,10 @@ def test_rows_become_a_table_with_a_column_for_every_name(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="apt-get install chromium")
-def test_a_browser_shows_all_of_it_in_a_narrow_window_and_asks_for_nothing_else(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(sys, "argv", ["sweep.py", *(f"--flag{i}=a/long/path" for i in range(20))])
+def test_a_browser_shows_all_of_it_in_a_narrow_window_and_asks_for_nothing_else(tmp_path):
+    config = denoise.Config(input=Path("a/long/path " * 40), target=Path("b" * 200))
     table = [{"name": "a/layer/of_a_long_name" * 9, "dice": 0.5}]
-    report(tmp_path, table=table, certificate="what is exact " * 30)
+    report(tmp_path, config, table=table, certificate="what is exact " * 30)
     command = [
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",

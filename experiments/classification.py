@@ -1,33 +1,43 @@
 """What the classification programs share: the images, their split, the paper's network."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from bimonn_jax import NeuronConfig, Sequential, apply_layers
 from bimonn_jax.data.classification import ImageClassification, load_digits, load_idx, load_tfds
 from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.training.classifiers import relaxed_classifier, to_bits
 
-DATASET = flags.DEFINE_string("dataset", "", "TFDS set; mnist or else the digits by default.")
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Of prepared sets; TFDS_DATA_DIR by default.")
-IDX_DIR = flags.DEFINE_string("idx_dir", "", "Folder of four IDX files, in place of --dataset.")
-SEED = flags.DEFINE_integer("seed", 0, "Of everything random.")
+from .output import say
+from .program import Settings, option
 
 Labelled = tuple[jax.Array, jax.Array]
 
 
-def load() -> ImageClassification:
-    """The data that the flags ask for."""
-    if IDX_DIR.value:
-        return load_idx(IDX_DIR.value)
-    if DATASET.value:
-        return load_tfds(DATASET.value, data_dir=DATA_DIR.value)
+@dataclass(frozen=True, kw_only=True)
+class Classification(Settings):
+    """Which images to classify."""
+
+    dataset: str = option("Name of a TFDS set; mnist, or else the digits, by default.", "")
+    data_dir: str = option("Folder of prepared sets; TFDS_DATA_DIR by default.", "")
+    idx_dir: str = option("Folder of four IDX files, in place of --dataset.", "")
+    seed: int = option("Seed of everything random.", 0)
+
+
+def load(config: Classification) -> ImageClassification:
+    """The data that the settings ask for."""
+    say("Reading the images.")
+    if config.idx_dir:
+        return load_idx(config.idx_dir)
+    if config.dataset:
+        return load_tfds(config.dataset, data_dir=config.data_dir)
     try:
-        return load_tfds("mnist", data_dir=DATA_DIR.value)
+        return load_tfds("mnist", data_dir=config.data_dir)
     except (ImportError, OSError) as error:
-        if DATA_DIR.value:
+        if config.data_dir:
             raise
         print(f"WARNING: MNIST cannot be had ({error})\nWARNING: training on 8 x 8 digits instead")
         return load_digits()
