@@ -1,5 +1,5 @@
 """Build script; everything declarative lives in setup.cfg."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+setup(packages=[*find_packages(include=["bimonn_jax*"]), "bimonn_experiments"])

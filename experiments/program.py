@@ -289,7 +289,11 @@ def program(
             print(f"results in {out}")
 
     def main() -> None:
-        sys.modules["__main__"].__doc__ = sys.modules[config.__module__].__doc__
+        # What ``--help`` begins with names the program as it was started.
+        module, is_file = sys.modules[config.__module__], sys.argv[0].endswith(".py")
+        started = f"python -m {module.__package__}." if is_file else "bimonn-"
+        text = str(module.__doc__).replace("python -m experiments.", started)
+        sys.modules["__main__"].__doc__ = text
         define_flags(config)
         if folder:
             flags.DEFINE_string(folder, None, "Folder for the results; made if needed.")

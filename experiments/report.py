@@ -27,6 +27,7 @@ _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 # Names in metrics.json whose words say too little; of others, blanks take the place of underscores.
 _WORDS = {
     "activated_share": "share of neurons that are activated",
+    "best_handmade": "best hand-made filter",
     "bits_as_trained": "bits before the simplification",
     "channels_used": "channels that the last union reads",
     "dice_best_handmade": "DICE of the best hand-made filter",
