@@ -1,13 +1,20 @@
 """What the classification programs share: the images, their split, the paper's network."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax import NeuronConfig, Sequential, apply_layers
-from bimonn_jax.data.classification import ImageClassification, load_digits, load_idx, load_tfds
+from bimonn_jax.data.classification import (
+    ImageClassification,
+    choose_thresholds,
+    load_digits,
+    load_idx,
+    load_tfds,
+)
 from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.training.classifiers import relaxed_classifier, to_bits
 
@@ -43,8 +50,19 @@ def load(config: Classification) -> ImageClassification:
         return load_digits()
 
 
-def split(data: ImageClassification) -> tuple[Labelled, Labelled]:
-    """Training and validation images and labels, on the device: a sixth at most is held out.
+class Parts(NamedTuple):
+    """Images and labels to learn from, to choose by and to be judged on, and their thresholds."""
+
+    name: str
+    classes: int
+    thresholds: LevelThresholds
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+
+
+def split(data: ImageClassification, levels: int = 1) -> Parts:
+    """The data on the device: a sixth at most of the training images is held out.
 
     Raises:
       ValueError: if a sixth is less than an image.
@@ -60,14 +78,15 @@ def split(data: ImageClassification) -> tuple[Labelled, Labelled]:
     def take(part: np.ndarray) -> Labelled:
         return jnp.asarray(data.train_images[part]), jnp.asarray(data.train_labels[part])
 
-    return take(order[held_out:]), take(order[:held_out])
+    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
+    thresholds = choose_thresholds(data.train_images, levels)
+    parts = take(order[held_out:]), take(order[:held_out]), test
+    return Parts(data.name, data.classes, thresholds, *parts)
 
 
-def relaxed_model(
-    thresholds: LevelThresholds, images: jax.Array, features: int, classes: int, weights: str
-) -> Sequential:
+def relaxed_model(parts: Parts, features: int, weights: str) -> Sequential:
     """The paper's classifier with one of its weight reparametrisations, for these images."""
-    share = apply_layers(to_bits(thresholds), {}, images[:10_000]).mean()
+    share = apply_layers(to_bits(parts.thresholds), {}, parts.train[0][:10_000]).mean()
     bias = "identity" if weights == "identity" else "projected"
     config = NeuronConfig(weights, bias, input_mean=float(share))
-    return relaxed_classifier(thresholds, features, classes, config)
+    return relaxed_classifier(parts.thresholds, features, parts.classes, config)

@@ -27,10 +27,9 @@ import optax
 from bimonn_jax import binarize, certify, summary
 from bimonn_jax.binarization.conversion import METHODS
 from bimonn_jax.binarization.simplification.passes import simplify
-from bimonn_jax.data.classification import ImageClassification, choose_thresholds
+from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.samples import batches
-from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.networks.architecture import Architecture, apply_layers
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network, save_network
@@ -54,7 +53,7 @@ from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.starts import restart_dead, start_from_images
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
 
-from .classification import Classification, Labelled, load, relaxed_model, split
+from .classification import Classification, Labelled, Parts, load, relaxed_model, split
 from .dense_baseline import train_baseline
 from .output import say, watch
 from .program import option, program
@@ -70,21 +69,15 @@ class Config(Classification):
     convolutions: tuple[str, ...] = option(
         "Convolutions of --recipe=boolean: kernel:features:pool of each, or none.", ("7:192:4",)
     )
-    features: int | None = option(
-        "Dense hidden neurons: 4096 of the paper, none otherwise.", None, at_least=0
-    )
+    features: int | None = option("Dense neurons; 4096 of the paper, or none.", None, at_least=0)
     level_sets: int = option("Thresholds per channel.", 1, at_least=1)
     epochs: float = option("Passes over the training images.", 20.0, at_least=0)
     batch: int = option("Images per step.", 250, at_least=1)
     shift: int = option("Augmentation with --recipe=boolean, pixels.", 1)
     learning_rate: float = option("Learning rate of the sets, with --recipe=boolean.", 15.0)
-    restart: float = option(
-        "Dead neurons start again until this share of the steps; 0 for never.", 0.5
-    )
+    restart: float = option("Share of the steps in which dead neurons start again.", 0.5)
     head_rate: float = option("Learning rate of Adam, of all real parameters.", 5e-3)
-    surrogate_temperature: float = option(
-        "Temperature of the sets, with --recipe=boolean: see NeuronConfig.", 0.7
-    )
+    surrogate_temperature: float = option("Temperature of the sets: see NeuronConfig.", 0.7)
     temperature: float = option("Scores are divided by it in the loss.", 4.0)
     weights: Literal["identity", "positive", "dual"] = option(
         "Weight reparametrization of --recipe=paper.", "identity"
@@ -93,9 +86,7 @@ class Config(Classification):
     coefficient: float = option("Coefficient of the regularizer.", 0.01)
     relative: bool = option("Whether to regularize relative to |W|^2.", False)
     delay: float = option("Share of the steps before the regularizer acts.", 0.5)
-    refit_steps: int = option(
-        "Steps of the head of --recipe=paper, after binarization.", 0, at_least=0
-    )
+    refit_steps: int = option("Steps of the paper's head, once binarized.", 0, at_least=0)
     evaluations: int = option("How often the training is evaluated.", 20, at_least=1)
     baseline_epochs: float = option("Epochs of the plain network; 0 for none.", 5.0)
 
@@ -129,10 +120,8 @@ class Config(Classification):
         try:
             return [Convolution(*map(int, text.split(":"))) for text in self.convolutions if text]
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"--convolutions={list(self.convolutions)}: kernel:features:pool were expected, "
-                "such as 5:32:2,5:64:2"
-            ) from error
+            known = "kernel:features:pool were expected, such as 5:32:2,5:64:2"
+            raise ValueError(f"--convolutions={list(self.convolutions)}: {known}") from error
 
 
 def evaluation(architecture: Architecture, validation: Labelled, *, is_paper: bool) -> Any:
@@ -155,24 +144,17 @@ def evaluation(architecture: Architecture, validation: Labelled, *, is_paper: bo
     return evaluate
 
 
-@dataclass(frozen=True)
-class Training:
-    """A network at its start, and the options of `fit` that are the recipe's."""
-
-    architecture: Architecture
-    params: Any
-    options: dict[str, Any]
+# A network at its start: its layers, parameters, and the options of `fit` that are the recipe's.
+Start = tuple[Architecture, Any, dict[str, Any]]
 
 
-def boolean_training(
-    config: Config, thresholds: LevelThresholds, classes: int, train: Labelled, steps: int
-) -> Training:
+def boolean_start(config: Config, parts: Parts, steps: int) -> Start:
     """Boolean in every forward pass: latent sets by SGD, the head by Adam."""
-    key = jax.random.key(config.seed)
+    key, train = jax.random.key(config.seed), parts.train
     model = boolean_classifier(
-        thresholds,
+        parts.thresholds,
         config.features or 0,
-        classes,
+        parts.classes,
         convolutions=config.read_convolutions(),
         head=config.head,
         temperature=config.surrogate_temperature,
@@ -185,44 +167,54 @@ def boolean_training(
             optax.sgd(warmup_cosine(config.learning_rate, steps, warmup=600), momentum=0.9),
         ),
     )
-    options: dict[str, Any] = {
-        "optimizer": optimizer,
-        "score": "accuracy_boolean",
-        "loss": cross_entropy(1.0 if config.head == "real" else config.temperature),
-    }
+    loss = cross_entropy(1.0 if config.head == "real" else config.temperature)
+    options: dict[str, Any] = {"optimizer": optimizer, "loss": loss, "score": "accuracy_boolean"}
     if config.restart:
         until = int(config.restart * steps)
         options["after_evaluation"] = restart_dead(key, architecture, *train, until=until)
-    return Training(architecture, params, options)
+    return architecture, params, options
 
 
-def paper_training(
-    config: Config, thresholds: LevelThresholds, classes: int, train: Labelled, steps: int
-) -> Training:
+def paper_start(config: Config, parts: Parts, steps: int) -> Start:
     """The paper's relaxed network with a real head, by Adam."""
     features = 4096 if config.features is None else config.features
-    model = relaxed_model(thresholds, train[0], features, classes, config.weights)
-    params = model.init(jax.random.key(config.seed), train[0][:1])["params"]
+    model = relaxed_model(parts, features, config.weights)
+    params = model.init(jax.random.key(config.seed), parts.train[0][:1])["params"]
     delay = int(config.delay * steps)
     decay = optax.cosine_decay_schedule(config.head_rate, max(1, steps - delay), alpha=0.05)
     rate = optax.join_schedules([optax.constant_schedule(config.head_rate), decay], [delay])
-    options = {
-        "optimizer": optimizer_for(real=optax.adam(rate)),
-        "score": "accuracy_float",
-        "loss": cross_entropy(),
-    }
-    if config.regularizer != "none":
-        options |= {
-            "score": "accuracy_boolean",
-            "regularizer": regularizer(config.regularizer, relative=config.relative),
-            "coefficient": config.coefficient,
-            "delay": delay,
-        }
-    return Training(model.architecture, params, options)
+    optimizer = optimizer_for(real=optax.adam(rate))
+    options: dict[str, Any] = {"optimizer": optimizer, "loss": cross_entropy()}
+    if config.regularizer == "none":
+        return model.architecture, params, options | {"score": "accuracy_float"}
+    chosen = regularizer(config.regularizer, relative=config.relative)
+    options |= {"regularizer": chosen, "coefficient": config.coefficient, "delay": delay}
+    return model.architecture, params, options | {"score": "accuracy_boolean"}
+
+
+def train_network(config: Config, parts: Parts, folder: Path) -> tuple[Architecture, FitResult]:
+    """Trains; validation chooses the parameters."""
+    steps = max(1, round(config.epochs * len(parts.train[1]) / config.batch))
+    say("Choosing where the network starts.")
+    start = boolean_start if config.is_boolean else paper_start
+    architecture, params, options = start(config, parts, steps)
+    with watch(folder / "events", steps, parts.name) as callback:
+        result = fit(
+            partial(apply_layers, architecture),
+            params,
+            batches(*parts.train, config.batch, shift=config.drawn_shift),
+            evaluation(architecture, parts.validation, is_paper=not config.is_boolean),
+            key=jax.random.key(config.seed + 1),
+            steps=steps,
+            steps_per_evaluation=-(-steps // config.evaluations),
+            callback=callback,
+            **options,
+        )
+    return architecture, result
 
 
 def ways_to_binarize(
-    config: Config, architecture: Architecture, params: Any, train: Labelled, validation: Labelled
+    config: Config, architecture: Architecture, params: Any, parts: Parts
 ) -> dict[str, Any]:
     """Boolean trees by every method but the slow one, and each with its head refitted."""
     if config.is_boolean:
@@ -237,8 +229,8 @@ def ways_to_binarize(
                 architecture,
                 ways[method],
                 params[architecture[-1].name],
-                batches(*train, config.batch),
-                validation,
+                batches(*parts.train, config.batch),
+                parts.validation,
                 loss=cross_entropy(),
                 key=jax.random.key(config.seed + 2),
                 steps=config.refit_steps,
@@ -246,19 +238,18 @@ def ways_to_binarize(
     return ways
 
 
-def stored_bits(network: BooleanNetwork) -> int:
-    """Bits of a network as it is stored: one per boolean, as many as it takes for other numbers."""
-    arrays = map(np.asarray, jax.tree.leaves(network.params))
+def error_of(architecture: Architecture, params: Any, images: Labelled) -> float:
+    """`error_percent` as a number."""
+    return float(error_percent(architecture, params, *images))
+
+
+def stored_bits(boolean: Any) -> int:
+    """Bits of a tree as it is stored: one per boolean, as many as it takes for other numbers."""
+    arrays = map(np.asarray, jax.tree.leaves(boolean))
     return sum(a.size if a.dtype == bool else 8 * a.nbytes for a in arrays)
 
 
-def baseline_error(
-    config: Config,
-    data: ImageClassification,
-    thresholds: LevelThresholds,
-    train: Labelled,
-    width: int,
-) -> float | None:
+def baseline_error(config: Config, parts: Parts, width: int) -> float | None:
     """Test error of the plain network, on the same level sets and the same augmentation.
 
     Its hidden layer has as many features, ``width``, as our network's head reads.
@@ -266,65 +257,19 @@ def baseline_error(
     if not config.baseline_epochs:
         return None
     say("Training the plain network to compare with.")
-    levels = to_bits(thresholds)
-    draw = batches(*train, config.batch, shift=config.drawn_shift)
+    levels = to_bits(parts.thresholds)
+    draw = batches(*parts.train, config.batch, shift=config.drawn_shift)
 
     def sample(key: jax.Array) -> Labelled:
         images, labels = draw(key)
         return apply_layers(levels, {}, images), labels
 
-    steps = max(1, round(config.baseline_epochs * len(train[1]) / config.batch))
+    steps = max(1, round(config.baseline_epochs * len(parts.train[1]) / config.batch))
     key = jax.random.key(config.seed)
-    scores = train_baseline(sample, width, data.classes, key=key, steps=steps)
-    bits = apply_layers(levels, {}, jnp.asarray(data.test_images))
-    return float(100 * jnp.mean(jnp.argmax(scores(bits), axis=-1) != data.test_labels))
-
-
-def train_network(
-    config: Config,
-    data: ImageClassification,
-    thresholds: LevelThresholds,
-    parts: tuple[Labelled, Labelled],
-    folder: Path,
-) -> tuple[Architecture, FitResult]:
-    """Trains on the first part; the second chooses the parameters."""
-    train, validation = parts
-    steps = max(1, round(config.epochs * len(train[1]) / config.batch))
-    say("Choosing where the network starts.")
-    make = boolean_training if config.is_boolean else paper_training
-    start = make(config, thresholds, data.classes, train, steps)
-    with watch(folder / "events", steps, data.name) as callback:
-        result = fit(
-            partial(apply_layers, start.architecture),
-            start.params,
-            batches(*train, config.batch, shift=config.drawn_shift),
-            evaluation(start.architecture, validation, is_paper=not config.is_boolean),
-            key=jax.random.key(config.seed + 1),
-            steps=steps,
-            steps_per_evaluation=-(-steps // config.evaluations),
-            callback=callback,
-            **start.options,
-        )
-    return start.architecture, result
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The boolean network that validation chooses among the ways to binarize."""
-
-    network: BooleanNetwork
-    method: str
-    errors: dict[str, float]
-
-
-def choose(
-    config: Config, architecture: Architecture, params: Any, train: Labelled, validation: Labelled
-) -> Chosen:
-    """Binarizes in every way and takes the best."""
-    ways = ways_to_binarize(config, architecture, params, train, validation)
-    errors = {n: float(error_percent(architecture, way, *validation)) for n, way in ways.items()}
-    method = min(errors, key=lambda name: errors[name])
-    return Chosen(BooleanNetwork(architecture, ways[method]), method, errors)
+    scores = train_baseline(sample, width, parts.classes, key=key, steps=steps)
+    images, labels = parts.test
+    found = jnp.argmax(scores(apply_layers(levels, {}, images)), axis=-1)
+    return float(100 * jnp.mean(found != labels))
 
 
 def save_simplified(network: BooleanNetwork, path: Path, **metadata: Any) -> BooleanNetwork:
@@ -336,34 +281,28 @@ def save_simplified(network: BooleanNetwork, path: Path, **metadata: Any) -> Boo
     return load_network(path)
 
 
-def error_on_test(architecture: Architecture, params: Any, data: ImageClassification) -> float:
-    """Error on the test images, in percent."""
-    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
-    return float(error_percent(architecture, params, *test))
-
-
 def write_all(
     config: Config,
     folder: Path,
     metrics: dict[str, Any],
     history: list[dict[str, float]],
     network: BooleanNetwork,
-    data: ImageClassification,
+    images: np.ndarray,
     **proven: Any,
 ) -> None:
     """Writes history.json, the report with its pictures, and metrics.json last."""
     say("Drawing the pictures.")
-    example = data.test_images[0]
-    diagram = plot_network(network, example.shape, x=data.test_images[:100], max_neurons=6)
-    curves, stages = plot_history(history, title=data.name), plot_stages(network, example)
     write_json(folder / "history.json", history)
+    name, example = metrics["dataset"], images[0]
+    diagram = plot_network(network, example.shape, x=images, max_neurons=6)
+    stages = plot_stages(network, example)
     write_report(
         folder,
-        f"{data.name}, {config.recipe}, {metrics['head']} head, seed {config.seed}",
+        f"{name}, {config.recipe}, {metrics['head']} head, seed {config.seed}",
         config,
         table=[metrics],
         figures={
-            "curves": ("The training, on validation images.", curves),
+            "curves": ("The training, on validation images.", plot_history(history, title=name)),
             "network": ("The boolean network, the neurons that are read most.", diagram),
             "stages": ("A test image on its way through the network.", stages),
         },
@@ -375,55 +314,44 @@ def write_all(
 def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, Any]:
     """Trains, binarises, tests and writes everything; returns what metrics.json holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    train, validation = split(data)
-    thresholds = choose_thresholds(data.train_images, config.level_sets)
+    parts = split(data, config.level_sets)
     started = time.perf_counter()
-    architecture, result = train_network(config, data, thresholds, (train, validation), folder)
+    architecture, result = train_network(config, parts, folder)
     seconds = time.perf_counter() - started
 
     say("Binarizing, certifying, simplifying and testing.")
-    chosen = choose(config, architecture, result.params, train, validation)
     certificate = certify(result.params, architecture)
     say(str(certificate))
-    network = save_simplified(
-        chosen.network,
-        folder / "network.npz",
-        dataset=data.name,
-        seed=config.seed,
-        validation_error=chosen.errors[chosen.method],
-        method=chosen.method,
-        exact=certificate.exact_float32,
-        input_shape=data.train_images.shape[1:],
-    )
-    read_by_head = partial(apply_layers, architecture[:-1], chosen.network.params)
-    width = jax.eval_shape(read_by_head, train[0][:1]).shape[-1]
-    relaxed_error = None
-    if not config.is_boolean:
-        relaxed_error = error_on_test(architecture, result.params, data)
+    ways = ways_to_binarize(config, architecture, result.params, parts)
+    errors = {n: error_of(architecture, tree, parts.validation) for n, tree in ways.items()}
+    method = min(errors, key=lambda name: errors[name])
+    shared = {"dataset": data.name, "method": method, "exact": certificate.exact_float32}
+    shared |= {"seed": config.seed}
+    best = BooleanNetwork(architecture, ways[method])
+    of_file = {"validation_error": errors[method], "input_shape": data.train_images.shape[1:]}
+    network = save_simplified(best, folder / "network.npz", **shared, **of_file)
+    read_by_head = partial(apply_layers, architecture[:-1], best.params)
+    width = jax.eval_shape(read_by_head, parts.train[0][:1]).shape[-1]
+    before = None if config.is_boolean else error_of(architecture, result.params, parts.test)
     metrics = {
-        "dataset": data.name,
         "recipe": config.recipe,
         "head": config.head if config.is_boolean else "real",
-        "bits": stored_bits(network),
-        "bits_as_trained": stored_bits(chosen.network),
+        **shared,
+        "bits": stored_bits(network.params),
+        "bits_as_trained": stored_bits(best.params),
         "file_bytes": (folder / "network.npz").stat().st_size,
-        "test_error_float": relaxed_error,
-        "test_error_boolean": error_on_test(network.architecture, network.params, data),
-        "test_error_baseline": baseline_error(config, data, thresholds, train, width),
-        "validation_error_by_method": chosen.errors,
-        "method": chosen.method,
-        "exact": certificate.exact_float32,
+        "test_error_float": before,
+        "test_error_boolean": error_of(network.architecture, network.params, parts.test),
+        "test_error_baseline": baseline_error(config, parts, width),
+        "validation_error_by_method": errors,
         "features": width,
         "steps": int(result.state.step),
         "train_seconds": seconds,
-        "seed": config.seed,
     }
-    projection = "activable" if config.is_boolean else chosen.method.split(",")[0]
-    proven = {
-        "certificate": certificate,
-        "layers": summary(result.params, architecture, method=projection),
-    }
-    write_all(config, folder, metrics, result.history, network, data, **proven)
+    projection = "activable" if config.is_boolean else method.split(",")[0]
+    layers = summary(result.params, architecture, method=projection)
+    proven = {"certificate": certificate, "layers": layers}
+    write_all(config, folder, metrics, result.history, network, data.test_images[:100], **proven)
     return metrics
 
 

@@ -26,9 +26,9 @@ import numpy as np
 from bimonn_jax import apply_layers, binarize
 from bimonn_jax._support.files import write_text
 from bimonn_jax.binarization.conversion import METHODS
-from bimonn_jax.data.classification import ImageClassification, choose_thresholds
+from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.samples import batches
-from bimonn_jax.morphology.levels import LevelThresholds
+from bimonn_jax.networks.architecture import Architecture
 from bimonn_jax.neurons.params import named_neurons, weights_of
 from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.metrics import activated_share, error_percent, live_neurons
@@ -37,7 +37,7 @@ from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_tr
 from bimonn_jax.viz import plot_sweep
 from bimonn_jax.viz.figures import new_figure
 
-from .classification import Classification, Labelled, load, relaxed_model, split
+from .classification import Classification, Parts, load, relaxed_model, split
 from .output import events, say
 from .program import option, program
 from .report import table_text, write_json, write_report
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
-# Thresholds, training and validation images with their labels.
-Parts = tuple[LevelThresholds, Labelled, Labelled]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,29 +147,27 @@ def tell(study: "optuna.Study", trial: "optuna.Trial", result: Row, seconds: flo
     study.tell(trial, result["accuracy_boolean"])
 
 
-def evaluation(
-    config: Config, data: ImageClassification, architecture: Any, validation: Any
-) -> Any:
+def evaluation(config: Config, architecture: Architecture, parts: Parts) -> Any:
     """The metrics of a trial: the best way to binarize counts, as validation sees it."""
-    test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)
+    images = parts.validation[0][:1000]
 
     def evaluate(params: Any) -> dict[str, jax.Array]:
         metrics = {
-            "accuracy_float": 100 - error_percent(architecture, params, *validation),
+            "accuracy_float": 100 - error_percent(architecture, params, *parts.validation),
             "activated_share": activated_share(params),
         }
         ways = []
         for method in config.method:
             boolean = binarize(params, method=method)
-            (live,) = live_neurons(architecture, boolean, validation[0][:1000]).values()
+            (live,) = live_neurons(architecture, boolean, images).values()
             (neurons,) = named_neurons(boolean).values()
             sizes = jnp.sum(weights_of(neurons), axis=0).astype(jnp.float32)
-            accuracy = 100 - error_percent(architecture, boolean, *validation)
+            accuracy = 100 - error_percent(architecture, boolean, *parts.validation)
             metrics[f"accuracy_{method}"] = accuracy
             ways.append(
                 {
                     "accuracy_boolean": accuracy,
-                    "test_error_boolean": error_percent(architecture, boolean, *test),
+                    "test_error_boolean": error_percent(architecture, boolean, *parts.test),
                     "live_share": jnp.mean(live.astype(jnp.float32)),
                     "footprint_size": jnp.median(sizes),
                 }
@@ -183,16 +179,15 @@ def evaluation(
     return evaluate
 
 
-def build(config: Config, data: ImageClassification, parts: Parts, weights: str, name: str) -> Run:
+def build(config: Config, parts: Parts, weights: str, name: str) -> Run:
     """The training of one reparametrisation and regulariser, for many trials at once."""
-    thresholds, train, validation = parts
-    model = relaxed_model(thresholds, train[0], config.features, data.classes, weights)
+    model = relaxed_model(parts, config.features, weights)
     architecture = model.architecture
     return train_trials(
         lambda p, x: apply_layers(architecture, p, x),
-        lambda key: model.init(key, train[0][:1])["params"],
-        batches(*train, config.batch),
-        evaluation(config, data, architecture, validation),
+        lambda key: model.init(key, parts.train[0][:1])["params"],
+        batches(*parts.train, config.batch),
+        evaluation(config, architecture, parts),
         loss=cross_entropy(),
         steps=config.steps,
         score="accuracy_boolean",
@@ -202,18 +197,13 @@ def build(config: Config, data: ImageClassification, parts: Parts, weights: str,
 
 
 def search(
-    config: Config,
-    study: "optuna.Study",
-    data: ImageClassification,
-    parts: Parts,
-    pair: tuple[str, str],
-    folder: Path,
+    config: Config, study: "optuna.Study", parts: Parts, pair: tuple[str, str], folder: Path
 ) -> None:
     """Brings the study of a reparametrisation and a regulariser to its number of trials."""
     trainings = None
     with events(folder / "events" / study.study_name) as write:
         while (missing := config.trials - len(completed(config, study))) > 0:
-            trainings = trainings or build(config, data, parts, *pair)
+            trainings = trainings or build(config, parts, *pair)
             asked = [ask(config, study, pair[1]) for _ in range(min(config.chunk, missing))]
             started = time.perf_counter()
             trials = stack_trials([numbers for _, numbers in asked])
@@ -298,12 +288,11 @@ def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, An
 
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    store = storage(config, folder)
-    parts = choose_thresholds(data.train_images, 1), *split(data)
+    store, parts = storage(config, folder), split(data)
     rows: list[Row] = []
     for pair in product(config.weights, config.regularizers):
         study = open_study(config, store, data.name, *pair)
-        search(config, study, data, parts, pair, folder)
+        search(config, study, parts, pair, folder)
         rows += rows_of(config, study, *pair)
     write_json(folder / "sweep.json", rows)
     title = f"{data.name}, {config.features} neurons, {config.steps} steps"

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
-
 from bimonn_jax import apply_layers
-from bimonn_jax.data.classification import ImageClassification, choose_thresholds
+from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.samples import batches
-from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.metrics import error_percent
 from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_trials
 
-from .classification import Classification, Labelled, load, relaxed_model, split
+from .classification import Classification, Parts, load, relaxed_model, split
 from .output import say
 from .program import option, program
 from .timing import device_name, median_seconds
@@ -38,21 +35,16 @@ class Config(Classification):
     runs: int = option("Timed runs, of which the median counts.", 3, at_least=1)
 
 
-def training(
-    config: Config,
-    thresholds: LevelThresholds,
-    train: Labelled,
-    validation: Labelled,
-    features: int,
-) -> Run:
+def training(config: Config, parts: Parts, features: int) -> Run:
     """The training of many trials of the paper's network at once."""
-    classes = int(jnp.max(train[1])) + 1
-    model = relaxed_model(thresholds, train[0], features, classes, "identity")
+    model = relaxed_model(parts, features, "identity")
+    judge = partial(error_percent, model.architecture)
+    images, labels = (array[:1000] for array in parts.validation)
     return train_trials(
         partial(apply_layers, model.architecture),
-        lambda key: model.init(key, train[0][:1])["params"],
-        batches(*train, config.batch),
-        lambda params: {"accuracy": 100 - error_percent(model.architecture, params, *validation)},
+        lambda key: model.init(key, parts.train[0][:1])["params"],
+        batches(*parts.train, config.batch),
+        lambda params: {"accuracy": 100 - judge(params, images, labels)},
         loss=cross_entropy(),
         steps=config.steps,
         score="accuracy",
@@ -61,15 +53,13 @@ def training(
 
 def run(config: Config, data: ImageClassification, folder: None = None) -> dict[str, Any]:
     """Trials per second by neurons and how many are trained at a time."""
-    train, (images, labels) = split(data)
-    thresholds = choose_thresholds(data.train_images, 1)
+    parts = split(data)
     numbers = {"learning_rate": 1e-3, "coefficient": 0.0, "delay": 0.0}
     trials = stack_trials([{"seed": float(seed)} | numbers for seed in range(config.trials)])
     rows: list[dict[str, Any]] = []
     for features in config.features:
         say(f"Timing {features} neurons.")
-        one_run = training(config, thresholds, train, (images[:1000], labels[:1000]), features)
-        rates: list[float] = []
+        one_run, rates = training(config, parts, features), []
         for chunk in config.chunks:
             seconds = median_seconds(run_in_chunks, one_run, trials, chunk, runs=config.runs)
             rates.append(len(trials) / seconds)

@@ -1,3 +1,4 @@
+import configparser
 import dataclasses
 import importlib.util
 import json
@@ -134,6 +135,33 @@ def test_what_cannot_be_followed_is_said_without_a_traceback(program, arguments,
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "digits" not in done.stdout
+
+
+def test_the_scripts_of_the_wheel_start_programs():
+    """Their package has another name there, so that they import one another relatively."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    scripts = settings["options.entry_points"]["console_scripts"].split("\n")[1:]
+    names = {re.fullmatch(r"bimonn-(\w+) = bimonn_experiments\.\1:main", s)[1] for s in scripts}
+    modules = {module.__name__.removeprefix("experiments."): module for module in PROGRAMS}
+    assert names == {"apply", "denoise", "mnist", "operators", "sweep"} <= set(modules)
+    assert all(callable(module.main) for module in modules.values())
+    for path in (ROOT / "experiments").glob("*.py"):
+        assert not re.search(r"^\s*(from|import) experiments", path.read_text(), re.MULTILINE)
+
+
+def test_checkpoints_are_closed_where_training_fails(monkeypatch, tmp_path):
+    closed, failure = [], FloatingPointError("the loss is not finite")
+
+    def fail(*arguments, **options):
+        raise failure
+
+    monkeypatch.setattr(denoise, "learn", fail)
+    monkeypatch.setattr(denoise.Checkpoints, "close", lambda self: closed.append(self))
+    with pytest.raises(FloatingPointError):
+        run(denoise, tmp_path, steps=1)
+    assert len(closed) == 1
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_what_is_not_installed_is_named_with_its_remedy(monkeypatch, tmp_path):
