@@ -36,6 +36,7 @@ from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network
 
+from .output import say
 from .program import ImageSettings, InputError, option, program
 
 _CLASSES = "classes.csv"
@@ -162,6 +163,7 @@ def run(config: Config, data: Inputs, folder: Path) -> dict[str, Any]:
     """Writes what the network gives for each image; returns how many were written and skipped."""
     paths = targets(config, data, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    say(f"Running the network on {len(data.files)} images.")
     classes: list[tuple[str, int]] = []
     written = 0
     try:

@@ -85,7 +85,7 @@ def split(data: ImageClassification, levels: int = 1) -> Parts:
 
 
 def relaxed_model(parts: Parts, features: int, weights: str) -> Sequential:
-    """The paper's classifier with one of its weight reparametrisations, for these images."""
+    """The paper's classifier with one of its weight reparametrizations, for these images."""
     share = apply_layers(to_bits(parts.thresholds), {}, parts.train[0][:10_000]).mean()
     bias = "identity" if weights == "identity" else "projected"
     config = NeuronConfig(weights, bias, input_mean=float(share))

@@ -1,10 +1,10 @@
-"""Learns a filter that removes noise, binarises and certifies it, and saves what it found.
+"""Learns a filter that removes noise, binarizes and certifies it, and saves what it found.
 
     python -m experiments.denoise --out_dir=out/sticks
     python -m experiments.denoise --data=page --out_dir=out/page
     python -m experiments.denoise --input=scans/ --target=clean/ --out_dir=out/own
 
-``--recipe=boolean`` trains through the binarisation, ``--recipe=paper`` relaxed;
+``--recipe=boolean`` trains through the binarization, ``--recipe=paper`` relaxed;
 ``--recipe=search``, the default for scans and own images, searches for hit-or-miss transforms.
 ``--input`` and ``--target`` are folders of images (PNG, TIFF, JPEG, ...) of the same names and
 sizes, or one file each; `experiments.apply` runs what was learned on other images. Writes
@@ -61,7 +61,7 @@ class Config(ImageSettings):
     """What to learn from, and how."""
 
     recipe: Literal["boolean", "paper", "search"] | None = option(
-        "How to learn; boolean for sticks, search for scans and own images, by default.", None
+        "How to learn; by default boolean for sticks, search for scans and own images.", None
     )
     data: Literal["sticks", "page", "text"] = option("What to learn from.", "sticks")
     input: Path | None = option("Folder of degraded images, in place of --data.", None)
@@ -252,7 +252,7 @@ def pruned_by(architecture: Architecture, boolean: Any, validation: Images) -> t
 
 
 def dice_on_test(task: Task, trained: Trained, unpruned: Any, pruned: Any) -> dict[str, Any]:
-    """DICE on the test images: of the network as trained, binarised, and pruned."""
+    """DICE on the test images: of the network as trained, binarized, and pruned."""
     architecture = trained.architecture
 
     def score(network: Callable[[jax.Array], jax.Array]) -> float:
@@ -276,7 +276,7 @@ def dice_on_test(task: Task, trained: Trained, unpruned: Any, pruned: Any) -> di
 def evaluate(
     config: Config, task: Task, trained: Trained, certificate: Certificate | None
 ) -> tuple[dict[str, Any], Any]:
-    """Binarises, prunes and tests; returns the metrics and the boolean tree."""
+    """Binarizes, prunes and tests; returns the metrics and the boolean tree."""
     unpruned = binarize(trained.params)
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None

@@ -13,7 +13,7 @@ from bimonn_jax.training.losses import cross_entropy
 
 
 class DenseBaseline(nn.Module):
-    """(..., n) -> dense (features), batch normalisation, ReLU -> dense (classes)."""
+    """(..., n) -> dense (features), batch normalization, ReLU -> dense (classes)."""
 
     features: int
     classes: int

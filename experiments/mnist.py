@@ -1,9 +1,9 @@
-"""Trains a classifier of binarised images, binarises it, and tests the boolean network.
+"""Trains a classifier of binarized images, binarizes it, and tests the boolean network.
 
     python -m experiments.mnist --data_dir=... --out_dir=out/mnist
 
 ``--recipe=boolean`` (default) is boolean in every forward pass; ``--recipe=paper`` is the paper's
-relaxed network with a real head, binarised by every projection. Both are compared with a plain
+relaxed network with a real head, binarized by every projection. Both are compared with a plain
 network of the same size, trained in the same run. Validation chooses the parameters; the test set
 is looked at once, by the boolean network that was read back from its file.
 
@@ -312,7 +312,7 @@ def write_all(
 
 
 def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, Any]:
-    """Trains, binarises, tests and writes everything; returns what metrics.json holds."""
+    """Trains, binarizes, tests and writes everything; returns what metrics.json holds."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = split(data, config.level_sets)
     started = time.perf_counter()

@@ -38,7 +38,7 @@ from bimonn_jax.viz.figures import new_figure
 from .denoise import recovered
 from .output import Callback, events, say
 from .program import Settings, option, program
-from .report import table_text, write_json, write_report
+from .report import write_json, write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ class Config(Settings):
 
 
 def boolean_recipes(name: str, size: int) -> list[Recipe]:
-    """The candidate recipes, trained through the binarisation, for an operator."""
+    """The candidate recipes, trained through the binarization, for an operator."""
     if name in ("dilation", "erosion"):
         return [single("dilation", size), single("erosion", size)]
     if name in ("opening", "closing"):
@@ -81,7 +81,7 @@ def boolean_recipes(name: str, size: int) -> list[Recipe]:
 
 
 def paper_recipe(name: str, size: int) -> Recipe:
-    """The paper's training, with its regulariser relative to |W|^2 in the second half."""
+    """The paper's training, with its regularizer relative to |W|^2 in the second half."""
     layers = 1 if name in ("dilation", "erosion") else 2
     exact = regularizer("exact", relative=True)
     return relaxed((1,) * layers, size, learning_rate=2e-2, regularizer=exact)
@@ -206,7 +206,7 @@ def plot(rows: list[Row], recipes: tuple[str, ...]) -> "Figure":
         ]
         axes.plot(*zip(*points, strict=True), mark, fillstyle="none", label=recipe_name)
     axes.invert_yaxis()
-    axes.set(xlabel="DICE after binarisation", xlim=(-0.03, 1.03))
+    axes.set(xlabel="DICE after binarization", xlim=(-0.03, 1.03))
     axes.grid(axis="y", color="0.9")
     axes.legend(title="recipe")
     return figure
@@ -218,21 +218,14 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
     rows: list[Row] = []
     for name, of, recipe in product(config.operators, config.footprints, config.recipe):
         with events(folder / "events" / f"{name}-{of}-{recipe}") as callback:
-            rows.append(learn_operator(config, name, of, recipe, callback))
-        say(table_text(rows[-1:]))
+            row = learn_operator(config, name, of, recipe, callback)
+        say(f"{name} {of}, {recipe}: DICE {row['dice_boolean']:.4f}, {row['seconds']} s")
+        rows.append(row)
         write_json(folder / "operators.json", rows)
-    write_report(
-        folder,
-        f"Operators of the zoo, size {config.size}, seed {config.seed}",
-        config,
-        table=rows,
-        figures={
-            "operators": (
-                "DICE of the boolean network on unseen images.",
-                plot(rows, config.recipe),
-            )
-        },
-    )
+    title = f"Operators of the zoo, size {config.size}, seed {config.seed}"
+    caption = "DICE of the boolean network on unseen images."
+    figures = {"operators": (caption, plot(rows, config.recipe))}
+    write_report(folder, title, config, table=rows, figures=figures)
     return {"rows": rows}
 
 

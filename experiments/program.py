@@ -79,17 +79,15 @@ class Settings:
     def __post_init__(self) -> None:
         """Checks the fields, one by one and together."""
         for f in fields(self):
-            value, least, (_, choices, _) = (
-                getattr(self, f.name),
-                f.metadata.get("at_least"),
-                _shape(f),
-            )
+            value, least = getattr(self, f.name), f.metadata.get("at_least")
+            _, choices, is_many = _shape(f)
             if value is not None and least is not None and value < least:
                 raise ValueError(f"--{f.name} must be at least {least}; got {value}")
             texts = [] if value is None else _texts(value)
             if choices and (value == () or not set(texts) <= set(choices)):
-                known = f"one or more of {', '.join(choices)} were expected"
-                raise ValueError(f"--{f.name}={','.join(texts)}: {known}")
+                known = f"{'one or more' if is_many else 'one'} of {', '.join(choices)}"
+                given = f"--{f.name}={','.join(texts)}"
+                raise ValueError(f"{given}: {known} {'were' if is_many else 'was'} expected")
         self.check()
 
     def check(self) -> None:

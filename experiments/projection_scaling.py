@@ -6,7 +6,7 @@ Writes ``projection.json``, with rows n, neurons, method, device, seconds, extra
 ratio_to_qp, and ``projection.png``. The programs are solved for a sample of footprints, the problem
 built once; a layer's time is their median times 2 n programs times its neurons, and the row says
 ``extrapolated``. Their times differ a hundredfold, so the row holds the fastest as well. The fast
-projection runs in full: compiled, synchronised, median of several.
+projection runs in full: compiled, synchronized, median of several.
 
 The file also holds the agreement with the programs: for small neurons over all footprints, for the
 others on the footprint that the fast projection chose.

@@ -1,9 +1,9 @@
-"""Times a training step with each regulariser, and shows what taking turns costs in effect.
+"""Times a training step with each regularizer, and shows what taking turns costs in effect.
 
     python -m experiments.regularizer_cost
 
 First the time of a step of a network 784 -> 4096 -> 10, batch 256, relative to the step without a
-regulariser. Then the effect: 300 steps of a network 784 -> 512 -> 10 that learns to tell ten random
+regularizer. Then the effect: 300 steps of a network 784 -> 512 -> 10 that learns to tell ten random
 linear forms apart, with the same coefficient: how far the neurons' mean squared distance to the
 nearest activable one falls when all are drawn at every step, or each only in its turn.
 """
@@ -70,7 +70,7 @@ def start(hidden: int) -> tuple[Apply, Any]:
 
 
 def step_times(hidden: int, runs: int) -> dict[str, float]:
-    """Median seconds of a step by regulariser; the runs take turns, so that all meet one load."""
+    """Median seconds of a step by regularizer; the runs take turns, so that all meet one load."""
     apply, params = start(hidden)
     optimizer = optimizer_for(real=optax.adam(1e-3))
     choices = {"none": None, **{name: regularizer(name) for name in NAMES}}

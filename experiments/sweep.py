@@ -2,14 +2,14 @@
 
     python -m experiments.sweep --data_dir=... --out_dir=out/sweep
 
-For every pair of a weight reparametrisation and a regulariser there is one Optuna study of
+For every pair of a weight reparametrization and a regularizer there is one Optuna study of
 ``--trials`` trials over learning rate, coefficient and delay; the trials of a study are asked for,
 trained and told ``--chunk`` at a time, vmapped in one compiled program. Studies live in a journal
 file in --out_dir, or in ``--storage``, where several machines may pull from them. A sweep that is
 killed goes on where it stopped when it is started again with the same flags.
 
-Writes ``sweep.json`` (a row per trial), ``table.txt``, ``sweep.png`` (the best binarised error by
-regulariser, with bootstrap intervals), ``trials.png``, ``report.html`` and TensorBoard events.
+Writes ``sweep.json`` (a row per trial), ``table.txt``, ``sweep.png`` (the best binarized error by
+regularizer, with bootstrap intervals), ``trials.png``, ``report.html`` and TensorBoard events.
 Validation chooses; test errors are those of the chosen.
 """
 
@@ -90,7 +90,7 @@ def storage(config: Config, folder: Path) -> Any:
 def open_study(
     config: Config, store: Any, data: str, weights: str, name: str
 ) -> "optuna.study.Study":
-    """The study of one reparametrisation and regulariser, new or as it was left.
+    """The study of one reparametrization and regularizer, new or as it was left.
 
     Its title says all that its trials share: those of other data or settings are not read back.
     """
@@ -180,7 +180,7 @@ def evaluation(config: Config, architecture: Architecture, parts: Parts) -> Any:
 
 
 def build(config: Config, parts: Parts, weights: str, name: str) -> Run:
-    """The training of one reparametrisation and regulariser, for many trials at once."""
+    """The training of one reparametrization and regularizer, for many trials at once."""
     model = relaxed_model(parts, config.features, weights)
     architecture = model.architecture
     return train_trials(
@@ -199,7 +199,7 @@ def build(config: Config, parts: Parts, weights: str, name: str) -> Run:
 def search(
     config: Config, study: "optuna.Study", parts: Parts, pair: tuple[str, str], folder: Path
 ) -> None:
-    """Brings the study of a reparametrisation and a regulariser to its number of trials."""
+    """Brings the study of a reparametrization and a regularizer to its number of trials."""
     trainings = None
     with events(folder / "events" / study.study_name) as write:
         while (missing := config.trials - len(completed(config, study))) > 0:

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: warmed up, synchronised, the median of several runs."""
+"""How the benchmarks measure: warmed up, synchronized, the median of several runs."""
 
 import statistics
 import time

@@ -105,7 +105,7 @@ def test_flags_become_settings_and_settings_the_same_flags_again(tmp_path):
         (sweep, {"regularizers": ("none", "ac")}, "--regularizers=none,ac: one or more of none"),
         (sweep, {"method": ("qp",)}, "--method=qp: one or more of constant, "),
         (sweep, {"weights": ()}, "--weights=: one or more of identity, positive, dual were"),
-        (denoise, {"recipe": "median"}, "--recipe=median: one or more of boolean, paper, search"),
+        (denoise, {"recipe": "median"}, "--recipe=median: one of boolean, paper, search was exp"),
         (operators, {"operators": ("median",)}, "operator must be one of"),
     ],
 )  # fmt: skip
