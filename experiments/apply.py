@@ -37,7 +37,7 @@ from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network
 
 from .output import say
-from .program import ImageSettings, InputError, option, program
+from .program import ImageSettings, InputError, Program, option
 
 _CLASSES = "classes.csv"
 
@@ -77,7 +77,7 @@ def load(config: Config) -> Inputs:
     network = load_network(config.network)
     reading = reading_of(config, network)
     if reading.gray and config.threshold is not None:
-        raise InputError("--threshold has no effect: this network reads gray levels")
+        raise ValueError("--threshold has no effect: this network reads gray levels")
     files = image_files(config.input)
     shape = output_shape(network, files.values())
     if len(shape) == 3:
@@ -93,7 +93,7 @@ def reading_of(config: Config, network: BooleanNetwork) -> Reading:
     try:
         reading = Reading.from_json(stored)
     except (TypeError, ValueError) as error:
-        raise InputError(
+        raise ValueError(
             f"{config.network} does not say properly how images are read: {error}"
         ) from error
     return config.reading(reading)
@@ -183,7 +183,7 @@ def run(config: Config, data: Inputs, folder: Path) -> dict[str, Any]:
     return {"images_written": written, "images_skipped": len(data.files) - written}
 
 
-main = program(Config, run, load=load, folder="output")
+main = Program(Config, run, load=load, folder="output")
 
 if __name__ == "__main__":
     main()

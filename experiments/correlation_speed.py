@@ -18,7 +18,7 @@ from jax import lax
 from bimonn_jax.morphology.windows import shifted_views
 from bimonn_jax.neurons.correlation import correlate
 
-from .program import Settings, option, program
+from .program import Program, Settings, option
 from .timing import median_seconds
 
 Correlation = Callable[[jax.Array, jax.Array], jax.Array]
@@ -72,7 +72,7 @@ def run(config: Config, data: None = None, folder: None = None) -> dict[str, Any
     return {"rows": rows}
 
 
-main = program(Config, run, folder="", extra="")
+main = Program(Config, run, folder="", extra="")
 
 if __name__ == "__main__":
     main()

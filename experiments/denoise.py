@@ -44,7 +44,7 @@ from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_netw
 
 from .denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
 from .output import say, watch
-from .program import ImageSettings, option, program
+from .program import ImageSettings, Program, option
 from .report import write_json, write_report
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
     return metrics
 
 
-main = program(Config, run, load=load, result="metrics.json")
+main = Program(Config, run, load=load, result="metrics.json")
 
 if __name__ == "__main__":
     main()

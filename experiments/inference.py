@@ -41,7 +41,7 @@ from bimonn_jax.networks.saving import load_network
 from bimonn_jax.viz.figures import new_figure
 
 from .output import say
-from .program import InputError, Settings, option, program
+from .program import Program, Settings, option
 from .report import write_json, write_report
 from .timing import device_name, median_seconds
 
@@ -116,7 +116,7 @@ def load(config: Config) -> tuple[BooleanNetwork, tuple[int, ...]]:
     network = load_network(config.network)
     shape = tuple(map(int, config.input_shape or network.metadata.get("input_shape", ())))
     if not shape:
-        raise InputError(
+        raise ValueError(
             f"{config.network} does not say its input's shape: give it, --input_shape=H,W,C"
         )
     return network, shape
@@ -310,7 +310,7 @@ def run(
     return {"device": device_name(), "cores": os.cpu_count(), "rows": rows}
 
 
-main = program(Config, run, load=load, result="inference.json", extra="benchmark")
+main = Program(Config, run, load=load, result="inference.json", extra="benchmark")
 
 if __name__ == "__main__":
     main()

@@ -56,7 +56,7 @@ from bimonn_jax.viz import plot_history, plot_network, plot_stages
 from .classification import Classification, Labelled, Parts, load, relaxed_model, split
 from .dense_baseline import train_baseline
 from .output import say, watch
-from .program import option, program
+from .program import Program, option
 from .report import write_json, write_report
 
 
@@ -192,12 +192,15 @@ def paper_start(config: Config, parts: Parts, steps: int) -> Start:
     return model.architecture, params, options | {"score": "accuracy_boolean"}
 
 
-def train_network(config: Config, parts: Parts, folder: Path) -> tuple[Architecture, FitResult]:
-    """Trains; validation chooses the parameters."""
+def train_network(
+    config: Config, parts: Parts, folder: Path
+) -> tuple[Architecture, FitResult, float]:
+    """Trains; validation chooses the parameters. Also returns the seconds that it took."""
     steps = max(1, round(config.epochs * len(parts.train[1]) / config.batch))
     say("Choosing where the network starts.")
     start = boolean_start if config.is_boolean else paper_start
     architecture, params, options = start(config, parts, steps)
+    started = time.perf_counter()
     with watch(folder / "events", steps, parts.name) as callback:
         result = fit(
             partial(apply_layers, architecture),
@@ -210,7 +213,7 @@ def train_network(config: Config, parts: Parts, folder: Path) -> tuple[Architect
             callback=callback,
             **options,
         )
-    return architecture, result
+    return architecture, result, time.perf_counter() - started
 
 
 def ways_to_binarize(
@@ -315,10 +318,7 @@ def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, An
     """Trains, binarizes, tests and writes everything; returns what metrics.json holds."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = split(data, config.level_sets)
-    started = time.perf_counter()
-    architecture, result = train_network(config, parts, folder)
-    seconds = time.perf_counter() - started
-
+    architecture, result, seconds = train_network(config, parts, folder)
     say("Binarizing, certifying, simplifying and testing.")
     certificate = certify(result.params, architecture)
     say(str(certificate))
@@ -355,7 +355,7 @@ def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, An
     return metrics
 
 
-main = program(Config, run, load=load, result="metrics.json")
+main = Program(Config, run, load=load, result="metrics.json")
 
 if __name__ == "__main__":
     main()

@@ -37,7 +37,7 @@ from bimonn_jax.viz.figures import new_figure
 
 from .denoise import recovered
 from .output import Callback, events, say
-from .program import Settings, option, program
+from .program import Program, Settings, option
 from .report import write_json, write_report
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
     return {"rows": rows}
 
 
-main = program(Config, run, result="operators.json")
+main = Program(Config, run, result="operators.json")
 
 if __name__ == "__main__":
     main()

@@ -225,37 +225,11 @@ def prepare(
     return folder
 
 
-def _settings_and_folder(
-    config: type[C], flag: str, result: str, extra: str
-) -> tuple[C, Path | None]:
-    for name in _MODULES.get(extra, ()):
-        if importlib.util.find_spec(name) is None:
-            raise InputError(f"{name} is not installed: pip install 'bimonn-jax[{extra}]'")
-    values = flags.FLAGS
-    try:
-        settings = from_flags(config)
-        if not flag:
-            return settings, None
-        overwrite, sources = bool(result) and values.overwrite, settings.sources()
-        return settings, prepare(
-            values[flag].value, result, overwrite=overwrite, sources=sources, flag=flag
-        )
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
-
-
-def program(
-    config: type[C],
-    run: Callable[[C, Any, Any], dict[str, Any]],
-    *,
-    load: Callable[[C], Any] = lambda config: None,
-    folder: str = "out_dir",
-    result: str = "",
-    extra: str = "viz",
-) -> Callable[[], None]:
+@dataclass(frozen=True)
+class Program:
     """What starts a program: absl with the flags of its settings.
 
-    Args:
+    Attributes:
       config: the program's settings.
       run: (settings, data, folder) -> what was found, which is printed.
       load: reads the data; what it raises about them is shown without a traceback.
@@ -264,7 +238,31 @@ def program(
       extra: the one of setup.cfg that the program needs.
     """
 
-    def start(argv: list[str]) -> None:
+    config: type[Settings]
+    run: Callable[[Any, Any, Any], dict[str, Any]]
+    load: Callable[[Any], Any] = lambda config: None
+    folder: str = "out_dir"
+    result: str = ""
+    extra: str = "viz"
+
+    def __call__(self) -> None:
+        """Defines the flags and runs, as ``main``."""
+        # What ``--help`` begins with names the program as it was started.
+        module, is_file = sys.modules[self.config.__module__], sys.argv[0].endswith(".py")
+        started = f"python -m {module.__package__}." if is_file else "bimonn-"
+        text = str(module.__doc__).replace("python -m experiments.", started)
+        sys.modules["__main__"].__doc__ = text
+        define_flags(self.config)
+        if self.folder:
+            flags.DEFINE_string(self.folder, None, "Folder for the results; made if needed.")
+            _show_in_help(self.folder, flags.FLAGS)
+        if self.result:
+            flags.DEFINE_bool("overwrite", False, "Whether results that are there are replaced.")
+            _show_in_help("overwrite", flags.FLAGS)
+        app.run(self.start)
+
+    def start(self, argv: list[str]) -> None:
+        """Runs, once absl has read the flags."""
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {argv[1:]}")
         if not flags.FLAGS["verbosity"].present:
@@ -274,31 +272,37 @@ def program(
             # Names that the console's encoding lacks are shown escaped, as they are in errors.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            settings, out = _settings_and_folder(config, folder, result, extra)
+            self.refuse_missing()
+            settings, folder = self.settings_and_folder(flags.FLAGS)
             try:
-                data = load(settings)
+                data = self.load(settings)
             except (ImportError, OSError, ValueError) as error:
                 raise InputError(str(error)) from error
-            print_results(run(settings, data, out))
+            print_results(self.run(settings, data, folder))
         except InputError as error:
             logging.debug("What led to it:", exc_info=True)
             sys.exit(str(error))
-        if out:
-            print(f"results in {out}")
-
-    def main() -> None:
-        # What ``--help`` begins with names the program as it was started.
-        module, is_file = sys.modules[config.__module__], sys.argv[0].endswith(".py")
-        started = f"python -m {module.__package__}." if is_file else "bimonn-"
-        text = str(module.__doc__).replace("python -m experiments.", started)
-        sys.modules["__main__"].__doc__ = text
-        define_flags(config)
         if folder:
-            flags.DEFINE_string(folder, None, "Folder for the results; made if needed.")
-            _show_in_help(folder, flags.FLAGS)
-        if result:
-            flags.DEFINE_bool("overwrite", False, "Whether results that are there are replaced.")
-            _show_in_help("overwrite", flags.FLAGS)
-        app.run(start)
+            print(f"results in {folder}")
 
-    return main
+    def refuse_missing(self) -> None:
+        """Raises InputError if a module that the extra brings is not installed."""
+        for name in _MODULES.get(self.extra, ()):
+            if importlib.util.find_spec(name) is None:
+                raise InputError(f"{name} is not installed: pip install 'bimonn-jax[{self.extra}]'")
+
+    def settings_and_folder(self, values: flags.FlagValues) -> tuple[Settings, Path | None]:
+        """The settings and the results folder that a command line gives."""
+        try:
+            settings = from_flags(self.config, values)
+            if not self.folder:
+                return settings, None
+            overwrite = bool(self.result) and values.overwrite
+            options: dict[str, Any] = {
+                "sources": settings.sources(),
+                "flag": self.folder,
+                "overwrite": overwrite,
+            }
+            return settings, prepare(values[self.folder].value, self.result, **options)
+        except ValueError as error:
+            raise app.UsageError(str(error)) from error

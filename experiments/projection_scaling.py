@@ -29,7 +29,7 @@ from bimonn_jax.binarization.projection.qp import FootprintProgram, project_qp, 
 from bimonn_jax.viz.figures import new_figure
 
 from .output import events, say
-from .program import Settings, option, program
+from .program import Program, Settings, option
 from .report import write_json, write_report
 from .timing import device_name, median_seconds
 
@@ -218,7 +218,7 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
     return found
 
 
-main = program(Config, run, result="projection.json")
+main = Program(Config, run, result="projection.json")
 
 if __name__ == "__main__":
     main()

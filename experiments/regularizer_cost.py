@@ -28,7 +28,7 @@ from bimonn_jax.training.losses import cross_entropy as softmax_cross_entropy
 from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.regularization import NAMES, regularizer
 
-from .program import Settings, option, program
+from .program import Program, Settings, option
 
 BATCH, INPUTS, CLASSES = 256, 784, 10
 cross_entropy = softmax_cross_entropy()
@@ -133,7 +133,7 @@ def run(config: Config, data: None = None, folder: None = None) -> dict[str, Any
     }
 
 
-main = program(Config, run, folder="", extra="")
+main = Program(Config, run, folder="", extra="")
 
 if __name__ == "__main__":
     main()

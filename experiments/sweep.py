@@ -39,7 +39,7 @@ from bimonn_jax.viz.figures import new_figure
 
 from .classification import Classification, Parts, load, relaxed_model, split
 from .output import events, say
-from .program import option, program
+from .program import Program, option
 from .report import table_text, write_json, write_report
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, An
 
 
 # Finished trials are read back, so a folder with results is a sweep to go on with.
-main = program(Config, run, load=load, extra="sweep")
+main = Program(Config, run, load=load, extra="sweep")
 
 if __name__ == "__main__":
     main()

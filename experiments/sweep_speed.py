@@ -19,7 +19,7 @@ from bimonn_jax.training.sweep import Run, run_in_chunks, stack_trials, train_tr
 
 from .classification import Classification, Parts, load, relaxed_model, split
 from .output import say
-from .program import option, program
+from .program import Program, option
 from .timing import device_name, median_seconds
 
 
@@ -68,7 +68,7 @@ def run(config: Config, data: ImageClassification, folder: None = None) -> dict[
     return {"data": data.name, "device": device_name(), "rows": rows}
 
 
-main = program(Config, run, load=load, folder="", extra="")
+main = Program(Config, run, load=load, folder="", extra="")
 
 if __name__ == "__main__":
     main()

@@ -187,7 +187,7 @@ def test_a_file_that_lies_about_its_reading_is_refused(reading, tmp_path):
     lie = {"reading": reading}
     save_network(path, network.architecture, network.params, metadata=lie, overwrite=True)
     write_image(tmp_path / "a.png", np.eye(6, dtype=bool))
-    with pytest.raises(InputError, match="does not say properly how images are read"):
+    with pytest.raises(ValueError, match="does not say properly how images are read"):
         apply.load(apply.Config(network=path, input=tmp_path / "a.png"))
 
 

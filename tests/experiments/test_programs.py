@@ -164,10 +164,10 @@ def test_checkpoints_are_closed_where_training_fails(monkeypatch, tmp_path):
     assert not (tmp_path / "metrics.json").exists()
 
 
-def test_what_is_not_installed_is_named_with_its_remedy(monkeypatch, tmp_path):
+def test_what_is_not_installed_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(program._MODULES, "viz", ("jinja2", "no_such_module"))
     with pytest.raises(InputError, match=r"no_such_module is .* pip install 'bimonn-jax\[viz\]'"):
-        program._settings_and_folder(denoise.Config, "out_dir", "metrics.json", "viz")
+        denoise.main.refuse_missing()
 
 
 @pytest.mark.parametrize(
