@@ -171,19 +171,11 @@ class Trained:
 
 def settings_of(config: Config, task: Task, steps: int) -> dict[str, Any]:
     """What must be as it was for a training to go on from its checkpoint."""
-    settings = {
-        "data": task.name,
-        "seed": config.seed,
-        "steps": steps,
-        "regularizer": config.regularizer,
-        "coefficient": config.coefficient,
-        "relative": config.relative,
-    }
+    names = ("seed", "regularizer", "coefficient", "relative")
+    settings = {"data": task.name, "steps": steps, **{n: getattr(config, n) for n in names}}
     if config.sources():
-        settings |= {
-            "images": [printable(path) for path in config.sources()],
-            "level_sets": config.level_sets,
-        }
+        settings["images"] = [printable(path) for path in config.sources()]
+        settings["level_sets"] = config.level_sets
     if task.reading:
         settings |= {"reading": task.reading.to_json(), **task.notes}
     return settings
@@ -193,11 +185,10 @@ def train(config: Config, task: Task, recipe: Recipe, steps: int, folder: Path) 
     """Trains, or goes on where the checkpoint in the folder ends."""
     architecture = recipe.model.architecture
     settings = settings_of(config, task, steps)
-    title = f"{task.name}, {recipe.name}"
     started = time.perf_counter()
     with (
         closing(Checkpoints(folder / "checkpoint", architecture, run=settings)) as checkpoints,
-        watch(folder / "events", steps, title) as callback,
+        watch(folder / "events", steps, f"{task.name}, {recipe.name}") as callback,
     ):
         result = learn(
             [recipe],
@@ -359,23 +350,18 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
     metrics, boolean = evaluate(config, data, trained, certificate)
     network = simplify(BooleanNetwork(trained.architecture, boolean))
     reading = {} if data.reading is None else {"reading": data.reading.to_json()}
-    save_network(
-        folder / "network.npz",
-        network.architecture,
-        network.params,
-        metadata={**metrics, **reading},
-        overwrite=True,
-    )
+    told, path = {**metrics, **reading}, folder / "network.npz"
+    save_network(path, network.architecture, network.params, metadata=told, overwrite=True)
     say("Drawing the pictures.")
     figures = pictures(folder, data, trained, boolean)
+    proof = certificate or "The network was found as a boolean one: there is nothing to prove."
     write_report(
         folder,
         f"Denoising: {data.name}, {config.chosen_recipe}, seed {config.seed}",
         config,
         table=[metrics],
         figures={name: (_CAPTIONS[name], figure) for name, figure in figures.items()},
-        certificate=certificate
-        or "The network was found as a boolean one: there is nothing to prove.",
+        certificate=proof,
         layers=summary(trained.params, trained.architecture),
     )
     write_json(folder / "metrics.json", metrics)

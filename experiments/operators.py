@@ -101,13 +101,8 @@ def is_recovered(name: str, boolean: Any, target: np.ndarray) -> bool | None:
     return bool(same_operator and (np.asarray(neurons.footprint)[:, :, 0, 0] == target).all())
 
 
-@dataclass(frozen=True)
-class Learned:
-    """A network as it was learned, real-valued or boolean already."""
-
-    architecture: Architecture
-    params: Any
-    starts: int = 1
+# A network as it was learned, real-valued or boolean already: layers, parameters, starts.
+Learned = tuple[Architecture, Any, int]
 
 
 def search(
@@ -120,7 +115,7 @@ def search(
     network = search_hit_or_miss(
         x, y, key=search_key, kernel_size=size, max_transforms=128, callback=callback
     ).network
-    return Learned(network.architecture, network.params)
+    return network.architecture, network.params, 1
 
 
 def train(
@@ -146,7 +141,7 @@ def train(
         patience=300 if is_boolean else None,
         callback=callback,
     )
-    return Learned(found.recipe.model.architecture, found.result.params, found.starts)
+    return found.recipe.model.architecture, found.result.params, found.starts
 
 
 def learn_operator(
@@ -165,30 +160,30 @@ def learn_operator(
     )
     started = time.perf_counter()
     if recipe == "search":
-        found = search(config, name, sample, learn_key, callback)
+        architecture, params, starts = search(config, name, sample, learn_key, callback)
     else:
         recipes = [paper_recipe(name, config.size)]
         if recipe == "boolean":
             recipes = boolean_recipes(name, config.size)
         keys = jnp.stack([example_key, validation_key, learn_key])
-        found = train(config, recipes, sample, keys, callback)
-    boolean, exact, is_found = found.params, True, None
+        architecture, params, starts = train(config, recipes, sample, keys, callback)
+    boolean, exact, is_found = params, True, None
     if recipe != "search":
-        boolean = binarize(found.params)
-        exact = certify(found.params, found.architecture).exact_float32
+        boolean = binarize(params)
+        exact = certify(params, architecture).exact_float32
         is_found = is_recovered(name, boolean, target)
     seconds = time.perf_counter() - started
     x, y = sample(test_key, 256)
-    network = jax.jit(partial(apply_layers, found.architecture))
+    network = jax.jit(partial(apply_layers, architecture))
     return {
         "operator": name,
         "footprint": footprint_name,
         "recipe": recipe,
-        "dice_float": float(dice(network(found.params, x) > 0.5, y)) if recipe == "paper" else None,
+        "dice_float": float(dice(network(params, x) > 0.5, y)) if recipe == "paper" else None,
         "dice_boolean": float(dice(network(boolean, x), y)),
         "exact": exact,
         "footprint_recovered": is_found,
-        "starts": found.starts,
+        "starts": starts,
         "seconds": round(seconds, 1),
     }
 

@@ -193,12 +193,11 @@ def prepare(
         program that goes on with what is there, or looks itself.
       overwrite: whether they, and a report of any program, may be replaced. TensorBoard events of
         the old run are then removed, or its curves would be drawn into the new ones.
-      sources: folders or files of images, which results do not go among.
+      sources: folders or files of images that are read: results do not go among them.
       flag: what the folder is called in errors.
 
     Raises:
-      ValueError: if no folder is named, it cannot be written, or it holds images, or results and
-        ``overwrite`` is False.
+      ValueError: if there can be no results, or none without ``overwrite``.
     """
     if not folder:
         raise ValueError(f"--{flag} is needed: name a folder for the results")

@@ -219,16 +219,9 @@ def search(
 
 def rows_of(config: Config, study: "optuna.Study", weights: str, name: str) -> list[Row]:
     """A row per trial that counts."""
-    return [
-        {
-            "weights": weights,
-            "regularizer": name,
-            "trial": trial.number,
-            **trial.params,
-            **trial.user_attrs,
-        }
-        for trial in completed(config, study)
-    ]
+    shared = {"weights": weights, "regularizer": name}
+    trials = completed(config, study)
+    return [shared | {"trial": t.number} | t.params | t.user_attrs for t in trials]
 
 
 def best_with_interval(rows: list[Row]) -> tuple[float, float, float]:
