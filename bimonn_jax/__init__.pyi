@@ -44,9 +44,6 @@ from .deployment.packed import (
     PackedNetwork as PackedNetwork,
 )
 from .networks.architecture import (
-    Layer as Layer,
-)
-from .networks.architecture import (
     apply_layers as apply_layers,
 )
 from .networks.boolean import (
@@ -59,7 +56,13 @@ from .networks.models import (
     DenseBiMoNN as DenseBiMoNN,
 )
 from .networks.models import (
+    Parallel as Parallel,
+)
+from .networks.models import (
     Sequential as Sequential,
+)
+from .networks.models import (
+    Skip as Skip,
 )
 from .networks.modules import (
     LUI as LUI,
@@ -74,7 +77,7 @@ from .networks.modules import (
     Complement as Complement,
 )
 from .networks.modules import (
-    DenseLUI as DenseLUI,
+    Concatenate as Concatenate,
 )
 from .networks.modules import (
     Flatten as Flatten,
@@ -89,6 +92,9 @@ from .networks.modules import (
     LevelSets as LevelSets,
 )
 from .networks.modules import (
+    LUIConv as LUIConv,
+)
+from .networks.modules import (
     PopcountHead as PopcountHead,
 )
 from .networks.modules import (
@@ -96,6 +102,12 @@ from .networks.modules import (
 )
 from .networks.modules import (
     TernaryHead as TernaryHead,
+)
+from .networks.modules import (
+    Upsample as Upsample,
+)
+from .networks.reading import (
+    architecture_of as architecture_of,
 )
 from .networks.saving import (
     load_network as load_network,

@@ -80,7 +80,7 @@ def loaded(statement):
 
 
 def test_running_a_saved_network_loads_neither_training_nor_solvers_nor_pictures(tmp_path):
-    layer = bimonn_jax.networks.Layer("lui", "a")
+    layer = bimonn_jax.networks.LUILayer("a")
     every, dilation_and_erosion = np.ones((2, 2), bool), np.array([False, True])
     one = bimonn_jax.BooleanNeurons(every, dilation_and_erosion, np.zeros(2, bool))
     path = tmp_path / "network.npz"

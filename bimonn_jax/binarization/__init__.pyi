@@ -2,12 +2,6 @@ from .certificate import (
     Certificate as Certificate,
 )
 from .certificate import (
-    DeadZone as DeadZone,
-)
-from .certificate import (
-    LayerCertificate as LayerCertificate,
-)
-from .certificate import (
     certify as certify,
 )
 from .conversion import (
@@ -27,6 +21,9 @@ from .layer_summary import (
 )
 from .layer_summary import (
     summary as summary,
+)
+from .neuron_proofs import (
+    LayerCertificate as LayerCertificate,
 )
 from .projection.activable import (
     Projected as Projected,
@@ -57,4 +54,7 @@ from .pruning import (
 )
 from .simplification.passes import (
     simplify as simplify,
+)
+from .zones import (
+    DeadZone as DeadZone,
 )

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from bimonn_jax.binarization.certificate import LayerCertificate, certify
+from bimonn_jax.binarization.certificate import certify
 from bimonn_jax.binarization.conversion import binarize
-from bimonn_jax.networks.architecture import Architecture
+from bimonn_jax.binarization.neuron_proofs import LayerCertificate
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.heads import is_ternary
 from bimonn_jax.neurons.params import (
     BooleanNeurons,

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.networks.architecture import Architecture
+from bimonn_jax.networks.kinds import Architecture, NeuronLayer
 from bimonn_jax.neurons.params import BooleanNeurons, map_named_neurons, named_neurons
 
 # The kinds of layers whose "lui" are unions and intersections of channels.
-_UNIONS = ("lui", "dense_lui", "bisel")
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,14 @@ def _without(tree: Any, path: str, index: tuple[int, ...]) -> Any:
 def _unions(sets: Iterable[str], architecture: Architecture | None) -> list[str]:
     """The paths of unions and intersections of channels, as far as they can be told."""
     if architecture is not None:
-        kinds = {layer.name: layer.kind for layer in architecture}
-        chosen = [p for p in sets if kinds.get(p.rpartition("/lui")[0]) in _UNIONS]
+        unions = {
+            f"{layer.name}/{neuron_set.part}" if layer.name else neuron_set.part
+            for layer in architecture
+            if isinstance(layer, NeuronLayer)
+            for neuron_set in layer.sets
+            if not neuron_set.slides and not neuron_set.complements
+        }
+        chosen = [path for path in sets if path in unions]
     else:
         # A hit-or-miss layer keeps its neurons under the same name, but has no BiSE beside them.
         chosen = [p for p in sets if p.endswith("lui") and f"{p.removesuffix('lui')}bise" in sets]

@@ -1,13 +1,15 @@
 """A boolean network as gates: what the packed runtime and the exporters are written from.
 
-`circuit_of` turns an architecture and its boolean parameters into a list of stages on images
-(H, W, C), flat features being images of one pixel. All neurons, of whatever layer, become `Gates`:
-intersections or unions of literals, a literal being an input bit or its complement.
+`circuit_of` turns an architecture and its boolean parameters into stages on images (H, W, C), flat
+features being images of one pixel, each after those that it reads. All neurons, of whatever layer,
+become `Gates`: intersections or unions of literals, a literal being an input bit or its complement.
+The kinds of stages are a closed union: whoever writes them matches all of them.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
 from typing import Any
 
 import jax
@@ -15,9 +17,24 @@ import numpy as np
 
 from bimonn_jax.morphology.levels import read_thresholds
 from bimonn_jax.morphology.windows import Border, check_padding, pad_widths
-from bimonn_jax.networks.architecture import Architecture, Layer
+from bimonn_jax.networks.architecture import content_of, read_by
+from bimonn_jax.networks.kinds import (
+    Architecture,
+    ComplementLayer,
+    ConcatenateLayer,
+    FlattenLayer,
+    Layer,
+    LevelSetsLayer,
+    NeuronLayer,
+    PopcountLayer,
+    RealLayer,
+    TernaryLayer,
+    UpsampleLayer,
+)
+from bimonn_jax.neurons.apply import inputs_read
 from bimonn_jax.neurons.heads import check_countable, popcount_signs
 from bimonn_jax.neurons.params import BooleanNeurons
+from bimonn_jax.neurons.sets import NeuronSet, Reads
 
 Shape = tuple[int, int, int]
 Widths = tuple[tuple[int, int], tuple[int, int]]
@@ -156,7 +173,26 @@ class Linear:
         return _head_shape(shape, self.kernel.shape)
 
 
-Stage = Gates | Thresholds | Flatten | Votes | Linear
+@dataclass(frozen=True)
+class Upsample:
+    """Every pixel as ``factor`` x ``factor`` pixels, cut to a height and width.
+
+    Attributes:
+      factor: rows and columns of each pixel.
+      height: of the output.
+      width: of the output.
+    """
+
+    factor: int
+    height: int
+    width: int
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """The shape of the output on an image of a shape."""
+        return self.height, self.width, shape[2]
+
+
+Stage = Gates | Thresholds | Flatten | Upsample | Votes | Linear
 
 
 def _head_shape(shape: Shape, weights: tuple[int, ...]) -> Shape:
@@ -172,15 +208,37 @@ def _head_shape(shape: Shape, weights: tuple[int, ...]) -> Shape:
 class Circuit:
     """The stages of a network on inputs of one shape.
 
+    Values are images: 0 is the input of the network, i + 1 the output of stage i.
+
     Attributes:
-      stages: in order.
+      stages: each after those that it reads; the output of the last is that of the network.
+      sources: the values that each stage reads, their channels one after the other.
       input_shape: as it was given, (H, W, C) or (n,).
-      shapes: (H, W, C) before each stage and after the last; flat features are (1, 1, n).
+      shapes: (H, W, C) of each value; flat features are (1, 1, n).
     """
 
     stages: tuple[Stage, ...]
+    sources: tuple[tuple[int, ...], ...]
     input_shape: tuple[int, ...]
     shapes: tuple[Shape, ...]
+
+    def shape_before(self, stage: int) -> Shape:
+        """The shape of what a stage reads, its channels together."""
+        return joined_shape([self.shapes[value] for value in self.sources[stage]])
+
+    @property
+    def last_uses(self) -> tuple[int, ...]:
+        """For each value the last stage that reads it, -1 for none: after it, it can go."""
+        uses = [-1] * len(self.shapes)
+        for stage, values in enumerate(self.sources):
+            for value in values:
+                uses[value] = stage
+        return tuple(uses)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every stage reads the one before it, and nothing else."""
+        return all(values == (index,) for index, values in enumerate(self.sources))
 
     @property
     def thresholds(self) -> Thresholds | None:
@@ -195,9 +253,13 @@ class Circuit:
         return last if isinstance(last, Votes | Linear) else None
 
     @property
-    def on_bits(self) -> tuple[Gates | Flatten, ...]:
-        """The stages between level sets and head."""
-        return tuple(stage for stage in self.stages if isinstance(stage, Gates | Flatten))
+    def on_bits(self) -> dict[int, Gates | Flatten | Upsample]:
+        """The stages between level sets and head, by their numbers, in order."""
+        return {
+            index: stage
+            for index, stage in enumerate(self.stages)
+            if isinstance(stage, Gates | Flatten | Upsample)
+        }
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -212,6 +274,14 @@ class Circuit:
                 f"x has shape {x.shape}; (N, {', '.join(map(str, self.input_shape))}) was "
                 "expected: prepare the network anew for every shape of input"
             )
+
+
+def joined_shape(shapes: Sequence[Shape]) -> Shape:
+    """The shape of images whose channels are joined; ValueError if their sizes differ."""
+    if len({shape[:2] for shape in shapes}) > 1:
+        raise ValueError(f"images of the shapes {list(shapes)} cannot be joined along the channels")
+    height, width, _ = shapes[0]
+    return height, width, sum(shape[2] for shape in shapes)
 
 
 # (is_erosion, complement) of gates, bool (M,) each.
@@ -265,119 +335,111 @@ def operator_gates(footprint: np.ndarray, *, is_erosion: bool) -> Gates:
     )
 
 
-def _sliding(layer: Layer, footprint: np.ndarray) -> dict[str, Any]:
-    window = footprint.shape[:2]
-    padding = pad_widths(window, layer.options["padding"])
-    return {"window": window, "padding": padding, "border": layer.options["border"]}
-
-
-def _bise(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    neurons = params["bise"]
+def _gates_of(layer: NeuronLayer, neuron_set: NeuronSet, neurons: BooleanNeurons) -> Gates:
+    """One set of neurons of a layer."""
     footprint = np.asarray(neurons.footprint)
-    channels, count = footprint.shape[2:]
-    # Each neuron reads the channel that it belongs to.
-    row, column, channel, neuron = np.nonzero(footprint)
-    gate = channel * count + neuron
-    name = f"{layer.name}/bise"
-    options = _sliding(layer, footprint)
-    return [_gates(name, _operators(neurons), gate, (row, column, channel), channels, **options)]
+    *window, rows, count = footprint.shape
+    *at, channel, neuron = np.nonzero(footprint)
+    row, column = at or (np.zeros_like(neuron), np.zeros_like(neuron))
+    channels, gate = inputs_read(rows, complements=neuron_set.complements), neuron
+    if neuron_set.reads is Reads.OWN_CHANNEL:
+        gate = channel * count + neuron
+    elif neuron_set.reads is Reads.OWN_COLUMN:
+        # Neuron m reads the maps (c, m) of the neurons before it.
+        channels, channel = rows * count, channel * count + neuron
+    options: dict[str, Any] = {}
+    if neuron_set.slides:
+        options = {**layer.window, "window": tuple(window)}
+        options["padding"] = pad_widths(options["window"], options["padding"])
+    name = f"{layer.name}/{neuron_set.part}" if layer.name else neuron_set.part
+    literals = row, column, channel
+    return _gates(name, _operators(neurons), gate, literals, channels, **options)
 
 
-def _bisel(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    neurons = params["lui"]
-    footprint = np.asarray(neurons.footprint)
-    count = footprint.shape[1]
-    # Output m reads the maps (c, m) of the neurons before it.
-    channel, gate = np.nonzero(footprint)
-    zero = np.zeros_like(gate)
-    literals = (zero, zero, channel * count + gate)
-    lui = _gates(f"{layer.name}/lui", _operators(neurons), gate, literals, footprint.size)
-    return [*_bise(layer, params), lui]
-
-
-def _flat(layer: Layer, neurons: BooleanNeurons, channels: int) -> list[Stage]:
-    channel, gate = np.nonzero(np.asarray(neurons.footprint))
-    zero = np.zeros_like(gate)
-    return [_gates(f"{layer.name}/lui", _operators(neurons), gate, (zero, zero, channel), channels)]
-
-
-def _lui(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    return _flat(layer, params["lui"], params["lui"].footprint.shape[0])
-
-
-def _hit_or_miss(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    return _flat(layer, params["lui"], params["lui"].footprint.shape[0] // 2)
-
-
-def _hit_or_miss_conv(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    neurons = params["lui"]
-    footprint = np.asarray(neurons.footprint)
-    row, column, channel, gate = np.nonzero(footprint)
-    options = _sliding(layer, footprint) | {"pool": layer.options["pool"]}
-    literals = (row, column, channel)
-    half = footprint.shape[2] // 2
-    return [_gates(f"{layer.name}/lui", _operators(neurons), gate, literals, half, **options)]
-
-
-def _complement(layer: Layer, params: Mapping[str, Any], channels: int) -> list[Stage]:
-    gate = np.arange(2 * channels)
+def copies(name: str, channels: int, *, inverted: bool = False) -> Gates:
+    """Gates that give all channels as they are and, after these, inverted, if that is wanted."""
+    gate = np.arange(2 * channels if inverted else channels)
     zero = np.zeros_like(gate)
     # Each gate is the intersection of one literal.
-    operators = (gate >= 0, gate < 0)
-    name = layer.name or "complement"
-    return [_gates(name, operators, gate, (zero, zero, gate), channels)]
+    return _gates(name, (gate >= 0, gate < 0), gate, (zero, zero, gate), channels)
 
 
-def _ternary(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    head = params["head"]
+@singledispatch
+def stages(layer: Layer, own: Mapping[str, Any], shape: Shape, *others: Shape) -> Sequence[Stage]:
+    """The stages of a layer, the first of which reads what the layer reads.
+
+    Args:
+      layer: the layer.
+      own: its part of the boolean tree.
+      shape: of what it reads.
+      others: of its inputs of which only the shape counts.
+    """
+    raise NotImplementedError(
+        f"circuits of layers of type {type(layer).__name__} are not known: register a function "
+        "with bimonn_jax.deployment.circuit.stages"
+    )
+
+
+@stages.register
+def _(layer: NeuronLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    return [_gates_of(layer, neuron_set, own[neuron_set.part]) for neuron_set in layer.sets]
+
+
+@stages.register
+def _(layer: ComplementLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    return [copies(layer.title, shape[2], inverted=True)]
+
+
+@stages.register
+def _(layer: ConcatenateLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    """None: whoever reads it reads its inputs."""
+    return []
+
+
+@stages.register
+def _(
+    layer: UpsampleLayer, own: Mapping[str, Any], shape: Shape, *others: Shape
+) -> Sequence[Stage]:
+    whole = shape[0] * layer.factor, shape[1] * layer.factor
+    height, width = others[0][:2] if others else whole
+    if height > whole[0] or width > whole[1]:
+        raise ValueError(f"an image of {whole} pixels does not cover {(height, width)}")
+    return [Upsample(layer.factor, height, width)]
+
+
+@stages.register
+def _(layer: LevelSetsLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    values = read_thresholds(layer.thresholds, shape[2])
+    return [Thresholds(np.broadcast_to(values, (shape[2], values.shape[-1])))]
+
+
+@stages.register
+def _(layer: FlattenLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    if layer.rank != 3 and shape[:2] != (1, 1):
+        raise ValueError(f"flatten of {layer.rank} axes: only whole images (rank 3) become gates")
+    return [Flatten()]
+
+
+@stages.register
+def _(layer: TernaryLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    head = own["head"]
     check_countable(head.positive.shape[0])
     return [Votes(np.asarray(head.positive), np.asarray(head.negative))]
 
 
-def _popcount(layer: Layer, params: Mapping[str, Any], channels: int) -> list[Stage]:
-    check_countable(channels)
-    signs = np.asarray(popcount_signs(channels, layer.options["classes"]))
+@stages.register
+def _(layer: PopcountLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    check_countable(shape[2])
+    signs = np.asarray(popcount_signs(shape[2], layer.classes))
     return [Votes(signs > 0, signs < 0)]
 
 
-def _dense(layer: Layer, params: Mapping[str, Any]) -> list[Stage]:
-    kernel, bias = (np.asarray(params[part], np.float32) for part in ("kernel", "bias"))
+@stages.register
+def _(layer: RealLayer, own: Mapping[str, Any], shape: Shape) -> Sequence[Stage]:
+    kernel, bias = (np.asarray(own[part], np.float32) for part in ("kernel", "bias"))
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise ValueError(f"the real head {layer.name!r} holds numbers that are not finite")
     return [Linear(kernel, bias)]
-
-
-# By kind: (layer, its parameters) -> stages; those that depend on the channels take them too.
-_FROM_PARAMS: dict[str, Callable[[Layer, Mapping[str, Any]], list[Stage]]] = {
-    "bise": _bise,
-    "bisel": _bisel,
-    "lui": _lui,
-    "dense_lui": _lui,
-    "hit_or_miss": _hit_or_miss,
-    "hit_or_miss_conv": _hit_or_miss_conv,
-    "ternary": _ternary,
-    "dense": _dense,
-}
-_FROM_CHANNELS: dict[str, Callable[[Layer, Mapping[str, Any], int], list[Stage]]] = {
-    "complement": _complement,
-    "popcount": _popcount,
-}
-
-
-def _stages(layer: Layer, params: Mapping[str, Any], shape: Shape) -> list[Stage]:
-    own = layer.boolean_params_of(params)
-    if layer.kind in _FROM_PARAMS:
-        return _FROM_PARAMS[layer.kind](layer, own)
-    if layer.kind in _FROM_CHANNELS:
-        return _FROM_CHANNELS[layer.kind](layer, own, shape[2])
-    if layer.kind == "level_sets":
-        values = read_thresholds(layer.options["thresholds"], shape[2])
-        return [Thresholds(np.broadcast_to(values, (shape[2], values.shape[-1])))]
-    if layer.options["rank"] != 3 and shape[:2] != (1, 1):
-        raise ValueError(
-            f"flatten of {layer.options['rank']} axes: only whole images (rank 3) become gates"
-        )
-    return [Flatten()]
 
 
 def circuit_of(
@@ -391,7 +453,7 @@ def circuit_of(
       input_shape: of one input, (H, W, C) or (n,).
 
     Returns:
-      The circuit; `Circuit.shapes` has the shape between all stages.
+      The circuit; `Circuit.shapes` has the shape of what every stage gives.
 
     Raises:
       TypeError: if a layer's parameters are real-valued.
@@ -404,14 +466,50 @@ def circuit_of(
             f"input_shape must be (height, width, channels) or (n,); got {input_shape}"
         )
     sizes = (1, 1, *input_shape)[-3:]
-    shapes: list[Shape] = [(sizes[0], sizes[1], sizes[2])]
-    stages: list[Stage] = []
-    for layer in architecture:
-        for stage in _stages(layer, boolean, shapes[-1]):
-            if isinstance(stage, Thresholds) and stages:
-                raise ValueError("level sets can only be the first layer of a circuit")
-            shapes.append(stage.shape_after(shapes[-1]))
-            if 0 in shapes[-1]:
-                raise ValueError(f"a layer of kind {layer.kind!r} gives nothing: {shapes[-1]}")
-            stages.append(stage)
-    return Circuit(tuple(stages), tuple(input_shape), tuple(shapes))
+    building = _Building([(sizes[0], sizes[1], sizes[2])])
+    # What the output of each layer consists of: values whose channels are joined.
+    outputs: list[tuple[int, ...]] = [(0,)]
+    for layer, read in zip(architecture, read_by(architecture), strict=True):
+        count = len(content_of(layer, read))
+        values = tuple(value for i in read[:count] for value in outputs[i])
+        others = [building.shape(outputs[i]) for i in read[count:]]
+        own = layer.boolean_params_of(boolean)
+        for stage in stages(layer, own, building.shape(values), *others):
+            values = building.add(layer, stage, values)
+        outputs.append(values)
+    if outputs[-1] != (len(building.stages),):
+        end = ConcatenateLayer("output")
+        building.add(end, copies("output", building.shape(outputs[-1])[2]), outputs[-1])
+    return Circuit(
+        tuple(building.stages), tuple(building.sources), tuple(input_shape), tuple(building.shapes)
+    )
+
+
+@dataclass
+class _Building:
+    """A circuit while stages are added to it."""
+
+    shapes: list[Shape]
+    stages: list[Stage] = field(default_factory=list)
+    sources: list[tuple[int, ...]] = field(default_factory=list)
+
+    def shape(self, values: tuple[int, ...]) -> Shape:
+        return joined_shape([self.shapes[value] for value in values])
+
+    def add(self, layer: Layer, stage: Stage, values: tuple[int, ...]) -> tuple[int, ...]:
+        """Adds a stage that reads values; its own value."""
+        if isinstance(stage, Thresholds) and self.stages:
+            raise ValueError("level sets can only be the first layer of a circuit")
+        if self.stages and isinstance(self.stages[0], Thresholds) and 0 in values:
+            raise ValueError(
+                f"layer {layer.title!r} reads the numbers that level sets read: only they can"
+            )
+        if any(value and isinstance(self.stages[value - 1], Votes | Linear) for value in values):
+            raise ValueError(f"layer {layer.title!r} reads scores: they can only be the output")
+        shape = stage.shape_after(self.shape(values))
+        if 0 in shape:
+            raise ValueError(f"a layer of kind {layer.kind!r} gives nothing: {shape}")
+        self.stages.append(stage)
+        self.sources.append(values)
+        self.shapes.append(shape)
+        return (len(self.stages),)

@@ -15,6 +15,7 @@ from bimonn_jax.deployment.circuit import (
     Gates,
     Linear,
     Thresholds,
+    Upsample,
     Votes,
     circuit_of,
 )
@@ -46,6 +47,10 @@ class _Graph:
 
     def cast(self, value: str, to: int, output: str = "") -> str:
         return self.add("Cast", value, output=output, to=to)
+
+    def joined(self, values: Sequence[str]) -> str:
+        """Images with their channels one after the other."""
+        return values[0] if len(values) == 1 else self.add("Concat", *values, axis=1)
 
     def reshape(self, value: str, shape: Sequence[int]) -> str:
         return self.add("Reshape", value, self.constant(np.array([-1, *shape], np.int64)))
@@ -95,12 +100,28 @@ def _gates(graph: _Graph, value: str, gates: Gates) -> str:
     return graph.add("MaxPool", value, kernel_shape=side, strides=side, ceil_mode=1)
 
 
+def _upsampled(graph: _Graph, value: str, stage: Upsample) -> str:
+    scales = graph.constant(np.array([1, 1, stage.factor, stage.factor], np.float32))
+    value = graph.add(
+        "Resize",
+        value,
+        "",
+        scales,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    starts, axes = (graph.constant(np.array(of, np.int64)) for of in ([0, 0], [2, 3]))
+    ends = graph.constant(np.array([stage.height, stage.width], np.int64))
+    return graph.add("Slice", value, starts, ends, axes)
+
+
 def _last(graph: _Graph, value: str, circuit: Circuit) -> Any:
     """Adds the output "y" and describes it."""
     head = circuit.head
     shape: list[str | int | None] = ["batch", *circuit.output_shape]
     if head is not None:
-        features = circuit.shapes[-2][2]
+        features = circuit.shape_before(len(circuit.stages) - 1)[2]
         value = graph.reshape(value, (features,))
         if isinstance(head, Linear):
             products = graph.add("MatMul", value, graph.constant(head.kernel))
@@ -147,18 +168,24 @@ def export_onnx(
     refuse_existing(path, overwrite=overwrite)
     circuit = circuit_of(network.architecture, network.params, tuple(input_shape))
     graph = _Graph()
-    value = _first(graph, circuit)
-    for stage, after in zip(circuit.stages, circuit.shapes[1:], strict=True):
+    # Level sets are part of the input, and heads of the output.
+    values = {0: _first(graph, circuit)}
+    value = values[0]
+    for index, (stage, sources) in enumerate(zip(circuit.stages, circuit.sources, strict=True)):
+        value = graph.joined([values[source] for source in sources])
         match stage:
             case Gates():
                 value = _gates(graph, value, stage)
             case Flatten():
                 value = graph.add("Transpose", value, perm=[0, 2, 3, 1])
-                value = graph.reshape(value, (after[2], 1, 1))
+                value = graph.reshape(value, (circuit.shapes[index + 1][2], 1, 1))
+            case Upsample():
+                value = _upsampled(graph, value, stage)
             case Thresholds() | Votes() | Linear():
-                pass  # Of the input and of the output.
+                pass
             case _:
                 assert_never(stage)
+        values[index + 1] = value
     output = _last(graph, value, circuit)
     numbers = TensorProto.BOOL if circuit.thresholds is None else TensorProto.FLOAT
     entry = helper.make_tensor_value_info("x", numbers, ["batch", *circuit.input_shape])

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from typing import assert_never
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from bimonn_jax.deployment.circuit import (
     Flatten,
     Gates,
     Linear,
+    Upsample,
     Votes,
     circuit_of,
     operator_gates,
@@ -305,13 +307,36 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
     return scores.T.reshape(WORD_BITS, length, -1).swapaxes(0, 1)
 
 
-def _apply_stages(stages: Sequence[Gates | Flatten], words: jax.Array, pad: Pad) -> jax.Array:
-    for stage in stages:
-        if isinstance(stage, Gates):
-            words = apply_gates(stage, words, pad)
-        else:
-            words = jnp.moveaxis(words, 0, 2).reshape(-1, 1, 1, words.shape[-1])
-    return words
+def _apply_stages(circuit: Circuit, words: jax.Array, pad: Pad) -> jax.Array:
+    """What the stages on bits give, or, of a network with a head, what the head reads.
+
+    Args:
+      circuit: the stages.
+      words: the bits of the input, uint32 (C, H, W, L); of its level sets, if there are any.
+      pad: how images are padded.
+    """
+    values = {1 if circuit.thresholds else 0: words}
+
+    def read(sources: tuple[int, ...]) -> jax.Array:
+        images = [values[value] for value in sources]
+        return images[0] if len(images) == 1 else jnp.concatenate(images)
+
+    for index, stage in circuit.on_bits.items():
+        values[index + 1] = _apply_stage(stage, read(circuit.sources[index]), pad)
+    return values[len(circuit.stages)] if circuit.head is None else read(circuit.sources[-1])
+
+
+def _apply_stage(stage: Gates | Flatten | Upsample, words: jax.Array, pad: Pad) -> jax.Array:
+    match stage:
+        case Gates():
+            return apply_gates(stage, words, pad)
+        case Flatten():
+            return jnp.moveaxis(words, 0, 2).reshape(-1, 1, 1, words.shape[-1])
+        case Upsample():
+            repeated = jnp.repeat(jnp.repeat(words, stage.factor, axis=1), stage.factor, axis=2)
+            return repeated[:, : stage.height, : stage.width]
+        case _:
+            assert_never(stage)
 
 
 @dataclass(frozen=True)
@@ -359,9 +384,7 @@ class _Computation:
         return max(1, limit // widest)
 
     def _on_block(self, words: jax.Array) -> jax.Array:
-        planes = _apply_stages(
-            self.circuit.on_bits, jnp.moveaxis(words, (0, 3), (3, 0)), _pad_samples
-        )
+        planes = _apply_stages(self.circuit, jnp.moveaxis(words, (0, 3), (3, 0)), _pad_samples)
         head = self.circuit.head
         if isinstance(head, Votes):
             return _scores(head, planes[:, 0, 0])
@@ -377,7 +400,7 @@ class _Computation:
             and stage.border == "zero"
             and stage.pool == 1
             and [sum(widths) + 1 for widths in stage.padding] == list(stage.window)
-            for stage in self.circuit.on_bits
+            for stage in self.circuit.on_bits.values()
         )
 
     def bits(self, x: jax.Array) -> jax.Array:
@@ -388,7 +411,7 @@ class _Computation:
 
     def run_strips(self, words: jax.Array, height: int) -> jax.Array:
         planes = jnp.moveaxis(words, (0, 3), (3, 0))
-        planes = _apply_stages(self.circuit.on_bits, planes, partial(_pad_strips, height=height))
+        planes = _apply_stages(self.circuit, planes, partial(_pad_strips, height=height))
         return jnp.moveaxis(planes, (3, 0), (0, 3))
 
     def to_samples(self, found: jax.Array, samples: int) -> jax.Array:

@@ -14,6 +14,7 @@ from bimonn_jax.deployment.circuit import (
     Linear,
     Shape,
     Thresholds,
+    Upsample,
     Votes,
     circuit_of,
 )
@@ -126,14 +127,25 @@ def _function(circuit: Circuit, name: str) -> Iterator[str]:
     yield f'\n\ndef {name}(x):\n    """One input, {kind} ({shape})."""'
     if len(circuit.input_shape) == 1:
         yield "    x = x[None, None]"
-    for stage, before in zip(circuit.stages, circuit.shapes, strict=False):
+    # Images that are read later, or by more than the next stage, have names of their own.
+    kept = {value for i, values in enumerate(circuit.sources) if values != (i,) for value in values}
+    if 0 in kept:
+        yield "    image_0 = x"
+    for index, (stage, values) in enumerate(zip(circuit.stages, circuit.sources, strict=True)):
+        if len(values) > 1:
+            yield f"    x = np.concatenate([{', '.join(f'image_{v}' for v in values)}], axis=-1)"
+        elif values != (index,):
+            yield f"    x = image_{values[0]}"
         match stage:
             case Gates():
-                yield from _gates(stage, before)
+                yield from _gates(stage, circuit.shape_before(index))
             case Thresholds():
                 yield f"    x = level_sets(x, {stage.values.tolist()})"
             case Flatten():
                 yield "    x = x.reshape(1, 1, -1)"
+            case Upsample():
+                repeated = f"x.repeat({stage.factor}, axis=0).repeat({stage.factor}, axis=1)"
+                yield f"    x = {repeated}[:{stage.height}, :{stage.width}]"
             case Votes():
                 yield "    x = x[0, 0]"
                 yield from _votes(stage)
@@ -145,6 +157,8 @@ def _function(circuit: Circuit, name: str) -> Iterator[str]:
                 )
             case _:
                 assert_never(stage)
+        if index + 1 in kept:
+            yield f"    image_{index + 1} = x"
     yield "    return x[0, 0]" if len(circuit.output_shape) == 1 else "    return x"
 
 

@@ -140,7 +140,8 @@ def _at_least(x: jax.Array, thresholds: np.ndarray) -> jax.Array:
 
 
 def level_sets(
-    x: jax.Array | np.ndarray, thresholds: Sequence[float] | np.ndarray | jax.Array
+    x: jax.Array | np.ndarray,
+    thresholds: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | jax.Array,
 ) -> jax.Array:
     """Binary channels ``[x >= t]`` of a grayscale or colour image (NHWC).
 

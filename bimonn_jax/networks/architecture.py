@@ -1,214 +1,189 @@
-"""A network as data: a list of layers that can be saved, run without Flax, and reasoned about.
+"""A network as data: a graph of layers that can be saved, run without Flax, and reasoned about.
 
-``model.architecture`` is a tuple of `Layer`. `apply_layers` runs it on a parameter tree, real or
-boolean; the Flax modules call the same functions, so both always agree.
+An architecture is a tuple of layers (`bimonn_jax.networks.kinds`), each after those that it reads;
+the output of the last one is that of the network. `apply_layers` runs it on a parameter tree, real
+or boolean; the Flax modules call the same functions, so both always agree.
 """
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from functools import partial, singledispatch
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax._support.promotion import with_rank
-from bimonn_jax.morphology.levels import complement_channels, level_sets, read_thresholds
-from bimonn_jax.morphology.windows import Border, Padding, pad_widths
+from bimonn_jax.morphology.levels import complement_channels, level_sets
+from bimonn_jax.networks.kinds import (
+    INPUT,
+    Architecture,
+    ComplementLayer,
+    ConcatenateLayer,
+    FlattenLayer,
+    Layer,
+    LevelSetsLayer,
+    NeuronLayer,
+    PopcountLayer,
+    RealLayer,
+    TernaryLayer,
+    UpsampleLayer,
+    layer_of,
+)
 from bimonn_jax.neurons.heads import popcount_scores, ternary_scores
-from bimonn_jax.neurons.hit_or_miss import apply_hit_or_miss, apply_hit_or_miss_conv
-from bimonn_jax.neurons.params import RealNeurons, apply_aligned, apply_conv, apply_dense
 from bimonn_jax.neurons.precision import matmul
+from bimonn_jax.neurons.sets import Reads, apply_set
 
 
-def _bise(
-    params: Mapping[str, Any], x: jax.Array, *, padding: Padding, border: Border
-) -> jax.Array:
-    maps = apply_conv(params["bise"], x, padding=padding, border=border)
-    return maps.reshape(*maps.shape[:-2], math.prod(maps.shape[-2:]))
+@singledispatch
+def apply(layer: Layer, own: Mapping[str, Any], x: jax.Array, *others: jax.Array) -> jax.Array:
+    """Applies a layer, given its own part of the parameter tree.
 
-
-def _bisel(
-    params: Mapping[str, Any], x: jax.Array, *, padding: Padding, border: Border
-) -> jax.Array:
-    maps = apply_conv(params["bise"], x, padding=padding, border=border)
-    return apply_aligned(params["lui"], maps)
-
-
-def _lui(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    return apply_dense(params["lui"], x)
-
-
-def _hit_or_miss(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    return apply_hit_or_miss(params["lui"], x)
-
-
-def _hit_or_miss_conv(
-    params: Mapping[str, Any], x: jax.Array, *, padding: Padding, border: Border, pool: int
-) -> jax.Array:
-    return apply_hit_or_miss_conv(params["lui"], x, padding=padding, border=border, pool=pool)
-
-
-def _ternary(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    return ternary_scores(params["head"], x)
-
-
-def _popcount(params: Mapping[str, Any], x: jax.Array, *, classes: int) -> jax.Array:
-    return popcount_scores(x, classes)
-
-
-def _dense(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    features = x.astype(params["kernel"].dtype)
-    scores: jax.Array = matmul(features, params["kernel"])
-    return scores + with_rank(params["bias"], scores.ndim)
-
-
-def _level_sets(
-    params: Mapping[str, Any], x: jax.Array, *, thresholds: Sequence[float]
-) -> jax.Array:
-    return level_sets(x, thresholds)
-
-
-def _complement(params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    return complement_channels(x)
-
-
-def _flatten(params: Mapping[str, Any], x: jax.Array, *, rank: int) -> jax.Array:
-    if x.ndim < rank:
-        raise ValueError(f"x has shape {x.shape}; at least {rank} axes were expected")
-    leading = x.shape[: x.ndim - rank]
-    return x.reshape(*leading, math.prod(x.shape[x.ndim - rank :]))
-
-
-# Every kind of layer: (its parameters, input, options by keyword) -> output.
-LAYERS: dict[str, Callable[..., jax.Array]] = {
-    "bise": _bise,
-    "lui": _lui,
-    "bisel": _bisel,
-    "dense_lui": _lui,
-    "hit_or_miss": _hit_or_miss,
-    "hit_or_miss_conv": _hit_or_miss_conv,
-    "dense": _dense,
-    "ternary": _ternary,
-    "popcount": _popcount,
-    "complement": _complement,
-    "level_sets": _level_sets,
-    "flatten": _flatten,
-}
-
-
-# What each kind of layer reads from its part of the parameter tree; the others read nothing.
-PARTS: dict[str, tuple[str, ...]] = {
-    "bise": ("bise",),
-    "lui": ("lui",),
-    "bisel": ("bise", "lui"),
-    "dense_lui": ("lui",),
-    "hit_or_miss": ("lui",),
-    "hit_or_miss_conv": ("lui",),
-    "dense": ("kernel", "bias"),
-    "ternary": ("head",),
-}
-
-
-# What options may be, so that a file from elsewhere cannot ask for more memory than there is.
-_MOST = {"rank": 32, "classes": 2**16, "pool": 2**16}
-_MOST_PADDING = 2**12
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Raises ValueError where the value of an option is not one that its layer takes."""
-    if "padding" in options:
-        widths = np.ravel(pad_widths((1, 1), options["padding"]))
-        if widths.max() > _MOST_PADDING:
-            raise ValueError(f"padding must be at most {_MOST_PADDING}; got {options['padding']!r}")
-    if "border" in options and options["border"] not in get_args(Border):
-        raise ValueError(f"border must be one of {get_args(Border)}; got {options['border']!r}")
-    for name, most in _MOST.items():
-        value = options.get(name, 1)
-        if type(value) is not int or not 1 <= value <= most:
-            raise ValueError(f"{name} must be an int of 1 to {most}; got {value!r}")
-    if "thresholds" in options:
-        values = options["thresholds"]
-        if not isinstance(values, list | tuple) or not _are_numbers(values):
-            raise ValueError(
-                f"thresholds must be a list of numbers or of such lists; got {values!r}"
-            )
-        read_thresholds(values)
-
-
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(
-        _are_numbers(v) if isinstance(v, list | tuple) else type(v) in (int, float) for v in values
+    Args:
+      layer: what to do.
+      own: its parameters by part.
+      x: what it reads.
+      others: inputs of which only the shape counts, see `read_by`.
+    """
+    raise NotImplementedError(
+        f"layers of type {type(layer).__name__} cannot be run: register a function with "
+        "bimonn_jax.networks.architecture.apply"
     )
 
 
-def _options_of(kind: str) -> set[str]:
-    parameters = inspect.signature(LAYERS[kind]).parameters.values()
-    return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+@apply.register
+def _(layer: NeuronLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    return _neuron_maps(layer, own, x)[-1]
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer of an architecture.
+def _neuron_maps(layer: NeuronLayer, own: Mapping[str, Any], x: jax.Array) -> list[jax.Array]:
+    """What each set of neurons of a layer gives, (..., C, M) maps as (..., C M)."""
+    maps = []
+    for neuron_set in layer.sets:
+        x = apply_set(neuron_set, own[neuron_set.part], x, **layer.window)
+        is_own = neuron_set.reads is Reads.OWN_CHANNEL
+        maps.append(x.reshape(*x.shape[:-2], math.prod(x.shape[-2:])) if is_own else x)
+    return maps
 
-    Attributes:
-      kind: a key of `LAYERS`.
-      name: where its parameters stand in the tree, "" at the root or where it has none.
-      options: the keyword arguments of its function, values as JSON has them.
+
+@apply.register
+def _(layer: ComplementLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    return complement_channels(x)
+
+
+@apply.register
+def _(layer: LevelSetsLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    return level_sets(x, layer.thresholds)
+
+
+@apply.register
+def _(layer: FlattenLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    if x.ndim < layer.rank:
+        raise ValueError(f"x has shape {x.shape}; at least {layer.rank} axes were expected")
+    leading = x.ndim - layer.rank
+    return x.reshape(*x.shape[:leading], math.prod(x.shape[leading:]))
+
+
+@apply.register
+def _(layer: ConcatenateLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    return x
+
+
+@apply.register
+def _(layer: UpsampleLayer, own: Mapping[str, Any], x: jax.Array, *like: jax.Array) -> jax.Array:
+    if x.ndim < 3:
+        raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
+    repeated = jnp.repeat(jnp.repeat(x, layer.factor, axis=-3), layer.factor, axis=-2)
+    if not like:
+        return repeated
+    height, width = like[0].shape[-3:-1]
+    if height > repeated.shape[-3] or width > repeated.shape[-2]:
+        raise ValueError(
+            f"an image of {x.shape[-3]} x {x.shape[-2]} pixels, each {layer.factor} times, does "
+            f"not cover {height} x {width}"
+        )
+    return repeated[..., :height, :width, :]
+
+
+@apply.register
+def _(layer: RealLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    features = x.astype(own["kernel"].dtype)
+    scores: jax.Array = matmul(features, own["kernel"])
+    return scores + with_rank(own["bias"], scores.ndim)
+
+
+@apply.register
+def _(layer: TernaryLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    return ternary_scores(own["head"], x)
+
+
+@apply.register
+def _(layer: PopcountLayer, own: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    return popcount_scores(x, layer.classes)
+
+
+def read_by(architecture: Architecture) -> list[tuple[int, ...]]:
+    """What each layer reads: 0 is the input of the network, i + 1 the output of layer i.
 
     Raises:
-      ValueError: for an unknown kind, or options other than those of the kind.
+      ValueError: if a layer reads one that is not before it, or whose name is not only its own.
     """
-
-    kind: str
-    name: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Checks the kind and its options."""
-        if self.kind not in LAYERS:
-            raise ValueError(f"layer kind must be one of {sorted(LAYERS)}; got {self.kind!r}")
-        if not isinstance(self.name, str):
-            raise ValueError(f"the name of a layer must be text, '' for none; got {self.name!r}")
-        expected = _options_of(self.kind)
-        if set(self.options) != expected:
-            raise ValueError(
-                f"a layer of kind {self.kind!r} takes the options {sorted(expected)}; got "
-                f"{sorted(map(str, self.options))}"
-            )
-        _check_options(self.options)
-
-    def __hash__(self) -> int:
-        """Of what can be hashed, so that an architecture can be a static argument under jit."""
-        return hash((self.kind, self.name, tuple(sorted(self.options))))
-
-    def params_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """This layer's part of the network's parameter tree."""
-        return params.get(self.name, {}) if self.name else params
-
-    def boolean_params_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Like `params_of`; raises TypeError where neurons are real-valued."""
-        own = self.params_of(params)
-        if any(isinstance(node, RealNeurons) for node in own.values()):
-            raise TypeError(f"params[{self.name!r}] is real-valued: binarize the parameters first")
-        return own
-
-    def __call__(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-        """Applies the layer, given the network's whole parameter tree."""
-        own = self.params_of(params)
-        missing = [part for part in PARTS.get(self.kind, ()) if part not in own]
-        if missing:
-            raise ValueError(
-                f"params[{self.name!r}] lacks {missing}, which a layer of kind {self.kind!r} "
-                "needs: give the parameters of this architecture"
-            )
-        return LAYERS[self.kind](own, x, **self.options)
+    found: list[tuple[int, ...]] = []
+    for index, layer in enumerate(architecture):
+        names = [INPUT, *(other.name for other in architecture[:index])]
+        # Only the input of the network is called so: of a layer of that name, () is the way.
+        names[1:] = ["" if name == INPUT else name for name in names[1:]]
+        for name in layer.inputs:
+            if names.count(name) != 1:
+                what = "are several layers" if name in names else "is no layer"
+                raise ValueError(
+                    f"layer {index}, {layer.title!r}, reads {name!r}, but before it there {what} "
+                    f"of that name; those before it are {[n for n in names if n]}"
+                )
+        found.append(tuple(map(names.index, layer.inputs)) or (index,))
+    return found
 
 
-Architecture = tuple[Layer, ...]
+def content_of(layer: Layer, read: tuple[int, ...]) -> tuple[int, ...]:
+    """Of what a layer reads, that whose channels it takes: of an upsampling, only the first."""
+    return read[:1] if isinstance(layer, UpsampleLayer) else read
+
+
+def concatenated(layer: Layer, images: Sequence[jax.Array]) -> jax.Array:
+    """The channels of several images, one after the other: bool if all are, else floats."""
+    if len(images) == 1:
+        return images[0]
+    if len({image.shape[:-1] for image in images}) > 1:
+        raise ValueError(
+            f"layer {layer.title!r} reads {', '.join(layer.inputs)}, which must differ in nothing "
+            f"but the channels; got the shapes {[image.shape for image in images]}"
+        )
+    floats = [image.dtype for image in images if jnp.issubdtype(image.dtype, jnp.floating)]
+    kinds = {jnp.dtype(image.dtype) for image in images} - {jnp.dtype(bool), *floats}
+    if kinds:
+        raise ValueError(
+            f"layer {layer.title!r} reads {', '.join(layer.inputs)}, of which one is "
+            f"{kinds.pop()}; bool or float was expected: only level sets read numbers"
+        )
+    dtype = jnp.result_type(*floats) if floats else jnp.dtype(bool)
+    return jnp.concatenate([image.astype(dtype) for image in images], axis=-1)
+
+
+def apply_layer(layer: Layer, params: Mapping[str, Any], images: Sequence[jax.Array]) -> jax.Array:
+    """Applies a layer to the images that it reads, given the network's whole parameter tree.
+
+    Raises:
+      ValueError: if the tree lacks its parameters, or the images do not fit.
+    """
+    own = layer.params_of(params)
+    if missing := [part for part in layer.parts if part not in own]:
+        raise ValueError(
+            f"params[{layer.name!r}] lacks {missing}, which a layer of kind {layer.kind!r} "
+            "needs: give the parameters of this architecture"
+        )
+    count = len(content_of(layer, tuple(range(len(images)))))
+    return apply(layer, own, concatenated(layer, images[:count]), *images[count:])
 
 
 @partial(jax.jit, static_argnums=0)
@@ -216,13 +191,14 @@ def apply_layers(architecture: Architecture, params: Mapping[str, Any], x: jax.A
     """Runs a network, compiled as a whole: the output of its last layer on ``x``.
 
     Args:
-      architecture: the layers, in order; a tuple, as it is a static argument.
+      architecture: the layers, each after those that it reads; a tuple, as it is a static argument.
       params: the parameter tree, real-valued or boolean.
-      x: the input that the first layer takes; bool for a boolean network.
+      x: the input of the network; bool for a boolean network.
+
+    Raises:
+      ValueError: if layers read what is not there, or do not fit the parameters or each other.
     """
-    for layer in architecture:
-        x = layer(params, x)
-    return x
+    return [x, *_outputs(architecture, params, x)][-1]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -230,58 +206,84 @@ def layer_outputs(
     architecture: Architecture, params: Mapping[str, Any], x: jax.Array
 ) -> list[jax.Array]:
     """Like `apply_layers`, and returns the output of every layer, in order."""
-    outputs = []
-    for layer in architecture:
-        x = layer(params, x)
-        outputs.append(x)
-    return outputs
+    return _outputs(architecture, params, x)
+
+
+def _outputs(
+    architecture: Architecture, params: Mapping[str, Any], x: jax.Array
+) -> list[jax.Array]:
+    values = [x]
+    for layer, read in zip(architecture, read_by(architecture), strict=True):
+        values.append(apply_layer(layer, params, [values[i] for i in read]))
+    return values[1:]
 
 
 def stage_outputs(
     architecture: Architecture, params: Mapping[str, Any], x: jax.Array | np.ndarray
 ) -> list[tuple[str, jax.Array]]:
-    """Like `layer_outputs`, by name, and with the maps inside of a BiSEL before its unions.
+    """Like `layer_outputs`, by name, and with the maps between the neurons of one layer.
 
     The names are those of the stages in `bimonn_jax.deployment.circuit`: "layers_0/bise",
-    "layers_0/lui", or the name or kind of a layer without neurons.
+    "layers_0/lui", or the name or kind of a layer without neurons. Joined images are left out,
+    unless they are the output.
     """
-    outputs = []
-    x = jnp.asarray(x)
-    for layer in architecture:
-        if layer.kind == "bisel":
-            maps = Layer("bise", layer.name, layer.options)(params, x)
-            outputs.append((f"{layer.name}/bise", maps))
-        x = layer(params, x)
-        neurons = [part for part in PARTS.get(layer.kind, ()) if part in ("bise", "lui")]
-        outputs.append(("/".join([layer.name or layer.kind, *neurons[-1:]]), x))
+    values, outputs = [jnp.asarray(x)], []
+    for layer, read in zip(architecture, read_by(architecture), strict=True):
+        images = [values[i] for i in read]
+        if isinstance(layer, NeuronLayer):
+            maps = _neuron_maps(layer, layer.params_of(params), concatenated(layer, images))
+            names = [f"{layer.name}/{neuron_set.part}" for neuron_set in layer.sets]
+            outputs += list(zip(names, maps, strict=True))
+            values.append(maps[-1])
+        else:
+            values.append(apply_layer(layer, params, images))
+            if not isinstance(layer, ConcatenateLayer):
+                outputs.append((layer.title, values[-1]))
+    if not outputs or values[-1] is not outputs[-1][1]:
+        outputs.append(("output", values[-1]))
     return outputs
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _as_lists(item) for name, item in value.items()}
+    return list(map(_as_lists, value)) if isinstance(value, tuple) else value
 
 
 def to_json(architecture: Architecture) -> list[dict[str, Any]]:
     """The architecture as JSON values; `from_json` is the inverse."""
-    return [{"kind": a.kind, "name": a.name, "options": dict(a.options)} for a in architecture]
+    return [
+        {"kind": layer.kind, "name": layer.name, "options": _as_lists(layer.options)}
+        | ({"inputs": list(layer.inputs)} if layer.inputs else {})
+        for layer in architecture
+    ]
 
 
 def from_json(layers: Sequence[Mapping[str, Any]]) -> Architecture:
     """Reads what `to_json` wrote.
 
     Raises:
-      ValueError: if a layer has missing, unknown or ill-typed entries.
+      ValueError: if a layer has missing, unknown or ill-typed entries, or reads what is not there.
     """
     if not isinstance(layers, list | tuple):
         raise ValueError(f"an architecture must be a list of layers; got {layers!r}")
     architecture = []
     for index, entry in enumerate(layers):
-        if not isinstance(entry, Mapping) or set(entry) != {"kind", "name", "options"}:
+        required = {"kind", "name", "options"}
+        if not isinstance(entry, Mapping) or set(entry) - {"inputs"} != required:
             raise ValueError(
                 f"layer {index} of the architecture must hold 'kind', 'name' and 'options'; got "
                 f"{entry!r}"
             )
-        if not isinstance(entry["name"], str) or not isinstance(entry["options"], Mapping):
+        inputs = entry.get("inputs", ())
+        is_typed = isinstance(entry["name"], str) and isinstance(entry["options"], Mapping)
+        if not is_typed or not isinstance(inputs, list | tuple) or "inputs" in entry["options"]:
             raise ValueError(f"layer {index} of the architecture is ill-typed: {entry!r}")
         try:
-            layer = Layer(str(entry["kind"]), entry["name"], dict(entry["options"]))
-        except ValueError as error:
+            options = {**entry["options"], "inputs": tuple(inputs)}
+            layer = layer_of(str(entry["kind"]), entry["name"], **options)
+        except (ValueError, TypeError) as error:
             raise ValueError(f"layer {index} of the architecture: {error}") from error
         architecture.append(layer)
+    read_by(tuple(architecture))
     return tuple(architecture)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.morphology.levels import as_numbers
-from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.architecture import apply_layers
+from bimonn_jax.networks.kinds import Architecture, LevelSetsLayer
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,12 @@ class BooleanNetwork:
     @property
     def takes_numbers(self) -> bool:
         """Whether the input is grayscale or colour, for level sets, rather than bits."""
-        return bool(self.architecture) and self.architecture[0].kind == "level_sets"
+        return any(isinstance(layer, LevelSetsLayer) for layer in self.architecture)
 
     def __repr__(self) -> str:
         """One line: the layers, and how many parameters they have, most of them bits."""
-        kinds = " -> ".join(layer.kind for layer in self.architecture)
+        is_chain = not any(layer.inputs for layer in self.architecture)
+        kinds = (" -> " if is_chain else ", ").join(layer.kind for layer in self.architecture)
         size = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params))
         return f"BooleanNetwork({kinds or 'no layers'}; {size:,} parameters)"
 

@@ -1,19 +1,41 @@
-"""Networks of morphological layers, and their architecture as data."""
+"""Networks of morphological layers: chains, branches, skips."""
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 
 import flax.linen as nn
 import jax
+from typing_extensions import override
 
 from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.morphology.windows import Border, Padding
-from bimonn_jax.networks.architecture import Architecture
-from bimonn_jax.networks.modules import BiSEL, Complement, DenseLUI, Flatten, LevelSets, RealHead
+from bimonn_jax.networks.kinds import Architecture
+from bimonn_jax.networks.modules import (
+    LUI,
+    BiSEL,
+    Complement,
+    Concatenate,
+    Flatten,
+    KernelSize,
+    LevelSets,
+    RealHead,
+    Upsample,
+)
+from bimonn_jax.networks.reading import architecture_of
 from bimonn_jax.neurons.initializers import NeuronConfig
 
 
-class _Chain(nn.Module):
-    """Applies ``make_layers()`` in order; the base of the networks."""
+class Network(nn.Module):
+    """A module made of layers, whose architecture can be read: the base of all that follow here."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network as data, for `certify`, saving and running without Flax."""
+        return architecture_of(self)
+
+
+class _Chain(Network):
+    """Applies ``make_layers()`` in order."""
 
     def make_layers(self) -> tuple[nn.Module, ...]:
         """The layers, each made with ``parent=None``: they are bound by `setup`."""
@@ -29,25 +51,70 @@ class _Chain(nn.Module):
             x = layer(x)
         return x
 
-    @property
-    def architecture(self) -> Architecture:
-        """The network as data, for `certify`, saving and running without Flax."""
-        layers = self.make_layers()
-        return tuple(layer.describe(f"layers_{i}") for i, layer in enumerate(layers))
+
+def _unbound(modules: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
+    return tuple(module.clone(parent=None, name=None) for module in modules)
 
 
 class Sequential(_Chain):
-    """Any chain of the modules in `bimonn_jax.networks.modules`.
+    """Layers and networks one after the other.
 
     Attributes:
-      modules: the layers, in order.
+      modules: in order.
     """
 
     modules: tuple[nn.Module, ...] = ()
 
+    @override
     def make_layers(self) -> tuple[nn.Module, ...]:
-        """The layers, unbound."""
-        return tuple(module.clone(parent=None, name=None) for module in self.modules)
+        return _unbound(self.modules)
+
+
+class Parallel(Network):
+    """Layers and networks that all read the same, their outputs joined along the channels.
+
+    Attributes:
+      modules: in the order of their channels; images that they give are of one size.
+    """
+
+    modules: tuple[nn.Module, ...] = ()
+
+    def setup(self) -> None:
+        """Binds the branches, as branches_0, branches_1, ..."""
+        self.branches = _unbound(self.modules)
+        self.joined = Concatenate()
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the branches."""
+        joined: jax.Array = self.joined(*(branch(x) for branch in self.branches))
+        return joined
+
+
+class Skip(Network):
+    """What a layer or network reads, and what it gives, joined along the channels.
+
+    Attributes:
+      module: what is skipped.
+      upsample: how often the rows and columns of what it gives are repeated, if it gives a smaller
+        image: the product of its pools. With these a network sees several scales.
+    """
+
+    module: nn.Module
+    upsample: int = 1
+
+    def setup(self) -> None:
+        """Binds what is skipped, as inner."""
+        (self.inner,) = _unbound([self.module])
+        self.upsampled = Upsample(self.upsample)
+        self.joined = Concatenate()
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the network."""
+        inner = self.inner(x)
+        if self.upsample != 1:
+            inner = self.upsampled(inner, x)
+        joined: jax.Array = self.joined(x, inner)
+        return joined
 
 
 def _leading_layers(level_sets: LevelThresholds | None, complement: bool) -> tuple[nn.Module, ...]:
@@ -81,25 +148,26 @@ class BiMoNN(_Chain):
     """
 
     features: tuple[int, ...]
-    kernel_size: tuple[int, int] = (5, 5)
+    kernel_size: KernelSize = 5
     config: NeuronConfig | tuple[NeuronConfig, ...] = NeuronConfig()
+    _: KW_ONLY
     lui_config: NeuronConfig | None = None
     level_sets: LevelThresholds | None = None
     complement: bool = False
     padding: Padding = "SAME"
     border: Border = "zero"
 
+    @override
     def make_layers(self) -> tuple[nn.Module, ...]:
-        """The layers, unbound."""
         configs = _per_layer(self.config, len(self.features))
         bisels = (
             BiSEL(
                 features,
                 self.kernel_size,
-                self.padding,
-                self.border,
-                config,
-                self.lui_config,
+                padding=self.padding,
+                border=self.border,
+                config=config,
+                lui_config=self.lui_config,
                 parent=None,
             )
             for features, config in zip(self.features, configs, strict=True)
@@ -108,16 +176,16 @@ class BiMoNN(_Chain):
 
 
 class DenseBiMoNN(_Chain):
-    """Dense morphological network: flatten, `DenseLUI` hidden layers, a classification layer.
+    """Dense morphological network: flatten, `LUI` hidden layers, a classification layer.
 
     (..., H, W, C) -> (..., classes): values in (0, 1) with a binary head, else logits.
 
     Attributes:
       hidden: features of each hidden layer.
       classes: features of the classification layer.
-      binary_head: whether the classification layer is a `DenseLUI` too, or a `RealHead`, which
+      binary_head: whether the classification layer is a `LUI` too, or a `RealHead`, which
         keeps its real weights after binarisation.
-      config: one `NeuronConfig` for all layers, or one per `DenseLUI`.
+      config: one `NeuronConfig` for all layers, or one per `LUI`.
       level_sets: thresholds of a leading `LevelSets`, or None for input that is binary.
       complement: whether the complements of the channels are appended to the input.
     """
@@ -129,11 +197,11 @@ class DenseBiMoNN(_Chain):
     level_sets: LevelThresholds | None = None
     complement: bool = False
 
+    @override
     def make_layers(self) -> tuple[nn.Module, ...]:
-        """The layers, unbound."""
         features = (*self.hidden, self.classes) if self.binary_head else self.hidden
         configs = _per_layer(self.config, len(features))
-        dense = (DenseLUI(f, c, parent=None) for f, c in zip(features, configs, strict=True))
+        dense = (LUI(f, config=c, parent=None) for f, c in zip(features, configs, strict=True))
         head = () if self.binary_head else (RealHead(self.classes, parent=None),)
         return (
             *_leading_layers(self.level_sets, self.complement),

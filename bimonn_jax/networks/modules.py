@@ -1,11 +1,11 @@
-"""Flax modules: each declares its neurons and calls the pure function of its kind.
+"""Flax modules: each declares the parameters of a kind of layer and runs it.
 
-Images are NHWC. A module creates `RealNeurons`; apply it with a binarised tree and it computes the
-boolean layer, bool in and bool out. ``describe(name)`` gives its `Layer` for an architecture.
+Images are NHWC. A module creates `RealNeurons`; apply it with a binarized tree and it computes the
+boolean layer, bool in and bool out. ``layer()`` says which layer it is.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from typing import Any
 
 import flax.linen as nn
@@ -13,14 +13,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.serialization import from_state_dict, register_serialization_state, to_state_dict
+from typing_extensions import override
 
 from bimonn_jax._support.random_arrays import normal
 from bimonn_jax.morphology.levels import LevelThresholds, as_numbers
 from bimonn_jax.morphology.windows import Border, Padding
-from bimonn_jax.networks.architecture import LAYERS, Layer
+from bimonn_jax.networks.architecture import apply, concatenated
+from bimonn_jax.networks.kinds import (
+    BiSELayer,
+    BiSELLayer,
+    ComplementLayer,
+    ConcatenateLayer,
+    FlattenLayer,
+    HitOrMissConvLayer,
+    HitOrMissLayer,
+    Layer,
+    LevelSetsLayer,
+    LUIConvLayer,
+    LUILayer,
+    NeuronLayer,
+    PopcountLayer,
+    RealLayer,
+    TernaryLayer,
+    UpsampleLayer,
+)
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
 from bimonn_jax.neurons.params import BooleanNeurons, Neurons, RealNeurons
+from bimonn_jax.neurons.sets import NeuronSet, Reads
 
 
 def _serialize_as_flax(node: type) -> None:
@@ -43,6 +63,29 @@ for _node in (RealNeurons, BooleanNeurons, TernaryLatents, TernaryWeights):
     _serialize_as_flax(_node)
 
 
+KernelSize = int | tuple[int, int]
+
+
+class LayerModule(nn.Module):
+    """A module that is one layer of an architecture: the base of all that follow here.
+
+    Its subclasses say in `layer` which one; what they have beside that are parameters.
+    """
+
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> Layer:
+        """This layer as part of an architecture.
+
+        Args:
+          name: where its parameters will stand.
+          inputs: the names of the layers that it reads, () for the one before it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say which layer it is")
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        return apply(self.layer(), {}, jnp.asarray(x))
+
+
 def _check_image(module: nn.Module, x: jax.Array) -> jax.Array:
     x = jnp.asarray(x)
     if x.ndim < 3:
@@ -60,160 +103,90 @@ def _check_features(module: nn.Module, x: jax.Array) -> jax.Array:
     return x
 
 
-def _check_odd(kernel_size: Sequence[int], padding: Padding) -> None:
-    if len(kernel_size) != 2 or any(k < 1 for k in kernel_size):
-        raise ValueError(f"kernel_size must be two ints >= 1; got {tuple(kernel_size)}")
-    if padding == "SAME" and any(k % 2 == 0 for k in kernel_size):
+def _sides(kernel_size: KernelSize, padding: Padding) -> tuple[int, int]:
+    """Height and width of a kernel; ValueError unless it fits the padding."""
+    sides = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+    if len(sides) != 2 or any(k < 1 for k in sides):
+        raise ValueError(f"kernel_size must be an int >= 1 or two; got {kernel_size}")
+    if padding == "SAME" and any(k % 2 == 0 for k in sides):
         raise ValueError(
-            f"kernel_size must be odd for padding='SAME', which centres it; got "
-            f"{tuple(kernel_size)}: use odd sizes, or say where an even kernel reaches by "
+            f"kernel_size must be odd for padding='SAME', which centres it; got {kernel_size}: use "
+            "odd sizes, or say where an even kernel reaches by "
             "padding=((before, after), (before, after))"
         )
+    return sides[0], sides[1]
 
 
-class _NeuronLayer(nn.Module):
-    """Shared by the layers of neurons: declaring them."""
+class NeuronModule(LayerModule):
+    """A layer of neurons: `layer` gives a `NeuronLayer`, which says how they are wired.
 
-    def neurons(
-        self, name: str, shape: tuple[int, ...], rank: int, config: NeuronConfig
-    ) -> Neurons:
+    Subclasses have the fields ``features`` and ``config``, and ``kernel_size`` if they slide.
+    """
+
+    def config_of(self, part: str) -> NeuronConfig:
+        """How the neurons of a part start."""
+        config: NeuronConfig = self.config
+        return config
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layer."""
+        layer = self.layer()
+        if not isinstance(layer, NeuronLayer):
+            raise TypeError(f"{type(self).__name__} must be a layer of neurons; got {layer}")
+        slides = any(neuron_set.slides for neuron_set in layer.sets)
+        x = _check_image(self, x) if slides else _check_features(self, x)
+        kernel_size = _sides(self.kernel_size, layer.window["padding"]) if slides else (1, 1)
+        features = self.features
+        if layer.sets[-1].reads is Reads.OWN_CHANNEL:
+            if features % x.shape[-1]:
+                raise ValueError(
+                    f"features must be a multiple of the {x.shape[-1]} input channels; got "
+                    f"{features}"
+                )
+            features //= x.shape[-1]
+        own = {}
+        for neuron_set in layer.sets:
+            shape = neuron_set.weight_shape(x.shape[-1], features, kernel_size)
+            own[neuron_set.part] = self._neurons(neuron_set, shape)
+        return apply(layer, own, x)
+
+    def _neurons(self, neuron_set: NeuronSet, shape: tuple[int, ...]) -> Neurons:
         if min(shape) < 1:
             raise ValueError(
                 f"{type(self).__name__} would have weights of shape {shape}: features, channels "
                 "and kernel sizes must be >= 1"
             )
-        return self.param(name, init_neurons, shape, rank, config)
+        config = self.config_of(neuron_set.part)
+        return self.param(neuron_set.part, init_neurons, shape, neuron_set.neuron_rank, config)
 
 
-class BiSE(_NeuronLayer):
+class BiSE(NeuronModule):
     """Binary structuring element neurons, each over one input channel (grouped convolution).
 
     (..., H, W, C) -> (..., H', W', features), the neurons of channel 0 first.
 
     Attributes:
       features: output channels, a multiple of the input channels.
-      kernel_size: odd sizes, or any with explicit padding.
+      kernel_size: odd sizes, or any with explicit padding; one int for a square.
+      config: reparametrizations and initial values.
       padding: "SAME", "VALID", ints or pairs.
       border: "zero", "edge", "reflect" or "wrap".
-      config: reparametrisations and initial values.
     """
 
     features: int
-    kernel_size: tuple[int, int]
+    kernel_size: KernelSize
+    config: NeuronConfig = NeuronConfig()
+    _: KW_ONLY
     padding: Padding = "SAME"
     border: Border = "zero"
-    config: NeuronConfig = NeuronConfig()
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_image(self, x)
-        _check_odd(self.kernel_size, self.padding)
-        channels = x.shape[-1]
-        if self.features % channels:
-            raise ValueError(
-                f"features must be a multiple of the {channels} input channels; got {self.features}"
-            )
-        shape = (*self.kernel_size, channels, self.features // channels)
-        bise = self.neurons("bise", shape, 2, self.config)
-        return LAYERS["bise"]({"bise": bise}, x, padding=self.padding, border=self.border)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("bise", name, {"padding": self.padding, "border": self.border})
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> BiSELayer:
+        return BiSELayer(name, inputs=inputs, padding=self.padding, border=self.border)
 
 
-class LUI(_NeuronLayer):
-    """Layer of unions and intersections: neurons over all channels of a pixel.
-
-    (..., C) -> (..., features).
-
-    Attributes:
-      features: output channels.
-      config: reparametrisations and initial values.
-    """
-
-    features: int
-    config: NeuronConfig = NeuronConfig()
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_features(self, x)
-        lui = self.neurons("lui", (x.shape[-1], self.features), 1, self.config)
-        return LAYERS["lui"]({"lui": lui}, x)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("lui", name)
-
-
-class DenseLUI(LUI):
-    """The dense layer: `LUI` over flat features, (..., n) -> (..., features)."""
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("dense_lui", name)
-
-
-class HitOrMiss(LUI):
-    """Dense neurons over the input and its complement, (..., n) -> (..., features).
-
-    With erosions, each is a hit-or-miss transform: 2 n weights, for inputs that must be 1 and
-    inputs that must be 0. Computes what `Complement` and `DenseLUI` would, in half of the time.
-    """
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_features(self, x)
-        lui = self.neurons("lui", (2 * x.shape[-1], self.features), 1, self.config)
-        return LAYERS["hit_or_miss"]({"lui": lui}, x)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("hit_or_miss", name)
-
-
-class HitOrMissConv(_NeuronLayer):
-    """Neurons over all channels of a window of the image and its complement, pooled by unions.
-
-    (..., H, W, C) -> (..., H'', W'', features). With erosions, each is the hit-or-miss transform of
-    the image; the pooling marks the windows of outputs in which it hits.
-
-    Attributes:
-      features: output channels.
-      kernel_size: any sizes with padding "VALID", odd ones with "SAME".
-      padding: "VALID", "SAME", ints or pairs.
-      border: "zero", "edge", "reflect" or "wrap".
-      pool: side and stride of the windows of the union; 1 for none.
-      config: reparametrisations and initial values.
-    """
-
-    features: int
-    kernel_size: tuple[int, int]
-    padding: Padding = "VALID"
-    border: Border = "zero"
-    pool: int = 1
-    config: NeuronConfig = NeuronConfig()
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_image(self, x)
-        _check_odd(self.kernel_size, self.padding)
-        shape = (*self.kernel_size, 2 * x.shape[-1], self.features)
-        layer = self.describe()
-        params = {"lui": self.neurons("lui", shape, 1, self.config)}
-        return LAYERS[layer.kind](params, x, **layer.options)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        options = {"padding": self.padding, "border": self.border, "pool": self.pool}
-        return Layer("hit_or_miss_conv", name, options)
-
-
-class BiSEL(_NeuronLayer):
+class BiSEL(NeuronModule):
     """BiSE layer: a BiSE neuron for every (input, output) pair, then a union or intersection.
 
     (..., H, W, C) -> (..., H', W', features). Shares its maps as a convolution does, with a LUI
@@ -221,55 +194,146 @@ class BiSEL(_NeuronLayer):
 
     Attributes:
       features: output channels.
-      kernel_size: odd sizes, or any with explicit padding.
+      kernel_size: odd sizes, or any with explicit padding; one int for a square.
+      config: reparametrizations and initial values of the BiSE neurons.
       padding: "SAME", "VALID", ints or pairs.
       border: "zero", "edge", "reflect" or "wrap".
-      config: reparametrisations and initial values of the BiSE neurons.
       lui_config: those of the LUI neurons; None for ``config`` with an input mean of 1/2.
     """
 
     features: int
-    kernel_size: tuple[int, int]
+    kernel_size: KernelSize
+    config: NeuronConfig = NeuronConfig()
+    _: KW_ONLY
     padding: Padding = "SAME"
     border: Border = "zero"
-    config: NeuronConfig = NeuronConfig()
     lui_config: NeuronConfig | None = None
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_image(self, x)
-        _check_odd(self.kernel_size, self.padding)
-        shape = (*self.kernel_size, x.shape[-1], self.features)
-        lui_config = self.lui_config or dataclasses.replace(self.config, input_mean=0.5)
-        params = {
-            "bise": self.neurons("bise", shape, 2, self.config),
-            "lui": self.neurons("lui", shape[2:], 1, lui_config),
-        }
-        return LAYERS["bisel"](params, x, padding=self.padding, border=self.border)
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> BiSELLayer:
+        return BiSELLayer(name, inputs=inputs, padding=self.padding, border=self.border)
 
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("bisel", name, {"padding": self.padding, "border": self.border})
+    @override
+    def config_of(self, part: str) -> NeuronConfig:
+        if part == "bise":
+            return self.config
+        return self.lui_config or dataclasses.replace(self.config, input_mean=0.5)
 
 
-class Complement(nn.Module):
+class LUI(NeuronModule):
+    """Layer of unions and intersections: neurons over all channels of a pixel, or flat features.
+
+    (..., C) -> (..., features).
+
+    Attributes:
+      features: output channels.
+      config: reparametrizations and initial values.
+    """
+
+    features: int
+    config: NeuronConfig = NeuronConfig()
+
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> LUILayer:
+        return LUILayer(name, inputs=inputs)
+
+
+class LUIConv(NeuronModule):
+    """Neurons over all channels of a window of the image, pooled by unions.
+
+    (..., H, W, C) -> (..., H'', W'', features); the pooling marks the windows of outputs in which
+    a neuron fires.
+
+    Attributes:
+      features: output channels.
+      kernel_size: odd sizes, or any with explicit padding; one int for a square.
+      config: reparametrizations and initial values.
+      padding: "SAME", "VALID", ints or pairs.
+      border: "zero", "edge", "reflect" or "wrap".
+      pool: side and stride of the windows of the union; 1 for none.
+    """
+
+    features: int
+    kernel_size: KernelSize
+    config: NeuronConfig = NeuronConfig()
+    _: KW_ONLY
+    padding: Padding = "SAME"
+    border: Border = "zero"
+    pool: int = 1
+
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> LUIConvLayer:
+        return LUIConvLayer(
+            name, inputs=inputs, padding=self.padding, border=self.border, pool=self.pool
+        )
+
+
+class HitOrMiss(NeuronModule):
+    """Neurons over the input and its complement, (..., n) -> (..., features).
+
+    With erosions, each is a hit-or-miss transform: 2 n weights, for inputs that must be 1 and
+    inputs that must be 0. Computes what `Complement` and `LUI` would, in half of the time.
+
+    Attributes:
+      features: output channels.
+      config: reparametrizations and initial values.
+    """
+
+    features: int
+    config: NeuronConfig = NeuronConfig()
+
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> HitOrMissLayer:
+        return HitOrMissLayer(name, inputs=inputs)
+
+
+class HitOrMissConv(NeuronModule):
+    """Neurons over all channels of a window of the image and its complement, pooled by unions.
+
+    (..., H, W, C) -> (..., H'', W'', features). With erosions, each is the hit-or-miss transform of
+    the image; the pooling marks the windows of outputs in which it hits.
+
+    Attributes:
+      features: output channels.
+      kernel_size: any sizes with padding "VALID", odd ones with "SAME"; one int for a square.
+      config: reparametrizations and initial values.
+      padding: "VALID", "SAME", ints or pairs.
+      border: "zero", "edge", "reflect" or "wrap".
+      pool: side and stride of the windows of the union; 1 for none.
+    """
+
+    features: int
+    kernel_size: KernelSize
+    config: NeuronConfig = NeuronConfig()
+    _: KW_ONLY
+    padding: Padding = "VALID"
+    border: Border = "zero"
+    pool: int = 1
+
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> HitOrMissConvLayer:
+        return HitOrMissConvLayer(
+            name, inputs=inputs, padding=self.padding, border=self.border, pool=self.pool
+        )
+
+
+class Complement(LayerModule):
     """Appends the complement of every channel, (..., C) -> (..., 2 C).
 
     Lets a network with positive weights express operators that are not increasing.
     """
 
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> ComplementLayer:
+        return ComplementLayer(name, inputs=inputs)
+
+    @override
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        return LAYERS["complement"]({}, _check_features(self, x))
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("complement")
+        return super().__call__(_check_features(self, x))
 
 
-class LevelSets(nn.Module):
-    """Binary channels [x_c >= t_k] of grayscale or colour images, (..., C) -> bool (..., C q).
+class LevelSets(LayerModule):
+    """Binary channels [x_c >= t_k] of grayscale or color images, (..., C) -> bool (..., C q).
 
     Attributes:
       thresholds: q increasing values for all channels, or one row of q per channel.
@@ -277,52 +341,63 @@ class LevelSets(nn.Module):
 
     thresholds: LevelThresholds
 
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> LevelSetsLayer:
+        thresholds = np.asarray(self.thresholds).tolist()
+        return LevelSetsLayer(name, inputs=inputs, thresholds=thresholds)
+
+    @override
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_features(self, as_numbers(x))
-        return LAYERS["level_sets"]({}, x, thresholds=self.thresholds)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("level_sets", "", {"thresholds": np.asarray(self.thresholds).tolist()})
+        return super().__call__(_check_features(self, as_numbers(x)))
 
 
-class Flatten(nn.Module):
+class Flatten(LayerModule):
     """Flattens the last ``rank`` axes, (..., H, W, C) -> (..., H W C)."""
 
     rank: int = 3
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        if self.rank < 1:
-            raise ValueError(f"rank must be >= 1; got {self.rank}")
-        return LAYERS["flatten"]({}, jnp.asarray(x), rank=self.rank)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("flatten", "", {"rank": self.rank})
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> FlattenLayer:
+        return FlattenLayer(name, inputs=inputs, rank=self.rank)
 
 
-class RealHead(nn.Module):
-    """A linear classification layer with real weights, also after binarisation (section 3)."""
+class Concatenate(LayerModule):
+    """Joins images along their channels, in order: bool if all are, else float."""
 
-    features: int
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> ConcatenateLayer:
+        return ConcatenateLayer(name, inputs=inputs)
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer."""
-        x = _check_features(self, x)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return LAYERS["dense"]({"kernel": kernel, "bias": bias}, x)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("dense", name)
+    @override
+    def __call__(self, *images: jax.Array) -> jax.Array:
+        names = tuple(f"image {i}" for i in range(len(images)))
+        layer = self.layer(inputs=names)
+        return concatenated(layer, [_check_features(self, image) for image in images])
 
 
-class TernaryHead(nn.Module):
-    """A classification layer with weights in {-1, 0, 1}, also while it is trained.
+class Upsample(LayerModule):
+    """Repeats every pixel, (..., H, W, C) -> (..., factor H, factor W, C).
+
+    Called with a second image, it cuts the result to the height and width of that one: of the
+    image before pooling, whose last windows may have reached beyond it.
+
+    Attributes:
+      factor: rows and columns of each pixel.
+    """
+
+    factor: int = 2
+
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> UpsampleLayer:
+        return UpsampleLayer(name, inputs=inputs, factor=self.factor)
+
+    @override
+    def __call__(self, x: jax.Array, *like: jax.Array) -> jax.Array:
+        return apply(self.layer(), {}, *(_check_image(self, image) for image in (x, *like)))
+
+
+class RealHead(LayerModule):
+    """A linear classification layer with real weights, also after binarization (section 3).
 
     Attributes:
       features: classes.
@@ -330,24 +405,50 @@ class TernaryHead(nn.Module):
 
     features: int
 
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> RealLayer:
+        return RealLayer(name, inputs=inputs)
+
+    @override
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer: scores (..., classes)."""
+        x = _check_features(self, x)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return apply(self.layer(), {"kernel": kernel, "bias": bias}, x)
+
+
+class TernaryHead(LayerModule):
+    """A classification layer with weights in {-1, 0, 1}, also while it is trained.
+
+    (..., n) -> scores (..., features).
+
+    Attributes:
+      features: classes.
+    """
+
+    features: int
+
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> TernaryLayer:
+        return TernaryLayer(name, inputs=inputs)
+
+    @override
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = _check_features(self, x)
 
         def init(key: jax.Array, shape: tuple[int, int]) -> TernaryLatents:
             return TernaryLatents(0.3 * normal(key, shape))
 
         head = self.param("head", init, (x.shape[-1], self.features))
-        return LAYERS["ternary"]({"head": head}, x)
-
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("ternary", name)
+        return apply(self.layer(), {"head": head}, x)
 
 
-class PopcountHead(nn.Module):
+class PopcountHead(LayerModule):
     """Counts the set bits of a group of features per class, half of each group voting against.
+
+    (..., n) -> scores (..., features).
 
     Attributes:
       features: classes.
@@ -355,10 +456,10 @@ class PopcountHead(nn.Module):
 
     features: int
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies the layer: scores (..., classes)."""
-        return LAYERS["popcount"]({}, _check_features(self, x), classes=self.features)
+    @override
+    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> PopcountLayer:
+        return PopcountLayer(name, inputs=inputs, classes=self.features)
 
-    def describe(self, name: str = "") -> Layer:
-        """This layer as an entry of an architecture."""
-        return Layer("popcount", "", {"classes": self.features})
+    @override
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return super().__call__(_check_features(self, x))

@@ -27,9 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax._support.files import refuse_existing, replacing, user_path
-from bimonn_jax.networks.architecture import Architecture, from_json, to_json
+from bimonn_jax.networks.architecture import from_json, to_json
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.consistency import check_consistency
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons, RealNeurons
 

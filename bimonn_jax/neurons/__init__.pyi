@@ -1,3 +1,15 @@
+from .apply import (
+    apply_aligned as apply_aligned,
+)
+from .apply import (
+    apply_conv as apply_conv,
+)
+from .apply import (
+    apply_dense as apply_dense,
+)
+from .apply import (
+    apply_windows as apply_windows,
+)
 from .heads import (
     TernaryLatents as TernaryLatents,
 )
@@ -13,12 +25,6 @@ from .heads import (
 from .heads import (
     ternary_weights as ternary_weights,
 )
-from .hit_or_miss import (
-    apply_hit_or_miss as apply_hit_or_miss,
-)
-from .hit_or_miss import (
-    apply_hit_or_miss_conv as apply_hit_or_miss_conv,
-)
 from .initializers import (
     NeuronConfig as NeuronConfig,
 )
@@ -33,15 +39,6 @@ from .params import (
 )
 from .params import (
     RealNeurons as RealNeurons,
-)
-from .params import (
-    apply_aligned as apply_aligned,
-)
-from .params import (
-    apply_conv as apply_conv,
-)
-from .params import (
-    apply_dense as apply_dense,
 )
 from .params import (
     as_real_neurons as as_real_neurons,
@@ -72,6 +69,12 @@ from .reparam import (
 )
 from .reparam import (
     WeightReparam as WeightReparam,
+)
+from .sets import (
+    NeuronSet as NeuronSet,
+)
+from .sets import (
+    Reads as Reads,
 )
 from .thresholds import (
     THRESHOLDS as THRESHOLDS,

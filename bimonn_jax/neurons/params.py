@@ -13,14 +13,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax._support.promotion import with_rank
 from bimonn_jax._support.pytrees import Replaceable, pytree, static
-from bimonn_jax.morphology.operators import dilation
-from bimonn_jax.morphology.windows import Border, Padding, pad_image
-from bimonn_jax.neurons.correlation import correlate
-from bimonn_jax.neurons.precision import matmul
 from bimonn_jax.neurons.reparam import BIASES, WEIGHTS, check_names, dual_total
-from bimonn_jax.neurons.thresholds import THRESHOLDS, step
 
 Result = TypeVar("Result")
 
@@ -191,163 +185,9 @@ def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Arra
     return W.reshape(params.weight.shape), B, params.scale
 
 
-def real_input(params: RealNeurons, x: jax.Array) -> jax.Array:
-    """``x`` as real neurons take it, in the dtype of their weights."""
-    return x.astype(params.weight.dtype)
-
-
-def boolean_input(x: jax.Array) -> jax.Array:
-    """``x`` as boolean neurons take it; raises ValueError unless it is bool."""
-    if x.dtype != jnp.bool_:
-        raise ValueError(
-            f"x must be bool for a boolean network, got {x.dtype}: threshold it first (x > 0.5)"
-        )
-    return x
-
-
-def neuron_outputs(params: RealNeurons, t: jax.Array, p: jax.Array) -> jax.Array:
-    """The outputs xi(t) of neurons whose t = p (W x - B), an array to which ``p`` broadcasts."""
-    if params.threshold == "step":
-        # The surrogate peaks where an erosion just fires and a dilation just does not: no input of
-        # the footprint violates the operator.
-        is_erosion = jnp.broadcast_to((params.bias > 0.5).reshape(p.shape), t.shape)
-        return step(t, p * jnp.where(is_erosion, 0.5, -0.5))
-    return THRESHOLDS[params.threshold].forward(t)
-
-
-def boolean_outputs(neurons: BooleanNeurons, counts: jax.Array) -> jax.Array:
-    """The outputs of boolean neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
-    size = jnp.sum(flat_weight(neurons.footprint, neurons.is_erosion), axis=0)
-    is_erosion, size, complement = (
-        with_rank(values, counts.ndim)
-        for values in (neurons.is_erosion, size.astype(counts.dtype), neurons.complement)
-    )
-    return jnp.where(is_erosion, counts == size, counts > 0) ^ complement
-
-
 def weights_of(neurons: Neurons) -> jax.Array:
     """The array (footprint..., neurons...) of either kind."""
     return neurons.weight if isinstance(neurons, RealNeurons) else neurons.footprint
-
-
-def check_trailing(x: jax.Array, expected: tuple[int, ...], axes: str) -> None:
-    """Raises ValueError unless the last axes of ``x``, called ``axes``, are as expected."""
-    if x.ndim < len(expected) or x.shape[x.ndim - len(expected) :] != expected:
-        raise ValueError(
-            f"x has shape {x.shape}; (..., {axes}) with {axes} = "
-            f"{', '.join(map(str, expected))} was expected by these neurons"
-        )
-
-
-def apply_conv(
-    neurons: Neurons, x: jax.Array, *, padding: Padding = "SAME", border: Border = "zero"
-) -> jax.Array:
-    """Each neuron slides over its own input channel (cross-correlation, see `windows`).
-
-    Args:
-      neurons: weights (kh, kw, C, M): M neurons for each of C channels.
-      x: (..., H, W, C); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
-      padding: "SAME", "VALID", ints or pairs.
-      border: "zero", "edge", "reflect" or "wrap".
-
-    Returns:
-      (..., H', W', C, M); bool for `BooleanNeurons`, else the dtype of the weights.
-
-    Raises:
-      ValueError: if the channels differ, the dtype is wrong, or the kernel does not fit.
-    """
-    x = jnp.asarray(x)
-    check_neurons(neurons, weight_rank=4)
-    kh, kw, channels, _ = weights_of(neurons).shape
-    check_trailing(x, (channels,), "channels")
-    if x.ndim < 3:
-        raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
-    x = real_input(neurons, x) if isinstance(neurons, RealNeurons) else boolean_input(x)
-    # Channels go first: pixels of one row stay adjacent, which is what a CPU vectorises.
-    batch = math.prod(x.shape[:-3])
-    images = jnp.moveaxis(x.reshape(batch, *x.shape[-3:]), -1, 0)
-    images = pad_image(images, (kh, kw), padding=padding, border=border)
-    if isinstance(neurons, RealNeurons):
-        W, B, p = real_parameters(neurons)
-        B, p = B[..., None, None, None], p[..., None, None, None]
-        maps = neuron_outputs(neurons, p * (correlate(images, W) - B), p)
-    else:
-        over_outputs = jax.vmap(_boolean_correlation, in_axes=(None, -1, -1, -1))
-        maps = jax.vmap(over_outputs, in_axes=(0, -2, -2, -2))(
-            images, neurons.footprint, neurons.is_erosion, neurons.complement
-        )
-    maps = maps.transpose(2, 3, 4, 0, 1)
-    return maps.reshape(*x.shape[:-3], *maps.shape[1:])
-
-
-def _boolean_correlation(
-    image: jax.Array, footprint: jax.Array, is_erosion: jax.Array, complement: jax.Array
-) -> jax.Array:
-    # Duality: an erosion is the complement of the dilation of the complement.
-    hits = dilation(image ^ is_erosion, footprint, padding="VALID")
-    return hits ^ is_erosion ^ complement
-
-
-def apply_dense(neurons: Neurons, x: jax.Array) -> jax.Array:
-    """Each neuron reads all inputs: a dilation or an erosion over the last axis.
-
-    Args:
-      neurons: weights (n, M).
-      x: (..., n); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
-
-    Returns:
-      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
-
-    Raises:
-      ValueError: if the inputs are not n, or the dtype is wrong.
-    """
-    check_neurons(neurons, weight_rank=2)
-    return apply_products(neurons, x, weights_of(neurons).shape[0], matmul)
-
-
-def apply_products(
-    neurons: Neurons,
-    x: jax.Array,
-    inputs: int,
-    products: Callable[[jax.Array, jax.Array], jax.Array],
-) -> jax.Array:
-    """Neurons over the last axis of x, of that many inputs; ``products(x, W)`` are their sums."""
-    x = jnp.asarray(x)
-    check_trailing(x, (inputs,), "inputs")
-    if isinstance(neurons, RealNeurons):
-        W, B, p = real_parameters(neurons)
-        sums = products(real_input(neurons, x), W)
-        B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
-        return neuron_outputs(neurons, p * (sums - B), p)
-    # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
-    footprint = neurons.footprint.astype(jnp.float32)
-    return boolean_outputs(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
-
-
-def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
-    """Neuron m reads column m of its input: the unions and intersections inside a BiSEL.
-
-    Args:
-      neurons: weights (n, M).
-      x: (..., n, M); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
-
-    Returns:
-      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
-
-    Raises:
-      ValueError: if the last two axes of ``x`` are not (n, M), or the dtype is wrong.
-    """
-    x = jnp.asarray(x)
-    check_neurons(neurons, weight_rank=2)
-    check_trailing(x, weights_of(neurons).shape, "inputs, neurons")
-    if isinstance(neurons, RealNeurons):
-        W, B, p = real_parameters(neurons)
-        sums = jnp.sum(real_input(neurons, x) * with_rank(W, x.ndim), axis=-2)
-        B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
-        return neuron_outputs(neurons, p * (sums - B), p)
-    is_erosion = with_rank(neurons.is_erosion, x.ndim)
-    hits = jnp.any((boolean_input(x) ^ is_erosion) & with_rank(neurons.footprint, x.ndim), axis=-2)
-    return hits ^ is_erosion[..., 0, :] ^ with_rank(neurons.complement, hits.ndim)
 
 
 def as_real_neurons(

@@ -14,7 +14,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from bimonn_jax._support.files import printable, user_path
-from bimonn_jax.networks.architecture import Architecture, to_json
+from bimonn_jax.networks.architecture import to_json
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.params import static_names
 
 State = TypeVar("State")

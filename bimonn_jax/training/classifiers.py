@@ -12,10 +12,11 @@ from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.data.classification import check_labelled
 from bimonn_jax.data.samples import Sample
 from bimonn_jax.morphology.levels import LevelThresholds
-from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.architecture import apply_layers
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import (
-    DenseLUI,
+    LUI,
     Flatten,
     HitOrMiss,
     HitOrMissConv,
@@ -76,11 +77,11 @@ def boolean_classifier(
         (
             LevelSets(thresholds),
             *(
-                HitOrMissConv(c.features, (c.kernel, c.kernel), pool=c.pool, config=config)
+                HitOrMissConv(c.features, c.kernel, pool=c.pool, config=config)
                 for c in convolutions
             ),
             Flatten(),
-            *((HitOrMiss(features, config),) if features else ()),
+            *((HitOrMiss(features, config=config),) if features else ()),
             HEADS[head](classes),
         )
     )
@@ -96,7 +97,7 @@ def relaxed_classifier(
 ) -> Sequential:
     """The paper's network (section 7): level sets, a dense LUI layer, a real head."""
     return Sequential(
-        (LevelSets(thresholds), Flatten(), DenseLUI(features, config), RealHead(classes))
+        (LevelSets(thresholds), Flatten(), LUI(features, config=config), RealHead(classes))
     )
 
 

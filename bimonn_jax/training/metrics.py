@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.data.classification import check_labelled
-from bimonn_jax.networks.architecture import Architecture, apply_layers, layer_outputs
+from bimonn_jax.networks.architecture import apply_layers, layer_outputs
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.activation import activation
 from bimonn_jax.neurons.params import RealNeurons, named_neurons, real_parameters
 

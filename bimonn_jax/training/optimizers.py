@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bimonn_jax.networks.architecture import Architecture, layer_outputs
+from bimonn_jax.networks.architecture import layer_outputs
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.params import Neurons, RealNeurons, map_neurons
 
 

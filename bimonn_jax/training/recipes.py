@@ -88,7 +88,7 @@ def single(operator: Operator, kernel_size: int, *, learning_rate: float = 2.0) 
         (1,),
         (kernel_size, kernel_size),
         NeuronConfig.boolean(operator),
-        NeuronConfig.boolean("dilation"),
+        lui_config=NeuronConfig.boolean("dilation"),
     )
 
     def start(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
@@ -125,7 +125,7 @@ def openings(
     """
     dilation, erosion = NeuronConfig.boolean("dilation"), NeuronConfig.boolean("erosion")
     configs = (dilation, erosion) if closing else (erosion, dilation)
-    model = BiMoNN((channels, 1), (kernel_size, kernel_size), configs, configs[1])
+    model = BiMoNN((channels, 1), (kernel_size, kernel_size), configs, lui_config=configs[1])
 
     def start(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
         init_key, patch_key, keep_key, latent_key = jax.random.split(key, 4)
@@ -221,7 +221,7 @@ def hit_or_miss(
             *leading,
             Complement(),
             BiSEL(channels, shape, config=erosion, lui_config=erosion),
-            LUI(1, union),
+            LUI(1, config=union),
         )
     )
     transforms, output = (f"layers_{len(leading) + i}" for i in (1, 2))

@@ -20,8 +20,8 @@ import numpy as np
 
 from bimonn_jax.morphology.levels import level_sets
 from bimonn_jax.morphology.windows import pad_widths
-from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import HitOrMissConvLayer, Layer, LevelSetsLayer, LUILayer
 from bimonn_jax.neurons.params import BooleanNeurons
 
 # A pixel that is set by mistake counts as so many that are missed, from round to round.
@@ -192,12 +192,12 @@ def _network(
     yes, no = jnp.ones(count, bool), jnp.zeros(count, bool)
     erosions = BooleanNeurons(footprint, yes, no)
     union = BooleanNeurons(yes[:, None], no[:1], no[:1])
-    layers = [
-        Layer("hit_or_miss_conv", "transforms", {"padding": "SAME", "border": "zero", "pool": 1}),
-        Layer("lui", "union"),
+    layers: list[Layer] = [
+        HitOrMissConvLayer("transforms"),
+        LUILayer("union"),
     ]
     if thresholds is not None:
-        layers.insert(0, Layer("level_sets", "", {"thresholds": [float(t) for t in thresholds]}))
+        layers.insert(0, LevelSetsLayer(thresholds=tuple(float(t) for t in thresholds)))
     return BooleanNetwork(tuple(layers), {"transforms": {"lui": erosions}, "union": {"lui": union}})
 
 

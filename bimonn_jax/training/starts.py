@@ -16,10 +16,18 @@ import numpy as np
 from bimonn_jax._support.random_arrays import bernoulli, normal, uniform
 from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.data.classification import check_labelled
-from bimonn_jax.networks.architecture import Architecture, Layer
+from bimonn_jax.networks.architecture import apply_layer
+from bimonn_jax.networks.kinds import (
+    Architecture,
+    HitOrMissConvLayer,
+    HitOrMissLayer,
+    Layer,
+    PopcountLayer,
+    TernaryLayer,
+)
 from bimonn_jax.networks.models import Sequential
+from bimonn_jax.neurons.apply import windows_of
 from bimonn_jax.neurons.heads import TernaryLatents, popcount_signs
-from bimonn_jax.neurons.hit_or_miss import windows_of
 from bimonn_jax.neurons.params import RealNeurons
 from bimonn_jax.neurons.precision import matmul
 from bimonn_jax.training.metrics import map_in_chunks
@@ -88,7 +96,7 @@ def latents(key: jax.Array, footprint: jax.Array) -> jax.Array:
     return jnp.where(footprint, 0.6, uniform(key, footprint.shape, maxval=0.2))
 
 
-_TRANSFORMS = ("hit_or_miss", "hit_or_miss_conv")
+_TRANSFORMS = (HitOrMissLayer, HitOrMissConvLayer)
 
 
 def start_from_images(
@@ -109,9 +117,10 @@ def start_from_images(
       bits: inputs per transform.
 
     Raises:
-      ValueError: if there are no images, or not as many labels.
+      ValueError: if there are no images, or not as many labels, or the classifier is no chain.
     """
     check_labelled(images, labels)
+    _check_chain(model.architecture)
     head = model.architecture[-1]
 
     # Compiled as a whole: in one program, not in some three hundred.
@@ -123,16 +132,16 @@ def start_from_images(
         x, labels = images[some], labels[some]
         for index, layer in enumerate(model.architecture):
             layer_key = jax.random.fold_in(key, index)
-            if layer.kind in _TRANSFORMS:
+            if isinstance(layer, _TRANSFORMS):
                 neurons = params[layer.name]["lui"]
                 fresh = _fresh(layer_key, layer, neurons, x, labels, head, bits)
                 params[layer.name] = {"lui": fresh}
-            if layer.kind == "ternary":
+            if isinstance(layer, TernaryLayer):
                 classes = params[layer.name]["head"].latent.shape[1]
                 votes = _votes(layer_key, x, labels, classes)
                 params[layer.name] = {"head": TernaryLatents(votes)}
             elif layer is not head:
-                x = map_in_chunks(partial(layer, binarize(params)), x)
+                x = map_in_chunks(partial(_output, layer, binarize(params)), x)
         return params
 
     return start(key, images, labels)
@@ -164,9 +173,10 @@ def restart_dead(
       A function (params, step) -> params.
 
     Raises:
-      ValueError: if there are no images, or not as many labels.
+      ValueError: if there are no images, or not as many labels, or the classifier is no chain.
     """
     check_labelled(images, labels)
+    _check_chain(architecture)
     head = architecture[-1]
 
     def restarted(params: Any, step: jax.Array) -> Any:
@@ -175,8 +185,8 @@ def restart_dead(
         x, y, params = images[some], labels[some], {**params}
         dead = jnp.zeros(1, bool)
         for index, layer in enumerate(architecture[:-1]):
-            output = map_in_chunks(partial(layer, binarize(params)), x)
-            if layer.kind in _TRANSFORMS:
+            output = map_in_chunks(partial(_output, layer, binarize(params)), x)
+            if isinstance(layer, _TRANSFORMS):
                 layer_key = jax.random.fold_in(step_key, index)
                 old = params[layer.name]["lui"]
                 fresh = _fresh(layer_key, layer, old, x, y, head, bits)
@@ -184,9 +194,9 @@ def restart_dead(
                 dead = jnp.all(flat, axis=0) | ~jnp.any(flat, axis=0)
                 weight = jnp.where(dead, fresh.weight, old.weight)
                 params[layer.name] = {"lui": replace(old, weight=weight)}
-                output = map_in_chunks(partial(layer, binarize(params)), x)
+                output = map_in_chunks(partial(_output, layer, binarize(params)), x)
             x = output
-        if head.kind == "ternary":
+        if isinstance(head, TernaryLayer):
             latent = params[head.name]["head"].latent
             # Flat features: the channel varies fastest.
             forgotten = jnp.resize(dead, latent.shape[:1])[:, None]
@@ -199,6 +209,15 @@ def restart_dead(
     return after_evaluation
 
 
+def _check_chain(architecture: Architecture) -> None:
+    if any(layer.inputs for layer in architecture):
+        raise ValueError("the classifier must be a chain: layers that each read the one before")
+
+
+def _output(layer: Layer, params: Any, x: jax.Array) -> jax.Array:
+    return apply_layer(layer, params, [x])
+
+
 def _fresh(
     key: jax.Array,
     layer: Layer,
@@ -209,7 +228,7 @@ def _fresh(
     bits: float,
 ) -> RealNeurons:
     """The transforms of a layer, started from its inputs x, bool (N, ..., C)."""
-    if layer.kind == "hit_or_miss":
+    if isinstance(layer, HitOrMissLayer):
         patterns = x[_images_for(key, head, labels, neurons.bias.shape[0])]
         frequency = jnp.mean(x, axis=0)
     else:
@@ -258,9 +277,9 @@ def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, classes: int) -> jax
 def _images_for(key: jax.Array, head: Layer, labels: jax.Array, count: int) -> jax.Array:
     """Which image each transform starts from; under a popcount head, one that suits its vote."""
     order = jax.random.permutation(key, labels.shape[0])
-    if head.kind != "popcount":
+    if not isinstance(head, PopcountLayer):
         return jnp.resize(order, (count,))
-    votes = popcount_signs(count, head.options["classes"])
+    votes = popcount_signs(count, head.classes)
     group, is_for = jnp.argmax(jnp.abs(votes), axis=1), jnp.sum(votes, axis=1) > 0
     shuffled = labels[order]
     draws = jax.random.uniform(jax.random.fold_in(key, 1), (count,))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from bimonn_jax.deployment.circuit import (
     Linear,
     Shape,
     Thresholds,
+    Upsample,
     Votes,
     circuit_of,
 )
@@ -40,6 +41,8 @@ _READ = ("white", "0.75", "0.1")
 
 # The name of a channel, and what is read of it: (height, width).
 _Tile = tuple[str, np.ndarray]
+# A column, and a node in it.
+_Node = tuple[int, int]
 
 
 @dataclass
@@ -51,17 +54,33 @@ class _Column:
       labels: of all nodes.
       pictures: of all nodes, a tile for each channel that is drawn, with its name; none for nodes
         that have no picture.
+      sources: what it reads: the number of a column, and of a node in it.
       reads: by reader and source, literals that read it as it is and inverted; int (nodes,
         sources, 2).
       weights: float (nodes, sources), thickness of the edges before scaling.
+      drawn: the nodes that are drawn.
     """
 
     name: str
     labels: list[str]
     pictures: list[list[_Tile]]
+    sources: list[_Node]
     reads: np.ndarray
     weights: np.ndarray
     drawn: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """The channels of a value, or its features.
+
+    Attributes:
+      nodes: which node each is.
+      image: the shape of the image that the features come from, None if they are channels.
+    """
+
+    nodes: list[_Node]
+    image: Shape | None = None
 
 
 def _picture(gates: Gates, gate: int, flattened: Shape | None, names: Sequence[str]) -> list[_Tile]:
@@ -99,91 +118,125 @@ def _label(gates: Gates, gate: int) -> str:
     return f"{symbol(title(gates, gate))} {gate}{more if is_cut else ''}"
 
 
-def _reads(gates: Gates, sources: int) -> np.ndarray:
+def _reads(gates: Gates, source: np.ndarray, sources: int) -> np.ndarray:
+    """Literals by gate, source and sign, where ``source`` is that of each channel."""
     counts = np.zeros((len(gates), sources, 2), int)
     gate = np.repeat(np.arange(len(gates)), np.diff(gates.starts))
-    # Features that were flattened are counted by the channel that they came from.
-    np.add.at(counts, (gate, gates.literals[:, 2] % sources, gates.is_inverted.astype(int)), 1)
+    of = source[gates.literals[:, 2]]
+    np.add.at(counts, (gate, of, gates.is_inverted.astype(int)), 1)
     return counts
 
 
-def _gates_column(
-    gates: Gates, names: Sequence[str], flattened: Shape | None, activity: np.ndarray | None
-) -> _Column:
-    reads = _reads(gates, len(names))
-    weights = reads.sum(axis=2).astype(float)
-    if activity is not None:
-        # A union is decided by what is set, an intersection by what is clear.
-        set_share = np.stack([activity, 1 - activity], axis=-1)
-        deciding = np.where(gates.is_erosion[:, None, None], 1 - set_share, set_share)
-        weights = np.max(np.where(reads > 0, deciding, 0.0), axis=2)
-    return _Column(
-        gates.name,
-        [_label(gates, g) for g in range(len(gates))],
-        [_picture(gates, g, flattened, names) for g in range(len(gates))],
-        reads,
-        weights,
-    )
-
-
-def _head_column(stage: Votes | Linear, sources: int) -> _Column:
+def _votes(stage: Votes | Linear, source: np.ndarray, sources: int) -> tuple[np.ndarray, ...]:
+    """Votes by class, source and sign, and their weights by class and source."""
     signed = (
         np.stack([stage.positive, stage.negative], axis=-1)
         if isinstance(stage, Votes)
         else np.stack([stage.kernel > 0, stage.kernel < 0], axis=-1)
     )
     classes = signed.shape[1]
-    counts, weights = np.zeros((classes, sources, 2), int), np.zeros((classes, sources))
+    counts, weights = np.zeros((sources, classes, 2), int), np.zeros((sources, classes))
+    np.add.at(counts, source, signed.astype(int))
     size = signed.sum(axis=-1) if isinstance(stage, Votes) else np.abs(stage.kernel)
-    for feature, votes in enumerate(signed.astype(int)):
-        counts[:, feature % sources] += votes
-        weights[:, feature % sources] += size[feature]
-    labels = [f"class {c}" for c in range(classes)]
-    name = "votes" if isinstance(stage, Votes) else "real head"
-    return _Column(name, labels, [[]] * classes, counts, weights)
+    np.add.at(weights, source, size)
+    return counts.swapaxes(0, 1), weights.T
 
 
-def _columns(circuit: Circuit, activities: Sequence[np.ndarray] | None) -> list[_Column]:
-    inputs = circuit.shapes[0][2]
-    labels = [f"x {c}" if inputs > 1 else "x" for c in range(inputs)]
-    first = activities[0] if activities else None
-    stages = list(zip(circuit.stages, circuit.shapes[:-1], strict=True))
-    thresholds = circuit.thresholds
-    if isinstance(thresholds, Thresholds):
-        labels = [f"{labels[c]} ≥ {t:.4g}" for c, row in enumerate(thresholds.values) for t in row]
-        first = activities[1] if activities else None
-        stages = stages[1:]
-    count = len(labels)
-    columns = [
-        _Column("input", labels, [[]] * count, np.zeros((count, 0, 2), int), np.zeros((count, 0)))
-    ]
-    activity, flattened = first, None
-    offset = len(circuit.stages) - len(stages)
-    for index, (stage, shape) in enumerate(stages):
-        if isinstance(stage, Flatten):
-            flattened = flattened or shape
-            continue
-        sources = (flattened or shape)[2]
+class _Drawing:
+    """The columns of a circuit, as its stages are read."""
+
+    def __init__(self, circuit: Circuit, activities: Sequence[np.ndarray] | None) -> None:
+        self.circuit, self.activities = circuit, activities
+        self.columns: list[_Column] = []
+        # How often each node is set, if there are examples.
+        self.activity: list[np.ndarray] = []
+        self.values: list[_Channels] = []
+        inputs = circuit.shapes[0][2]
+        labels = [f"x {c}" if inputs > 1 else "x" for c in range(inputs)]
+        self._add_input(0, labels)
+        for index in range(len(circuit.stages)):
+            self.values.append(self._value(index))
+
+    def _add_input(self, value: int, labels: list[str]) -> None:
+        none = np.zeros((len(labels), 0, 2), int), np.zeros((len(labels), 0))
+        self.columns = [_Column("input", labels, [[] for _ in labels], [], *none)]
+        self.activity = [self.activities[value]] if self.activities else []
+        self.values = [_Channels([(0, node) for node in range(len(labels))])]
+
+    def _value(self, index: int) -> _Channels:
+        """What a stage gives; adds its column, if it has one."""
+        stage = self.circuit.stages[index]
+        read = [self.values[value] for value in self.circuit.sources[index]]
+        nodes = [node for channels in read for node in channels.nodes]
+        image = read[0].image if len(read) == 1 else None
+        match stage:
+            case Thresholds():
+                labels = self.columns[0].labels
+                levels = enumerate(stage.values)
+                self._add_input(1, [f"{labels[c]} ≥ {t:.4g}" for c, row in levels for t in row])
+                return self.values[0]
+            case Upsample():
+                return _Channels(nodes)
+            case Flatten():
+                shape = self.circuit.shape_before(index)
+                pixels = shape[0] * shape[1]
+                return _Channels(nodes * pixels, image or (shape if pixels > 1 else None))
+            case Gates() | Votes() | Linear():
+                return self._add(index, stage, nodes, image)
+            case _:
+                assert_never(stage)
+
+    def _add(
+        self, index: int, stage: Gates | Votes | Linear, nodes: list[_Node], image: Shape | None
+    ) -> _Channels:
+        sources = list(dict.fromkeys(nodes))
+        number = {node: i for i, node in enumerate(sources)}
+        source = np.array([number[node] for node in nodes])
         if isinstance(stage, Gates):
-            # What the last column calls its channels.
-            names = labels if len(columns) == 1 else [str(c) for c in range(sources)]
-            columns.append(_gates_column(stage, names, flattened, activity))
-        elif isinstance(stage, Votes | Linear):
-            columns.append(_head_column(stage, sources))
-        activity = activities[offset + index + 1] if activities else None
-        flattened = None
-    return columns
+            reads = _reads(stage, source, len(sources))
+            weights = reads.sum(axis=2).astype(float)
+            if self.activities is not None:
+                set_share = np.array([self.activity[column][node] for column, node in sources])
+                weights = _deciding(stage, reads, set_share)
+            names = [self._name(node) for node in nodes]
+            pictures = [_picture(stage, gate, image, names) for gate in range(len(stage))]
+            labels = [_label(stage, gate) for gate in range(len(stage))]
+            column = _Column(stage.name, labels, pictures, sources, reads, weights)
+        else:
+            reads, weights = _votes(stage, source, len(sources))
+            labels = [f"class {c}" for c in range(len(reads))]
+            name = "votes" if isinstance(stage, Votes) else "real head"
+            column = _Column(name, labels, [[] for _ in labels], sources, reads, weights)
+        self.columns.append(column)
+        if self.activities is not None:
+            self.activity.append(self.activities[index + 1])
+        return _Channels([(len(self.columns) - 1, node) for node in range(len(column.labels))])
+
+    def _name(self, node: _Node) -> str:
+        """What a channel is called in a picture."""
+        return self.columns[0].labels[node[1]] if node[0] == 0 else str(node[1])
+
+
+def _deciding(gates: Gates, reads: np.ndarray, set_share: np.ndarray) -> np.ndarray:
+    """How often each source decides a gate: a union by what is set, an intersection by the rest."""
+    shares = np.stack([set_share, 1 - set_share], axis=-1)
+    deciding = np.where(gates.is_erosion[:, None, None], 1 - shares, shares)
+    return np.asarray(np.max(np.where(reads > 0, deciding, 0.0), axis=2))
 
 
 def _choose(columns: list[_Column], max_neurons: int) -> None:
     """Marks what is drawn: of each column the nodes that those drawn behind it read most."""
     columns[-1].drawn = list(range(min(max_neurons, len(columns[-1].labels))))
-    for column, behind in zip(columns[-2::-1], columns[:0:-1], strict=True):
-        read = behind.weights[behind.drawn].sum(axis=0)
-        literals = behind.reads[behind.drawn].sum(axis=(0, 2))
-        order = np.lexsort((-read, literals == 0))
-        chosen = [int(i) for i in order[:max_neurons] if literals[i]]
-        column.drawn = sorted(chosen)
+    weights = [np.zeros(len(column.labels)) for column in columns]
+    literals = [np.zeros(len(column.labels), int) for column in columns]
+    for index in reversed(range(len(columns))):
+        column = columns[index]
+        if index < len(columns) - 1:
+            order = np.lexsort((-weights[index], literals[index] == 0))
+            column.drawn = sorted(int(i) for i in order[:max_neurons] if literals[index][i])
+        for source, (of, node) in enumerate(column.sources):
+            weights[of][node] += column.weights[column.drawn, source].sum()
+            literals[of][node] += column.reads[column.drawn, source].sum()
 
 
 def _place(count: int, rows: int) -> np.ndarray:
@@ -230,12 +283,14 @@ def _draw_node(axis: "Axes", column: _Column, node: int, x: float, y: float) -> 
 
 
 def _draw_edges(
-    axis: "Axes", column: _Column, start: dict[int, tuple[float, float]], reader: int,
+    axis: "Axes", column: _Column, start: dict[_Node, tuple[float, float]], reader: int,
     end: tuple[float, float],
 ) -> None:  # fmt: skip
     weights, reads = column.weights[reader], column.reads[reader]
-    highest = max((weights[s] for s in start), default=0.0) or 1.0
-    for source, (x, y) in start.items():
+    drawn = [source for source, node in enumerate(column.sources) if node in start]
+    highest = max((weights[source] for source in drawn), default=0.0) or 1.0
+    for source in drawn:
+        x, y = start[column.sources[source]]
         plain, inverted = reads[source]
         if not plain + inverted:
             continue
@@ -258,8 +313,8 @@ def plot_network(
     over the channels of a pixel is drawn as its sign: ∪ or ∩. Of the channels of a window that are
     read the first three are drawn, each in a frame over its name.
     Lines lead to what reads it; dashed ones where the complement is read. Neurons that nothing
-    reads are left out. Of stages with more than ``most`` neurons those are drawn that the next
-    stage reads most, and their number is said.
+    reads are left out. Of stages with more than ``max_neurons`` neurons those are drawn that are
+    read most, and their number is said.
 
     Args:
       network: the network; `bimonn_jax.simplify` it first, for less to read.
@@ -283,7 +338,7 @@ def plot_network(
         passed = stage_outputs(network.architecture, network.params, x)
         outputs = [np.asarray(x), *(np.asarray(output) for _, output in passed)]
         activities = [o.reshape(-1, o.shape[-1]).mean(axis=0) for o in outputs]
-    columns = _columns(circuit, activities)
+    columns = _Drawing(circuit, activities).columns
     _choose(columns, max_neurons)
     rows = max(len(column.drawn) for column in columns)
     width, height = _COLUMN * len(columns), _ROW * rows
@@ -292,15 +347,14 @@ def plot_network(
     above, below = lines_height(names, _SMALL) + 0.2, lines_height([legend], _LEGEND) + 0.2
     figure = new_figure(width, above + height + below)
     axis = figure.subplots()
-    before: dict[int, tuple[float, float]] = {}
+    ends: dict[_Node, tuple[float, float]] = {}
     for index, (column, name) in enumerate(zip(columns, names, strict=True)):
-        at_x, ends = _COLUMN * index, {}
+        at_x = _COLUMN * index
         for node, y in zip(column.drawn, _place(len(column.drawn), rows), strict=True):
             half = _draw_node(axis, column, node, at_x, y)
-            _draw_edges(axis, column, before, node, (at_x - half, y))
-            ends[node] = (at_x + half, y)
+            _draw_edges(axis, column, ends, node, (at_x - half, y))
+            ends[index, node] = (at_x + half, y)
         axis.text(at_x, -0.1, name, ha="center", va="bottom", fontsize=_SMALL, color="0.3")
-        before = ends
     axis.set(
         xlim=(-0.5 * _COLUMN, _COLUMN * (len(columns) - 0.5)),
         ylim=(height, -above),

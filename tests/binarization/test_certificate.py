@@ -21,7 +21,7 @@ from bimonn_jax import (
     map_neurons,
 )
 from bimonn_jax.networks.architecture import apply_layers
-from bimonn_jax.neurons.params import apply_aligned, apply_conv, apply_dense
+from bimonn_jax.neurons.apply import apply_aligned, apply_conv, apply_dense
 from tests.support.neuron_oracles import all_inputs
 
 IMAGES = jnp.asarray(all_inputs(9).reshape(-1, 3, 3, 1))

@@ -9,7 +9,6 @@ from bimonn_jax import (
     BiSE,
     Complement,
     Flatten,
-    Layer,
     LevelSets,
     RealNeurons,
     Sequential,
@@ -17,6 +16,7 @@ from bimonn_jax import (
     binarize,
     certify,
 )
+from bimonn_jax.networks.kinds import ComplementLayer, HitOrMissLayer, LUILayer
 from bimonn_jax.neurons.heads import TernaryLatents, ternary_weights
 from bimonn_jax.neurons.params import real_parameters
 from tests.support.neuron_oracles import all_inputs
@@ -117,7 +117,7 @@ def test_a_neuron_that_may_be_no_number_spoils_readers_that_do_not_need_it(dtype
     def neurons(*fields):
         return RealNeurons(*(jnp.asarray(np.asarray(field, dtype)) for field in fields))
 
-    layers = (Layer("hit_or_miss", "a"), Layer("lui", "b"))
+    layers = (HitOrMissLayer("a"), LUILayer("b"))
     first = neurons([[large, 0], [-large, 1]], [0, 0.5], [1, 4])
     params = {"a": {"lui": first}, "b": {"lui": neurons([[0], [1]], [0.5], [4])}}
     x = jnp.asarray([[False], [True]])
@@ -128,7 +128,7 @@ def test_a_neuron_that_may_be_no_number_spoils_readers_that_do_not_need_it(dtype
 
 @pytest.mark.parametrize(("weights", "bias", "scale"), [([[1]], 1, 1), ([[2], [1]], 2, -1)])
 def test_a_complement_of_outputs_that_may_be_a_half_ends_the_proof(weights, bias, scale):
-    layers = (Layer("lui", "a"), Layer("complement"))
+    layers = (LUILayer("a"), ComplementLayer())
     params = {"a": {"lui": lui(weights, [bias], [scale])}}
     x = jnp.asarray(all_inputs(len(weights)))
     smooth = apply_layers(layers, params, x) > 0.5

@@ -13,7 +13,7 @@ from bimonn_jax import (
     summary,
 )
 from bimonn_jax._support.random_arrays import bernoulli
-from bimonn_jax.networks.modules import DenseLUI, TernaryHead
+from bimonn_jax.networks.modules import LUI, TernaryHead
 from tests.support.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
@@ -76,7 +76,7 @@ def test_heads_have_bits_but_no_neurons():
     assert (head.path, head.shape, head.neurons, head.bits) == (
         "layers_2/head", (40, 5), 0, 2 * 40 * 5,
     )  # fmt: skip
-    model = Sequential((DenseLUI(4), TernaryHead(3)))
+    model = Sequential((LUI(4), TernaryHead(3)))
     params = model.init(jax.random.key(0), jnp.zeros((1, 5), bool))["params"]
     assert summary(params).layers[-1].bits == 2 * 4 * 3
     real = jax.jit(DenseBiMoNN((5,), 3).init)(jax.random.key(0), X)["params"]

@@ -3,16 +3,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanNeurons, Layer
+from bimonn_jax import BooleanNeurons
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.binarization.pruning import prune
-from bimonn_jax.neurons.params import apply_dense
+from bimonn_jax.networks.kinds import HitOrMissLayer, LUILayer
+from bimonn_jax.neurons.apply import apply_dense
 from bimonn_jax.training.metrics import dice
 
 X = bernoulli(jax.random.key(0), 0.3, (200, 5))
 UNION = BooleanNeurons(jnp.ones((5, 1), bool), jnp.zeros(1, bool), jnp.zeros(1, bool))
 TREE = {"layers_0": {"lui": UNION}, "kernel": jnp.ones(2)}
-ARCHITECTURE = (Layer("lui", "layers_0"),)
+ARCHITECTURE = (LUILayer("layers_0"),)
 
 
 def metric_for(target):
@@ -52,7 +53,7 @@ def test_literals_of_hit_or_miss_transforms_are_never_cut_by_default():
 
     transforms = BooleanNeurons(jnp.ones((10, 5), bool), jnp.ones(5, bool), jnp.zeros(5, bool))
     tree = {"layers_0": {"lui": transforms}, "layers_1": {"lui": UNION}}
-    layers = (Layer("hit_or_miss", "layers_0"), Layer("lui", "layers_1"))
+    layers = (HitOrMissLayer("layers_0"), LUILayer("layers_1"))
     pruned, report = prune(tree, indifferent, architecture=layers)
     assert report.removed == {"layers_1/lui": 5}
     assert pruned["layers_0"]["lui"].footprint.all()

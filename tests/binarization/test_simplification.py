@@ -5,9 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanNeurons, Layer
+from bimonn_jax import BooleanNeurons
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import (
+    BiSELayer,
+    BiSELLayer,
+    ComplementLayer,
+    FlattenLayer,
+    HitOrMissConvLayer,
+    HitOrMissLayer,
+    LevelSetsLayer,
+    LUILayer,
+    PopcountLayer,
+    TernaryLayer,
+)
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import RealNeurons, named_neurons
 from tests.support.boolean_networks import NAMES, examples, network
@@ -76,7 +88,7 @@ def test_small_dense_networks_on_all_inputs(seed):
         bits = bits[:, rng.integers(0, count, count)]
         return neurons(bits, rng.random(count) < 0.5, rng.random(count) < 0.3)
 
-    layers = Layer("hit_or_miss", "a"), Layer("hit_or_miss", "b"), Layer("dense_lui", "c")
+    layers = HitOrMissLayer("a"), HitOrMissLayer("b"), LUILayer("c")
     tree = {
         "a": {"lui": layer(8, sizes[0])},
         "b": {"lui": layer(2 * sizes[0], sizes[1])},
@@ -104,12 +116,12 @@ def test_small_filters_on_all_images(border, seed):
         return neurons(bits, rng.random(count) < 0.5, rng.random(count) < 0.3)
 
     layers = (
-        Layer("bisel", "a", options),
-        Layer("complement"),
-        Layer("bise", "b", options),
-        Layer("bisel", "c", options),
-        Layer("hit_or_miss_conv", "d", options | {"pool": 2}),
-        Layer("lui", "e"),
+        BiSELLayer("a", **options),
+        ComplementLayer(),
+        BiSELayer("b", **options),
+        BiSELLayer("c", **options),
+        HitOrMissConvLayer("d", **options, pool=2),
+        LUILayer("e"),
     )
     tree = {
         "a": {"bise": bise(1, 3), "lui": lui(1, 3)},
@@ -125,7 +137,7 @@ def test_small_filters_on_all_images(border, seed):
 def test_equal_neurons_are_merged_and_unused_ones_go():
     first = neurons(np.array([[1, 1, 0, 1], [0, 0, 1, 1]]))  # The last is never read.
     second = neurons(np.array([[0], [1], [1], [0]]), is_erosion=False)
-    layers = Layer("dense_lui", "a"), Layer("dense_lui", "b")
+    layers = LUILayer("a"), LUILayer("b")
     plain = BooleanNetwork(layers, {"a": {"lui": first}, "b": {"lui": second}})
     smaller = assert_equal_outputs(plain, everything(2))
     np.testing.assert_array_equal(smaller.params["a"]["lui"].footprint, [[1, 0], [0, 1]])
@@ -137,7 +149,7 @@ def test_contradictions_make_constants_and_those_go():
         np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0]]), np.array([True, True, False])
     )
     second = neurons(np.array([[1, 0], [1, 1], [0, 1]]), np.array([False, True]))
-    layers = Layer("hit_or_miss", "a"), Layer("dense_lui", "b")
+    layers = HitOrMissLayer("a"), LUILayer("b")
     smaller = assert_equal_outputs(
         BooleanNetwork(layers, {"a": {"lui": first}, "b": {"lui": second}}), everything(2)
     )
@@ -152,7 +164,7 @@ def test_of_nested_level_sets_only_the_one_that_decides_is_kept():
     bits[[1, 4], 2] = True
     bits[[0, 3], 3] = True
     tree = {"a": {"lui": neurons(bits, np.array([True, False, True, False]))}}
-    layers = Layer("level_sets", "", {"thresholds": [10, 20, 30]}), Layer("hit_or_miss", "a")
+    layers = LevelSetsLayer(thresholds=[10, 20, 30]), HitOrMissLayer("a")
     x = np.arange(40)[:, None]
     smaller = assert_equal_outputs(BooleanNetwork(layers, tree), x)
     assert smaller.architecture[0].options["thresholds"] == [10, 30]
@@ -166,14 +178,14 @@ def test_votes_of_equal_neurons_are_added_where_one_vote_is_enough():
     first = neurons(np.array([[1, 1, 1], [0, 0, 0]]))
     votes = np.array([[1, 0], [0, -1], [1, 1]])
     head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
-    layers = Layer("dense_lui", "a"), Layer("ternary", "b")
+    layers = LUILayer("a"), TernaryLayer("b")
     plain = BooleanNetwork(layers, {"a": {"lui": first}, "b": {"head": head}})
     smaller = assert_equal_outputs(plain, everything(2))
     assert smaller.params["b"]["head"].positive.shape == (2, 2)
 
 
 def test_a_popcount_head_becomes_ternary_only_where_features_go():
-    layers = Layer("dense_lui", "a"), Layer("popcount", "", {"classes": 2})
+    layers = LUILayer("a"), PopcountLayer(classes=2)
     for footprint, kind in ((np.eye(4), "popcount"), (np.eye(4)[:, [0, 1, 2, 1]], "ternary")):
         plain = BooleanNetwork(layers, {"a": {"lui": neurons(footprint)}})
         smaller = assert_equal_outputs(plain, everything(4))
@@ -186,8 +198,8 @@ def test_channels_go_also_before_flattening():
     dense = np.zeros((2 * 12, 2), bool)
     dense[[1, 5], 0] = True
     options = {"padding": "VALID", "border": "zero", "pool": 1}
-    layers = Layer("hit_or_miss_conv", "a", options), Layer("flatten", "", {"rank": 3})
-    layers += (Layer("hit_or_miss", "b"),)
+    layers = HitOrMissConvLayer("a", **options), FlattenLayer(rank=3)
+    layers += (HitOrMissLayer("b"),)
     tree = {"a": {"lui": neurons(conv)}, "b": {"lui": neurons(dense)}}
     smaller = assert_equal_outputs(BooleanNetwork(layers, tree), everything(9).reshape(-1, 3, 3, 1))
     assert smaller.params["a"]["lui"].footprint.shape == (2, 2, 2, 1)
@@ -196,7 +208,7 @@ def test_channels_go_also_before_flattening():
 
 def test_a_useless_network_keeps_a_neuron_in_every_layer():
     tree = {"a": {"lui": neurons(np.ones((4, 3)))}, "b": {"lui": neurons(np.ones((3, 2)))}}
-    plain = BooleanNetwork((Layer("hit_or_miss", "a"), Layer("lui", "b")), tree)
+    plain = BooleanNetwork((HitOrMissLayer("a"), LUILayer("b")), tree)
     smaller = assert_equal_outputs(plain, everything(2))
     assert {n.is_erosion.shape for n in named_neurons(smaller.params).values()} == {(1,), (2,)}
 
@@ -204,4 +216,4 @@ def test_a_useless_network_keeps_a_neuron_in_every_layer():
 def test_real_parameters_are_refused():
     real = RealNeurons(jnp.ones((2, 1)), jnp.ones(1), jnp.ones(1))
     with pytest.raises(TypeError, match=r"params\['a'\] is real-valued: binarize"):
-        simplify(BooleanNetwork((Layer("lui", "a"),), {"a": {"lui": real}}))
+        simplify(BooleanNetwork((LUILayer("a"),), {"a": {"lui": real}}))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from bimonn_jax.deployment.c.library import compile_c
 from bimonn_jax.deployment.c.writer import export_c
-from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import BiSELayer, FlattenLayer, LevelSetsLayer, TernaryLayer
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import NAMES, examples, inputs, network, rounding
@@ -28,7 +29,7 @@ def filter_of(footprint, border="zero"):
     """A dilation."""
     no = jnp.zeros((1, 1), bool)
     neurons = BooleanNeurons(jnp.asarray(footprint, bool)[:, :, None, None], no, no)
-    layer = Layer("bise", "a", {"padding": "SAME", "border": border})
+    layer = BiSELayer("a", padding="SAME", border=border)
     return BooleanNetwork((layer,), {"a": {"bise": neurons}})
 
 
@@ -92,7 +93,7 @@ def test_two_networks_run_in_one_program(modes, compiler, tmp_path):
     clean = filter_of([[0, 1, 0], [1, 0, 1], [0, 0, 1]])
     votes = np.random.default_rng(0).integers(-1, 2, (63, 4))
     head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
-    layers = Layer("flatten", "", {"rank": 3}), Layer("ternary", "head")
+    layers = FlattenLayer(rank=3), TernaryLayer("head")
     count = BooleanNetwork(layers, {"head": {"head": head}})
     objects = []
     for name, plain, mode in (("clean", clean, modes[0]), ("count", count, modes[1])):
@@ -112,7 +113,7 @@ def frames(folder, side, mode):
     """Bytes on the stack, by function, of a filter and a classifier of images of that size."""
     votes = jnp.asarray(np.ones((side * side, 3), bool))
     head = BooleanNetwork(
-        (Layer("flatten", "", {"rank": 3}), Layer("ternary", "head")),
+        (FlattenLayer(rank=3), TernaryLayer("head")),
         {"head": {"head": TernaryWeights(votes, votes)}},
     )
     found = {}
@@ -227,7 +228,7 @@ def test_inputs_of_any_layout_and_bytes(mode, tmp_path):
 
 
 def test_bools_are_the_numbers_0_and_1_for_level_sets(tmp_path):
-    plain = BooleanNetwork((Layer("level_sets", "", {"thresholds": [0.5, 1.5]}),), {})
+    plain = BooleanNetwork((LevelSetsLayer(thresholds=[0.5, 1.5]),), {})
     library = compile_c(plain, tmp_path, (2,))
     x = np.array([[0, 200]], np.uint8).view(bool)
     np.testing.assert_array_equal(library(x), [[False, False, True, False]])
@@ -239,7 +240,7 @@ def test_what_c_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ValueError, match="input has 2,147,488,281 bits, more than 2,147,483,647"):
         export_c(plain, tmp_path / "n.c", (46_341, 46_341, 1))
     none = jnp.zeros((3, 2**16 + 1), bool)
-    head = BooleanNetwork((Layer("ternary", "h"),), {"h": {"head": TernaryWeights(none, none)}})
+    head = BooleanNetwork((TernaryLayer("h"),), {"h": {"head": TernaryWeights(none, none)}})
     with pytest.raises(ValueError, match="65,536 classes at most; got 65,537"):
         export_c(head, tmp_path / "n.c", (3,))
     assert not list(tmp_path.iterdir())
@@ -249,7 +250,7 @@ def test_the_most_classes_that_fit(tmp_path):
     votes = np.zeros((2, 2**16), bool)
     votes[0, -1] = votes[1, 2**15] = True
     head = TernaryWeights(jnp.asarray(votes), jnp.zeros(votes.shape, bool))
-    plain = BooleanNetwork((Layer("ternary", "head"),), {"head": {"head": head}})
+    plain = BooleanNetwork((TernaryLayer("head"),), {"head": {"head": head}})
     x = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], bool)
     for mode in MODES:
         library = compile_c(plain, tmp_path / mode, (2,), mode=mode)
@@ -259,11 +260,9 @@ def test_the_most_classes_that_fit(tmp_path):
 def test_the_largest_pool(tmp_path):
     plain, shape = network("pooled")
     layer = plain.architecture[0]
-    huge = Layer(layer.kind, layer.name, {**layer.options, "pool": 2**16})
+    huge = replace(layer, pool=2**16)
     pooled = BooleanNetwork((huge,), plain.params)
-    whole = BooleanNetwork(
-        (Layer(layer.kind, layer.name, {**layer.options, "pool": max(shape)}),), plain.params
-    )
+    whole = BooleanNetwork((replace(layer, pool=max(shape)),), plain.params)
     x = inputs("pooled", shape, 40)
     np.testing.assert_array_equal(compile_c(pooled, tmp_path, shape)(x), whole(x))
 
@@ -271,7 +270,7 @@ def test_the_largest_pool(tmp_path):
 def test_names_of_a_hostile_file_stay_in_their_comments(tmp_path):
     plain = filter_of(np.ones((3, 3)))
     name = 'a*/ #error "not a comment" /*\n#error\\'
-    layer = Layer("bise", name, plain.architecture[0].options)
+    layer = BiSELayer(name, **plain.architecture[0].options)
     hostile = BooleanNetwork((layer,), {name: plain.params["a"]})
     x = np.zeros((1, 5, 5, 1), bool)
     np.testing.assert_array_equal(compile_c(hostile, tmp_path, (5, 5, 1))(x), x)

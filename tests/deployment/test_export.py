@@ -17,8 +17,8 @@ from bimonn_jax.deployment.packed import PackedNetwork
 from bimonn_jax.deployment.python import export_python
 from bimonn_jax.deployment.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.deployment.verilog import export_verilog
-from bimonn_jax.networks.architecture import LAYERS, Layer
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import KINDS, BiSELayer, layer_of
 from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import MODULES, NAMES, examples, inputs, network
 from tests.support.verilog_simulation import simulate
@@ -153,10 +153,10 @@ def sliding(kind, border, padding="SAME"):
         neurons = BooleanNeurons(
             np.ones((7, 4, 1, 1), bool), np.eye(1, dtype=bool), ~np.eye(1, dtype=bool)
         )
-        layer = Layer("bise", "a", {"padding": padding, "border": border})
+        layer = BiSELayer("a", padding=padding, border=border)
         return BooleanNetwork((layer,), {"a": {"bise": neurons}})
     neurons = BooleanNeurons(np.ones((7, 4, 2, 1), bool), np.ones(1, bool), np.zeros(1, bool))
-    layer = Layer(kind, "a", {"padding": padding, "border": border, "pool": 1})
+    layer = layer_of(kind, "a", padding=padding, border=border, pool=1)
     return BooleanNetwork((layer,), {"a": {"lui": neurons}})
 
 
@@ -234,7 +234,7 @@ def test_other_names_work_in_verilog(name, tmp_path):
 def test_names_of_a_hostile_file_stay_in_their_comments(export, comment, tmp_path):
     name = "a\nimport os\r\u2028*/ `include \\"
     plain = sliding("bise", "zero")
-    layer = Layer("bise", name, plain.architecture[0].options)
+    layer = BiSELayer(name, **plain.architecture[0].options)
     hostile = BooleanNetwork((layer,), {name: plain.params["a"]})
     text = export(hostile, tmp_path / "file", (7, 7, 1)).read_text()
     (line,) = (line for line in text.splitlines() if "import os" in line)
@@ -250,4 +250,4 @@ def test_real_heads_are_refused(export, tmp_path):
 
 def test_every_kind_of_layer_is_covered():
     kinds = {layer.kind for name in MODULES for layer in network(name)[0].architecture}
-    assert kinds == set(LAYERS)
+    assert kinds == set(KINDS)

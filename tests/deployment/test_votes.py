@@ -13,8 +13,8 @@ import pytest
 from bimonn_jax.deployment.c import engine as c_engine
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.circuit import circuit_of
-from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import PopcountLayer, TernaryLayer
 from bimonn_jax.neurons.heads import TernaryWeights, popcount_scores, ternary_scores
 from tests.support import runtimes
 
@@ -40,7 +40,7 @@ EDGES = [0, 1, 2, 3, 7, 8, 14, 15, 16, 31, 32, 127, 128, 255, 256, 423, 424, 511
 def ternary(votes):
     """A head and nothing else: votes are -1, 0 or 1, (n, classes)."""
     head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
-    return BooleanNetwork((Layer("ternary", "head"),), {"head": {"head": head}})
+    return BooleanNetwork((TernaryLayer("head"),), {"head": {"head": head}})
 
 
 def mirrored():
@@ -231,7 +231,7 @@ def test_digits_hold_the_largest_total(features, most_against, digits, tmp_path)
 def popcount(size):
     """(A popcount head of groups of a size or one more, its features, edges of its inputs)."""
     features = 3 * size + size % 3
-    network = BooleanNetwork((Layer("popcount", "", {"classes": 3}),), {})
+    network = BooleanNetwork((PopcountLayer(classes=3),), {})
     index = np.arange(features)
     votes_for = index // 3 % 2 == 0
     # All totals of all classes: more and more of those that vote for, and that vote against.
@@ -271,7 +271,7 @@ def test_popcounts_of_groups_of_all_sizes(runtime, size, tmp_path):
 
 @pytest.mark.parametrize("runtime", OF_GROUPS)
 def test_more_classes_than_features(runtime, tmp_path):
-    network = BooleanNetwork((Layer("popcount", "", {"classes": 5}),), {})
+    network = BooleanNetwork((PopcountLayer(classes=5),), {})
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], bool)
     expected = np.pad(x, [(0, 0), (0, 3)]).astype(np.int32)
     np.testing.assert_array_equal(OF_GROUPS[runtime](network, (2,), tmp_path)(x), expected)
@@ -281,7 +281,7 @@ def test_more_classes_than_features(runtime, tmp_path):
 def test_a_vote_both_for_and_against_counts_for_nothing(runtime, tmp_path):
     both = np.ones((9, 2), bool)
     head = TernaryWeights(jnp.asarray(both), jnp.asarray(both))
-    network = BooleanNetwork((Layer("ternary", "head"),), {"head": {"head": head}})
+    network = BooleanNetwork((TernaryLayer("head"),), {"head": {"head": head}})
     x = np.arange(9) < np.arange(10)[:, None]
     found = OF_GROUPS[runtime](network, (9,), tmp_path)(x)
     np.testing.assert_array_equal(found, np.zeros((10, 2), np.int32))
@@ -297,6 +297,6 @@ def test_more_features_than_float32_counts_are_refused():
         jax.eval_shape(ternary_scores, TernaryWeights(head[1], head[1]), larger)
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda x: popcount_scores(x, 2), larger)
-    network = BooleanNetwork((Layer("popcount", "", {"classes": 2}),), {})
+    network = BooleanNetwork((PopcountLayer(classes=2),), {})
     with pytest.raises(ValueError, match=message):
         circuit_of(network.architecture, network.params, (features + 1,))

@@ -10,7 +10,7 @@ from bimonn_jax.deployment.verilog import export_verilog
 from bimonn_jax.deployment.yosys import Resources, estimate_resources
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.models import Sequential
-from bimonn_jax.networks.modules import DenseLUI
+from bimonn_jax.networks.modules import LUI
 from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
 
 needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
@@ -18,7 +18,7 @@ needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is
 
 def unions(inputs: int, neurons: int) -> BooleanNetwork:
     """Every neuron is the union of all the inputs but its own."""
-    model = Sequential((DenseLUI(neurons),))
+    model = Sequential((LUI(neurons),))
     params = model.init(jax.random.key(0), np.zeros((1, inputs)))["params"]
     footprint = ~np.eye(inputs, neurons, dtype=bool)
     none = np.zeros(neurons, bool)

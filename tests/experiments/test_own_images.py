@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanNeurons, Layer
+from bimonn_jax import BooleanNeurons
 from bimonn_jax.data.image_files import Reading, read_gray, read_resolution, write_image
 from bimonn_jax.data.page import degrade, load_page
+from bimonn_jax.networks.kinds import BiSELayer, FlattenLayer, LUILayer, TernaryLayer
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.neurons.heads import TernaryWeights
 from experiments import apply, denoise
@@ -112,7 +113,7 @@ def copying_network(folder):
     neurons = BooleanNeurons(
         np.ones((1, 1, 1, 1), bool), np.ones((1, 1), bool), np.zeros((1, 1), bool)
     )
-    layer = Layer("bise", "a", {"padding": "SAME", "border": "zero"})
+    layer = BiSELayer("a", padding="SAME", border="zero")
     path = folder / "network.npz"
     metadata = {"reading": Reading(127, "light").to_json()}
     save_network(path, (layer,), {"a": {"bise": neurons}}, metadata=metadata)
@@ -153,7 +154,7 @@ def test_a_classifier_writes_its_classes(tmp_path):
     left = np.zeros((6, 6, 1), bool)
     left[:, :3] = True
     votes = np.stack([left.ravel(), ~left.ravel()], axis=-1)
-    layers = Layer("flatten", "", {"rank": 3}), Layer("ternary", "head")
+    layers = FlattenLayer(rank=3), TernaryLayer("head")
     head = TernaryWeights(jnp.asarray(votes), jnp.zeros_like(votes))
     path = tmp_path / "network.npz"
     save_network(path, layers, {"head": {"head": head}})
@@ -195,7 +196,7 @@ def test_several_output_channels_become_several_pictures(tmp_path):
     """A network that gives its input and the complement of it."""
     neurons = BooleanNeurons(*np.ones((2, 1, 2), bool)[:1], np.ones(2, bool), np.arange(2) == 1)
     path = tmp_path / "network.npz"
-    save_network(path, (Layer("lui", "a"),), {"a": {"lui": neurons}})
+    save_network(path, (LUILayer("a"),), {"a": {"lui": neurons}})
     shown = np.eye(6, dtype=bool)
     write_image(tmp_path / "a.png", shown)
     settings = {"network": path, "input": tmp_path / "a.png"}

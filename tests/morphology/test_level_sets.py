@@ -23,8 +23,8 @@ from bimonn_jax.morphology.levels import (
     on_level_sets,
     read_thresholds,
 )
-from bimonn_jax.networks.architecture import Layer
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import LevelSetsLayer
 from bimonn_jax.networks.modules import LevelSets
 from tests.support import runtimes
 
@@ -122,7 +122,7 @@ def test_any_float64_compares_as_the_float32_that_it_rounds_to(values, threshold
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
 def test_whole_numbers_that_jax_cannot_hold_are_refused_not_wrapped(dtype):
-    network = BooleanNetwork((Layer("level_sets", "", {"thresholds": [1.0]}),), {})
+    network = BooleanNetwork((LevelSetsLayer(thresholds=[1.0]),), {})
     for run in (
         as_numbers, network, runtimes.packed(network, (1,), None),
         lambda x: level_sets(x, [1.0]), lambda x: LevelSets((1.0,)).apply({}, x),
@@ -143,7 +143,7 @@ EVERY_RUNTIME = {
 
 
 def network_of(thresholds):
-    return BooleanNetwork((Layer("level_sets", "", {"thresholds": thresholds}),), {})
+    return BooleanNetwork((LevelSetsLayer(thresholds=thresholds),), {})
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -11,22 +11,23 @@ from bimonn_jax import (
     BiSE,
     BiSEL,
     Complement,
-    DenseLUI,
     Flatten,
     HitOrMiss,
     HitOrMissConv,
-    Layer,
     LevelSets,
+    LUIConv,
     PopcountHead,
     RealHead,
     Sequential,
+    Skip,
     TernaryHead,
     apply_layers,
     binarize,
 )
 from bimonn_jax._support.random_arrays import uniform
 from bimonn_jax.morphology.levels import complement_channels
-from bimonn_jax.networks.architecture import LAYERS, from_json, layer_outputs, to_json
+from bimonn_jax.networks.architecture import from_json, layer_outputs, to_json
+from bimonn_jax.networks.kinds import KINDS, layer_of
 
 X = uniform(jax.random.key(0), (3, 4, 5, 1))
 MODEL = Sequential(
@@ -34,11 +35,12 @@ MODEL = Sequential(
         LevelSets((0.3, 0.6)),
         Complement(),
         BiSE(4, (3, 3), border="edge"),
+        Skip(LUIConv(2, 3, pool=2), upsample=2),
         LUI(3),
         BiSEL(2, (2, 1), padding=((1, 0), 0)),
         HitOrMissConv(3, (2, 2), padding=((1, 0), 0), pool=2),
         Flatten(),
-        DenseLUI(5),
+        LUI(5),
         HitOrMiss(6),
         RealHead(2),
     )
@@ -50,7 +52,7 @@ trees = pytest.mark.parametrize("tree", [PARAMS, binarize(PARAMS)], ids=["real",
 
 def test_the_network_of_these_tests_has_every_kind_of_layer():
     layers = [layer for model in (MODEL, *VOTING) for layer in model.architecture]
-    assert {layer.kind for layer in layers} == set(LAYERS)
+    assert {layer.kind for layer in layers} == set(KINDS)
 
 
 @pytest.mark.parametrize("model", VOTING, ids=["ternary", "popcount"])
@@ -120,7 +122,7 @@ def test_json_brings_every_layer_back():
 def test_to_json_gives_copies():
     written = to_json(MODEL.architecture)
     written[0]["options"]["thresholds"] = [0.9]
-    assert MODEL.architecture[0].options["thresholds"] == [0.3, 0.6]
+    assert MODEL.architecture[0].thresholds == (0.3, 0.6)
 
 
 def test_names_say_where_the_parameters_stand():
@@ -129,7 +131,7 @@ def test_names_say_where_the_parameters_stand():
     params = layer.init(jax.random.key(0), x)["params"]
     expected = layer.apply({"params": params}, x)
     for name, tree in (("", params), ("deep", {"deep": params})):
-        described = layer.describe(name)
+        described = layer.layer(name)
         assert described.params_of(tree) is params
         np.testing.assert_array_equal(apply_layers((described,), tree, x), expected)
 
@@ -160,14 +162,14 @@ def test_complement_channels_keep_the_dtype_and_are_an_involution(dtype):
 )
 def test_a_layer_of_unknown_kind_or_options_is_refused(kind, options, message):
     with pytest.raises(ValueError, match=message):
-        Layer(kind, "", options)
+        layer_of(kind, "", **options)
     with pytest.raises(ValueError, match=message):
         from_json([{"kind": kind, "name": "", "options": options}])
 
 
 def test_layers_cannot_be_reassigned():
     with pytest.raises(AttributeError):
-        MODEL.architecture[0].kind = "lui"
+        MODEL.architecture[0].name = "lui"
 
 
 CONV = {"padding": "SAME", "border": "zero"}
@@ -201,7 +203,7 @@ def test_json_that_is_no_list_is_refused(value):
 
 def test_flattening_more_axes_than_there_are_is_refused_without_a_module_too():
     with pytest.raises(ValueError, match=r"\(4, 5\).*3 axes"):
-        apply_layers((Flatten(3).describe(),), {}, X[0, :, :, 0])
+        apply_layers((Flatten(3).layer(),), {}, X[0, :, :, 0])
 
 
 def test_parameters_that_are_not_there_are_named():

@@ -15,9 +15,7 @@ from bimonn_jax import (
     BiSEL,
     Complement,
     DenseBiMoNN,
-    DenseLUI,
     Flatten,
-    Layer,
     LevelSets,
     NeuronConfig,
     RealHead,
@@ -27,6 +25,7 @@ from bimonn_jax import (
 )
 from bimonn_jax._support.random_arrays import uniform
 from bimonn_jax.networks.architecture import from_json, layer_outputs, to_json
+from bimonn_jax.networks.kinds import ComplementLayer
 
 X = uniform(jax.random.key(0), (2, 6, 7, 2))
 BOOLEAN = NeuronConfig.boolean("mixed")
@@ -37,7 +36,7 @@ MODELS = {
     "dense": DenseBiMoNN((5, 4), 3, binary_head=True, level_sets=(0.5,), complement=True),
     "real head": DenseBiMoNN((5,), 3, level_sets=(0.5,)),
     "sequential": Sequential(
-        modules=(LevelSets((0.5,)), BiSE(4, (3, 3)), LUI(3), Complement(), Flatten(), DenseLUI(2))
+        modules=(LevelSets((0.5,)), BiSE(4, (3, 3)), LUI(3), Complement(), Flatten(), LUI(2))
     ),
     "even kernel": Sequential(
         modules=(LevelSets((0.5,)), BiSEL(2, (2, 4), padding=((1, 0), (1, 2))))
@@ -112,7 +111,7 @@ def test_training_through_the_binarisation_is_the_boolean_network():
     ("model", "x", "message"),
     [
         (BiMoNN((1,), (4, 3)), X, r"kernel_size must be odd for padding='SAME'.*got \(4, 3\)"),
-        (BiMoNN((1,), (3,)), X, r"kernel_size must be two ints >= 1; got \(3,\)"),
+        (BiMoNN((1,), (3,)), X, r"kernel_size must be an int >= 1 or two; got \(3,\)"),
         (BiMoNN((1,), (3, 3)), X[0, 0], r"BiSEL takes images .* x has shape \(7, 2\)"),
         (BiSE(3, (3, 3)), X, "features must be a multiple of the 2 input channels; got 3"),
         (BiMoNN((1, 1), (3, 3), (BOOLEAN,)), X, "config has 1 entries for 2 layers"),
@@ -147,8 +146,8 @@ def test_a_layer_stands_by_itself_too():
     head = RealHead(3)
     params = head.init(jax.random.key(0), X)["params"]
     np.testing.assert_allclose(
-        apply_layers((head.describe(),), params, X),
+        apply_layers((head.layer(),), params, X),
         nn.Dense(3).apply({"params": params}, X),
         rtol=1e-5,
     )
-    assert Layer("complement") == Complement().describe()
+    assert ComplementLayer() == Complement().layer()

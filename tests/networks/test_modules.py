@@ -8,7 +8,6 @@ from bimonn_jax import (
     BiSE,
     BiSEL,
     Complement,
-    DenseLUI,
     Flatten,
     LevelSets,
     NeuronConfig,
@@ -23,7 +22,7 @@ NEURAL = {
     "bise valid": (BiSE(2, (3, 1), padding="VALID"), (2, 2, 5, 2)),
     "bisel": (BiSEL(3, (1, 3), border="edge"), (2, 4, 5, 3)),
     "lui": (LUI(3), (2, 4, 5, 3)),
-    "dense_lui": (DenseLUI(3), (2, 4, 5, 3)),
+    "dense_lui": (LUI(3), (2, 4, 5, 3)),
 }
 PAD_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap": "wrap"}
 
@@ -128,17 +127,19 @@ def test_layers_without_parameters_are_their_definitions():
     ("layer", "expected"),
     [
         (BiSE(2, (3, 3)), ("bise", "a", {"padding": "SAME", "border": "zero"})),
-        (BiSEL(2, (2, 2), 1, "wrap"), ("bisel", "a", {"padding": 1, "border": "wrap"})),
+        (
+            BiSEL(2, (2, 2), padding=1, border="wrap"),
+            ("bisel", "a", {"padding": 1, "border": "wrap"}),
+        ),
         (LUI(2), ("lui", "a", {})),
-        (DenseLUI(2), ("dense_lui", "a", {})),
-        (RealHead(2), ("dense", "a", {})),
-        (Flatten(2), ("flatten", "", {"rank": 2})),
-        (Complement(), ("complement", "", {})),
-        (LevelSets((1, 2)), ("level_sets", "", {"thresholds": [1, 2]})),
+        (RealHead(2), ("real", "a", {})),
+        (Flatten(2), ("flatten", "a", {"rank": 2})),
+        (Complement(), ("complement", "a", {})),
+        (LevelSets((1, 2)), ("level_sets", "a", {"thresholds": (1, 2)})),
     ],
 )
 def test_a_layer_describes_itself(layer, expected):
-    described = layer.describe("a")
+    described = layer.layer("a")
     assert (described.kind, described.name, described.options) == expected
 
 
@@ -150,7 +151,7 @@ def test_a_layer_describes_itself(layer, expected):
         (BiSEL(0, (3, 3)), "features"),
         (LUI(0), "features"),
         (BiSEL(1, (3, 2)), r"kernel_size must be odd for padding='SAME'.*got \(3, 2\)"),
-        (BiSEL(1, (0, 3)), r"kernel_size must be two ints >= 1; got \(0, 3\)"),
+        (BiSEL(1, (0, 3)), r"kernel_size must be an int >= 1 or two; got \(0, 3\)"),
         (BiSEL(1, (3, 3), border="mirror"), "border must be one of .*got 'mirror'"),
         (BiSEL(1, (3, 3), padding="FULL"), "padding must be 'SAME', 'VALID'.*got 'FULL'"),
         (Flatten(5), r"x has shape \(2, 4, 5, 2\); at least 5 axes were expected"),

@@ -10,8 +10,9 @@ import pytest
 import bimonn_jax
 from bimonn_jax import BiMoNN, DenseBiMoNN
 from bimonn_jax._support.random_arrays import bernoulli, uniform
-from bimonn_jax.networks.architecture import Layer, to_json
+from bimonn_jax.networks.architecture import to_json
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import ComplementLayer, LUILayer, RealLayer
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.neurons.params import map_neurons
 from tests.support.boolean_networks import network as random_network
@@ -74,7 +75,7 @@ def test_real_neurons_and_odd_metadata_are_refused_and_leave_no_file(tmp_path):
     with pytest.raises(TypeError, match="keys of metadata must be text; got 1"):
         save_network(tmp_path / "n.npz", *network(model), metadata={"a": [{1: "changed"}]})
     with pytest.raises(ValueError, match="the name of a layer must be text"):
-        Layer("complement", None)
+        ComplementLayer(None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,7 +192,7 @@ NAMES = [
 def test_layers_of_any_name_come_back(tmp_path):
     neurons = random_network("dense")[0].params["layers_0"]["lui"]
     square = jax.tree.map(lambda a: jnp.asarray(a)[..., :9][:9], neurons)
-    architecture = tuple(Layer("lui", name) for name in NAMES)
+    architecture = tuple(LUILayer(name) for name in NAMES)
     save_network(tmp_path / "n.npz", architecture, {name: {"lui": square} for name in NAMES})
     loaded = load_network(tmp_path / "n.npz")
     assert [layer.name for layer in loaded.architecture] == NAMES
@@ -204,7 +205,7 @@ def test_layers_of_any_name_come_back(tmp_path):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_real_heads_of_any_dtype_come_back_bit_by_bit(dtype, tmp_path):
     head = {"kernel": jnp.asarray([[0.1, -3.0], [7e-6, 2.0]], dtype), "bias": jnp.ones(2, dtype)}
-    save_network(tmp_path / "n.npz", (Layer("dense", "h"),), {"h": head})
+    save_network(tmp_path / "n.npz", (RealLayer("h"),), {"h": head})
     for name, array in load_network(tmp_path / "n.npz").params["h"].items():
         assert array.dtype == dtype
         assert np.asarray(array).tobytes() == np.asarray(head[name]).tobytes()
@@ -212,10 +213,10 @@ def test_real_heads_of_any_dtype_come_back_bit_by_bit(dtype, tmp_path):
 
 def test_a_head_of_float64_is_saved_as_it_runs_and_needs_x64_to_come_back(tmp_path):
     head = {"kernel": np.full((2, 2), 0.1), "bias": np.ones(2)}
-    save_network(tmp_path / "short.npz", (Layer("dense", "h"),), {"h": head})
+    save_network(tmp_path / "short.npz", (RealLayer("h"),), {"h": head})
     assert load_network(tmp_path / "short.npz").params["h"]["kernel"].dtype == jnp.float32
     with jax.enable_x64(True):
-        save_network(tmp_path / "long.npz", (Layer("dense", "h"),), {"h": head})
+        save_network(tmp_path / "long.npz", (RealLayer("h"),), {"h": head})
         assert load_network(tmp_path / "long.npz").params["h"]["kernel"].dtype == jnp.float64
     with pytest.raises(ValueError, match="is float64: set jax_enable_x64"):
         load_network(tmp_path / "long.npz")
@@ -229,7 +230,7 @@ def test_a_head_of_float64_is_saved_as_it_runs_and_needs_x64_to_come_back(tmp_pa
 def test_heads_that_could_not_be_read_are_not_saved(value, dtype, message, tmp_path):
     head = {"kernel": jnp.full((2, 2), value, dtype), "bias": jnp.ones(2, dtype)}
     with pytest.raises(ValueError, match=message):
-        save_network(tmp_path / "n.npz", (Layer("dense", "h"),), {"h": head})
+        save_network(tmp_path / "n.npz", (RealLayer("h"),), {"h": head})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -343,15 +344,15 @@ def transposed(tree, path, part, field):
     ("name", "change", "message"),
     [
         ("ternary", lambda t: t.pop("layers_1"), "layer 1, 'hit_or_miss'.*there is no 'lui'"),
-        ("ternary", lambda t: t.update(other=t["layers_1"]), r"no layer reads.*'other'"),
+        ("ternary", lambda t: t.update(other=t["layers_1"]), r"no layer reads.*'other/lui'"),
         ("ternary", lambda t: t["layers_1"].update(x=1), r"no layer reads.*'layers_1/x'"),
         ("ternary", lambda t: t["layers_1"].update(lui=t["layers_2"]["head"]), "boolean neurons"),
         ("ternary", lambda t: t["layers_2"].update(head=t["layers_1"]["lui"]), "ternary head"),
         ("ternary", lambda t: transposed(t, "layers_2", "head", "negative"), "differ in shape"),
-        ("dense", lambda t: t.update(layers_1=t["layers_0"]), "11 inputs are not as many bits"),
+        ("dense", lambda t: t.update(layers_1=t["layers_0"]), "even number; got 11"),
         ("wide", lambda t: t.update(layers_1=t["layers_0"]), "reads 2 channels.*gives 3"),
         ("wide", lambda t: t["layers_0"].update(t["layers_1"] | {"bise": t["layers_0"]["bise"]}),
-         "its unions have footprints"),
+         "its 'lui' has weights of shape"),
         ("complements", lambda t: t.update(layers_2=t["layers_1"]), "2 axes|reads"),
         ("real head", lambda t: t["layers_2"].update(bias=t["layers_2"]["bias"][1:]), "its kernel"),
         ("real head", lambda t: t["layers_2"].update(bias=t["layers_2"]["bias"] > 0), "dtype is b"),

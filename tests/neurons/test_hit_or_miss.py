@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-import bimonn_jax.neurons.hit_or_miss
+import bimonn_jax.neurons.apply
 from bimonn_jax import (
+    LUI,
     Complement,
-    DenseLUI,
     HitOrMiss,
     HitOrMissConv,
     NeuronConfig,
@@ -20,7 +20,7 @@ from bimonn_jax import (
 )
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.saving import load_network, save_network
-from bimonn_jax.neurons.hit_or_miss import apply_hit_or_miss_conv
+from bimonn_jax.neurons.apply import apply_windows
 from bimonn_jax.neurons.params import BooleanNeurons, RealNeurons, as_real_neurons
 
 CONFIGS = [NeuronConfig(), NeuronConfig.boolean("erosion"), NeuronConfig.boolean("mixed")]
@@ -34,7 +34,7 @@ def bits(shape, seed=0):
 def test_dense_transforms_are_a_dense_layer_over_the_complement(config):
     x = bits((50, 7))
     short = Sequential((HitOrMiss(9, config),))
-    long = Sequential((Complement(), DenseLUI(9, config)))
+    long = Sequential((Complement(), LUI(9, config)))
     params = short.init(jax.random.key(0), x)["params"]["layers_0"]
     one, other = {"layers_0": params}, {"layers_1": params}
     np.testing.assert_allclose(
@@ -58,7 +58,7 @@ def test_dense_transforms_reject_what_does_not_fit():
         apply_layers(model.architecture, params, bits((4, 6)))
     odd = params["layers_0"]["lui"]
     odd = odd.replace(weight=odd.weight[1:])
-    with pytest.raises(ValueError, match="even number of weights; got 13"):
+    with pytest.raises(ValueError, match="even number; got 13"):
         apply_layers(model.architecture, {"layers_0": {"lui": odd}}, bits((4, 7)))
 
 
@@ -75,7 +75,7 @@ def by_windows(params, x, pool):
         for name in ("weight", "footprint")
         if hasattr(neurons, name)
     }
-    dense = Sequential((DenseLUI(5),))
+    dense = Sequential((LUI(5),))
     x = np.concatenate([x, ~x], axis=-1)
     rows, columns = x.shape[1] - 2, x.shape[2] - 1
     windows = [
@@ -142,9 +142,7 @@ def test_how_many_images_are_computed_at_once_changes_nothing(limit, monkeypatch
     model, params = convolution(NeuronConfig(), pool=2)
     x = bits((7, 9, 8, 2), 3)
     expected = jax.jit(model.apply)({"params": params}, x)
-    monkeypatch.setattr(
-        bimonn_jax.neurons.hit_or_miss, "_BYTES_AT_ONCE", {"cpu": limit, "other": limit}
-    )
+    monkeypatch.setattr(bimonn_jax.neurons.apply, "_BYTES_AT_ONCE", {"cpu": limit, "other": limit})
     np.testing.assert_allclose(model.apply({"params": params}, x), expected, atol=1e-6)
 
 
@@ -164,7 +162,9 @@ def test_an_erosion_is_the_hit_or_miss_transform_of_scipy(border):
     if border == "zero":
         np.testing.assert_array_equal(expected, ndimage.binary_hit_or_miss(x, hit, miss))
     for neurons in (boolean, as_real_neurons(boolean)):
-        found = apply_hit_or_miss_conv(neurons, x[..., None], padding="SAME", border=border)
+        found = apply_windows(
+            neurons, x[..., None], padding="SAME", border=border, complements=True
+        )
         np.testing.assert_array_equal(found[..., 0] > 0.5, expected)
     assert expected.any()
 
@@ -215,10 +215,10 @@ def test_a_convolution_rejects_what_does_not_fit():
     with pytest.raises(ValueError, match="x must be bool"):
         apply_layers(model.architecture, binarize(params), jnp.ones((1, 9, 8, 2)))
     odd = RealNeurons(jnp.ones((3, 3, 3, 1)), jnp.ones(1), jnp.ones(1))
-    with pytest.raises(ValueError, match="even number of channels; got 3"):
-        apply_hit_or_miss_conv(odd, bits((9, 9, 1)))
+    with pytest.raises(ValueError, match="even number; got 3"):
+        apply_windows(odd, bits((9, 9, 1)), complements=True)
     per_channel = RealNeurons(jnp.ones((3, 3, 2, 1)), jnp.ones((2, 1)), jnp.ones((2, 1)))
     with pytest.raises(ValueError, match=r"bias has shape \(2, 1\); \(1,\) was expected"):
-        apply_hit_or_miss_conv(per_channel, bits((9, 9, 1)))
+        apply_windows(per_channel, bits((9, 9, 1)), complements=True)
     with pytest.raises(ValueError, match="pool must be an int of 1 to 65536; got 0"):
         HitOrMissConv(5, (3, 3), pool=0).init(jax.random.key(0), bits((1, 9, 9, 1)))

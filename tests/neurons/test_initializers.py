@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bimonn_jax._support.random_arrays import bernoulli
+from bimonn_jax.neurons.apply import apply_dense
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
-from bimonn_jax.neurons.params import apply_dense, real_parameters
+from bimonn_jax.neurons.params import real_parameters
 from bimonn_jax.neurons.reparam import BIASES, dual_total
 from bimonn_jax.neurons.thresholds import THRESHOLDS
 

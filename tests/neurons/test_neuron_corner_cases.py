@@ -10,7 +10,7 @@ from bimonn_jax.binarization.projection.constant import (
     squared_distance,
     uniform,
 )
-from bimonn_jax.neurons.params import apply_aligned, apply_conv, apply_dense
+from bimonn_jax.neurons.apply import apply_aligned, apply_conv, apply_dense
 from tests.support.neuron_oracles import all_inputs
 
 

@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 
 from bimonn_jax import BooleanNeurons, RealNeurons, as_real_neurons
+from bimonn_jax.neurons.apply import apply_aligned, apply_conv, apply_dense
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
-from bimonn_jax.neurons.params import (
-    apply_aligned,
-    apply_conv,
-    apply_dense,
-    named_neurons,
-    real_parameters,
-)
+from bimonn_jax.neurons.params import named_neurons, real_parameters
 from tests.support.neuron_oracles import all_inputs
 
 rng = np.random.default_rng(0)

@@ -7,17 +7,17 @@ import jax
 import numpy as np
 
 from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.networks.models import Sequential
+from bimonn_jax.networks.models import Parallel, Sequential, Skip
 from bimonn_jax.networks.modules import (
     LUI,
     BiSE,
     BiSEL,
     Complement,
-    DenseLUI,
     Flatten,
     HitOrMiss,
     HitOrMissConv,
     LevelSets,
+    LUIConv,
     PopcountHead,
     RealHead,
     TernaryHead,
@@ -36,21 +36,63 @@ MODULES = {
     "edge": ((BiSE(4, (3, 3), border="edge"),), SHAPE),
     "reflect": ((BiSEL(2, (5, 3), border="reflect"),), SHAPE),
     "wrap": ((BiSEL(2, (3, 3), border="wrap"), Complement()), SHAPE),
-    "valid": ((BiSEL(2, (4, 3), padding="VALID"), Complement(), BiSE(4, (2, 2), EVEN)), SHAPE),
-    "pooled": ((HitOrMissConv(5, (3, 3), pool=2), HitOrMissConv(3, (3, 3), "SAME")), SHAPE),
+    "valid": (
+        (BiSEL(2, (4, 3), padding="VALID"), Complement(), BiSE(4, (2, 2), padding=EVEN)),
+        SHAPE,
+    ),
+    "pooled": ((HitOrMissConv(5, (3, 3), pool=2), HitOrMissConv(3, (3, 3), padding="SAME")), SHAPE),
     "pooled beyond": ((LevelSets((0.5,)), HitOrMissConv(4, (2, 2), pool=4)), SHAPE),
-    "dense": ((DenseLUI(9), HitOrMiss(5)), (11,)),
+    "dense": ((LUI(9), HitOrMiss(5)), (11,)),
     "ternary": ((Flatten(), HitOrMiss(40), TernaryHead(5)), SHAPE),
     "popcount": ((LevelSets((60.5, 128.0)), Flatten(), HitOrMiss(33), PopcountHead(3)), SHAPE),
     "convolutional": (
         (LevelSets((127.0,)), HitOrMissConv(6, (3, 3), pool=2), Flatten(), TernaryHead(4)),
         SHAPE,
     ),
-    "real head": ((Flatten(), DenseLUI(20), RealHead(3)), SHAPE),
+    "real head": ((Flatten(), LUI(20), RealHead(3)), SHAPE),
     # More literals than are sliced one by one, and gates of very different sizes.
     "large": ((LevelSets(((20.0,), (200.0,))), Flatten(), HitOrMiss(150), TernaryHead(10)), SHAPE),
+    # Two branches; two and three scales with skips, of sides that pools do not divide.
+    "branches": ((Parallel((BiSEL(2, 3), HitOrMissConv(3, 3, padding="SAME"))), LUI(3)), SHAPE),
+    "joined": ((Parallel((BiSE(2, (3, 1)), Sequential((LUIConv(2, 3), Complement())))),), SHAPE),
+    "u-shaped": (
+        (
+            Skip(Sequential((LUIConv(3, 3, pool=2), BiSEL(2, 3))), upsample=2),
+            HitOrMissConv(2, 3, padding="SAME"),
+        ),
+        SHAPE,
+    ),
+    "three scales": (
+        (
+            LevelSets((90.5, 160.0)),
+            Skip(
+                Sequential(
+                    (
+                        HitOrMissConv(3, 3, padding="SAME", pool=2),
+                        Skip(LUIConv(2, 3, pool=2), upsample=2),
+                        LUIConv(3, 3, border="edge"),
+                    )
+                ),
+                upsample=2,
+            ),
+            LUI(2),
+        ),
+        SHAPE,
+    ),
+    "branches to votes": (
+        (
+            Parallel((Sequential((LUIConv(2, 3), Flatten())), Sequential((Flatten(), LUI(30))))),
+            HitOrMiss(20),
+            TernaryHead(3),
+        ),
+        SHAPE,
+    ),
+    "joined features": (
+        (Parallel((BiSEL(2, 3), LUI(2))), Flatten(), PopcountHead(4)),
+        SHAPE,
+    ),
     "large windows": (
-        (HitOrMissConv(40, (5, 5), "SAME", pool=3), Flatten(), TernaryHead(3)),
+        (HitOrMissConv(40, (5, 5), padding="SAME", pool=3), Flatten(), TernaryHead(3)),
         SHAPE,
     ),
 }
@@ -129,7 +171,7 @@ def inputs(name: str, shape: tuple[int, ...], count: int, seed: int = 0) -> np.n
 
 def rounding(network: BooleanNetwork) -> float:
     """How far two float32 sums of a real head may lie apart, added up in any two orders."""
-    if network.architecture[-1].kind != "dense":
+    if network.architecture[-1].kind != "real":
         return 0
     head = network.params[network.architecture[-1].name]
     terms = np.concatenate([head["kernel"], head["bias"][None]])

@@ -21,7 +21,6 @@ from bimonn_jax import (
     BiSEL,
     BooleanNeurons,
     Complement,
-    DenseLUI,
     Flatten,
     HitOrMiss,
     HitOrMissConv,
@@ -36,7 +35,7 @@ from bimonn_jax import (
     certify,
     map_neurons,
 )
-from bimonn_jax.neurons.params import apply_dense
+from bimonn_jax.neurons.apply import apply_dense
 from tests.support.neuron_oracles import all_inputs
 
 DTYPES = {
@@ -52,12 +51,12 @@ NETWORKS = {
     "bise, reflect": ((BiSE(2, (3, 3), border="reflect"),), IMAGES),
     "bisel": ((BiSEL(2, (3, 3)), BiSEL(1, (3, 3))), IMAGES),
     "lui": ((LUI(3), LUI(2)), all_inputs(5)),
-    "dense_lui": ((Flatten(), DenseLUI(3), DenseLUI(2)), IMAGES),
+    "dense_lui": ((Flatten(), LUI(3), LUI(2)), IMAGES),
     "complement": ((LUI(2), Complement(), LUI(2)), all_inputs(5)),
     "hit_or_miss": ((HitOrMiss(3), HitOrMiss(2)), all_inputs(5)),
     "hit_or_miss_conv": ((HitOrMissConv(2, (2, 2)), HitOrMissConv(2, (2, 2), pool=2)), IMAGES),
     "level_sets": ((LevelSets((0.5,)), LUI(3), LUI(2)), all_inputs(5)),
-    "flatten": ((BiSE(2, (2, 2), "VALID"), Flatten(), Complement(), LUI(2)), IMAGES),
+    "flatten": ((BiSE(2, (2, 2), padding="VALID"), Flatten(), Complement(), LUI(2)), IMAGES),
     "ternary": ((LUI(6), TernaryHead(3)), all_inputs(5)),
     "popcount": ((HitOrMiss(6), PopcountHead(3)), all_inputs(5)),
 }

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from bimonn_jax.networks.architecture import Layer
+from bimonn_jax.networks.kinds import FlattenLayer
 from bimonn_jax.training.identity import identity
 
 SCALE = 1.0
@@ -103,9 +103,9 @@ def test_equal_arguments_that_compute_otherwise_are_told_apart(one, other):
 
 
 def test_layers_count_by_what_they_say():
-    one, same = (Layer("flatten", "", {"rank": 3}) for _ in range(2))
+    one, same = (FlattenLayer(rank=3) for _ in range(2))
     assert identity((one,)) == identity((same,))
-    assert identity((one,)) != identity((Layer("flatten", "", {"rank": 2}),))
+    assert identity((one,)) != identity((FlattenLayer(rank=2),))
 
 
 def test_functions_that_hold_each_other_are_no_circle():

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import DenseLUI, NeuronConfig, RealHead, Sequential, binarize
+from bimonn_jax import LUI, NeuronConfig, RealHead, Sequential, binarize
 from bimonn_jax._support.random_arrays import bernoulli, normal
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.regularization import regularizer
 from bimonn_jax.training.sweep import Trials, run_in_chunks, stack_trials, train_trials
 
-MODEL = Sequential((DenseLUI(12, NeuronConfig("identity", "identity")), RealHead(3)))
+MODEL = Sequential((LUI(12, NeuronConfig("identity", "identity")), RealHead(3)))
 X = bernoulli(jax.random.key(0), 0.5, (64, 9))
 Y = jnp.argmax(X.astype(jnp.float32) @ normal(jax.random.key(1), (9, 3)), axis=1)
 

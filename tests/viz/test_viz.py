@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
 
-from bimonn_jax import BiMoNN, BooleanNeurons, Layer, NeuronConfig, RealNeurons, binarize
+from bimonn_jax import BiMoNN, BooleanNeurons, NeuronConfig, RealNeurons, binarize
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.deployment.describe import title
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import BiSELayer, HitOrMissLayer, LUILayer
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import HitOrMissConv, LevelSets
 from bimonn_jax.viz import (
@@ -143,7 +144,7 @@ def union_of_erosions():
     erosions = BooleanNeurons(jnp.asarray(footprints), *jnp.ones((2, 1, 3), bool))
     erosions = erosions.replace(complement=jnp.zeros((1, 3), bool))
     union = BooleanNeurons(jnp.array([[1], [1], [0]]) > 0, *jnp.zeros((2, 1), bool))
-    layers = Layer("bise", "a", {"padding": "SAME", "border": "zero"}), Layer("lui", "b")
+    layers = BiSELayer("a", padding="SAME", border="zero"), LUILayer("b")
     return BooleanNetwork(layers, {"a": {"bise": erosions}, "b": {"lui": union}})
 
 
@@ -179,7 +180,7 @@ def test_lines_are_thicker_where_a_source_decides_more_often():
 
 def test_lines_are_dashed_where_the_complement_is_read():
     network = BooleanNetwork(
-        (Layer("hit_or_miss", "a"),),
+        (HitOrMissLayer("a"),),
         {
             "a": {
                 "lui": BooleanNeurons(
@@ -218,7 +219,7 @@ def of_windows(size, channels=1):
     footprint = np.zeros((*size, channels, 1), bool)
     footprint[0, 0] = footprint[-1, -1] = True
     neurons = BooleanNeurons(jnp.asarray(footprint), *jnp.zeros((2, channels, 1), bool))
-    layer = Layer("bise", LONG, {"padding": "SAME", "border": "zero"})
+    layer = BiSELayer(LONG, padding="SAME", border="zero")
     return BooleanNetwork((layer,), {LONG: {"bise": neurons}})
 
 
@@ -233,7 +234,7 @@ def test_diagrams_of_narrow_networks_are_whole(size):
 def test_diagrams_of_many_level_sets_are_whole(count):
     """Two transforms over all level sets, with complements, of which three are drawn."""
     thresholds = tuple(100 + np.arange(count) / 7)
-    model = Sequential((LevelSets(thresholds), HitOrMissConv(2, (3, 3), "SAME")))
+    model = Sequential((LevelSets(thresholds), HitOrMissConv(2, (3, 3), padding="SAME")))
     footprints = np.zeros((3, 3, 2 * count, 2), bool)
     footprints[0, 1, :count] = footprints[2, 2, count:] = True
     transforms = BooleanNeurons(jnp.asarray(footprints), jnp.ones(2, bool), jnp.zeros(2, bool))

@@ -4,138 +4,174 @@
 on any input: it needs no data, and the outputs stay equal, bit by bit.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from bimonn_jax.binarization.simplification.rules import (
-    BiSE,
-    BiSEL,
-    Complement,
-    Flatten,
-    LevelSets,
-    Neurons,
     Rule,
-    Ternary,
+    joined,
     nothing_known,
     popcount_as_ternary,
+    rule_of,
 )
-from bimonn_jax.networks.architecture import PARTS, Architecture, Layer
+from bimonn_jax.networks.architecture import content_of, read_by
 from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.networks.consistency import channels_of
-
-_FROM_PARAMS: dict[str, Callable[[Layer, Mapping[str, Any]], Neurons | BiSE | BiSEL | Ternary]] = {
-    "bise": BiSE,
-    "bisel": BiSEL,
-    "lui": Neurons,
-    "dense_lui": Neurons,
-    "hit_or_miss": Neurons,
-    "hit_or_miss_conv": Neurons,
-    "ternary": Ternary,
-}
+from bimonn_jax.networks.consistency import all_channels
+from bimonn_jax.networks.kinds import Architecture, Layer, PopcountLayer
 
 
-def _channels_before(architecture: Architecture, params: Mapping[str, Any]) -> list[int | None]:
-    """The channels, or flat features, before each layer, where the layers after it tell."""
-    channels: list[int | None] = []
-    following: int | None = None
-    for layer in reversed(architecture):
-        own = layer.params_of(params)
-        if layer.kind in PARTS:
-            following, _ = channels_of(layer, own)
-        elif layer.kind == "complement" and following is not None:
-            following //= 2
-        elif layer.kind == "level_sets" and following is not None:
-            following //= np.shape(layer.options["thresholds"])[-1]
-        else:
-            following = None
-        channels.insert(0, following)
-    return channels
+@dataclass(frozen=True)
+class _Plan:
+    """The layers of a network, what each reads, and the channels of all values.
+
+    Attributes:
+      architecture: the layers.
+      params: their boolean parameters.
+      read: the values whose channels each layer takes: 0 is the input, i + 1 the output of layer i.
+      channels: of each value, None where they are not known.
+    """
+
+    architecture: Architecture
+    params: Mapping[str, Any]
+    read: list[tuple[int, ...]]
+    channels: list[int | None]
+
+    @classmethod
+    def of(cls, network: BooleanNetwork) -> "_Plan":
+        architecture, params = network.architecture, network.params
+        read = [
+            content_of(layer, values)
+            for layer, values in zip(architecture, read_by(architecture), strict=True)
+        ]
+        return cls(architecture, params, read, all_channels(architecture, params))
+
+    def inputs(self, layer: int) -> int | None:
+        """The channels that a layer reads together."""
+        counts = [self.channels[value] for value in self.read[layer]]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def rules(self) -> list[Rule | None]:
+        """The rule of each layer, None where nothing can be said of it."""
+        return [
+            rule_of(layer, layer.params_of(self.params), inputs, self.channels[index + 1])
+            if (inputs := self.inputs(index)) is not None
+            else None
+            for index, layer in enumerate(self.architecture)
+        ]
 
 
-def _rule(
-    layer: Layer, params: Mapping[str, Any], before: int | None, after: int | None
-) -> Rule | None:
-    """The rule of a layer between so many channels; None where nothing can be said of it."""
-    own = layer.params_of(params)
-    if layer.kind in _FROM_PARAMS:
-        return _FROM_PARAMS[layer.kind](layer, own)
-    if layer.kind == "complement" and before is not None:
-        return Complement(layer, own)
-    if layer.kind == "level_sets" and after is not None:
-        return LevelSets(layer, own, after)
-    is_whole = layer.kind == "flatten" and layer.options["rank"] == 3
-    if is_whole and before is not None and after is not None:
-        return Flatten(layer, own, after // before)
-    return None
+def _learned(plan: _Plan) -> list[Rule | None]:
+    """The rules with what they have learned of each other, from the input on."""
+    rules: list[Rule | None] = []
+    facts = [None if plan.channels[0] is None else nothing_known(plan.channels[0])]
+    for rule, read, count in zip(plan.rules(), plan.read, plan.channels[1:], strict=True):
+        known = [facts[value] for value in read]
+        if rule is None or None in known:
+            rules.append(None)
+            facts.append(None if count is None else nothing_known(count))
+            continue
+        rule, after = rule.learn(joined([each for each in known if each is not None]))
+        rules.append(rule)
+        facts.append(after)
+    return rules
 
 
-def _selected(learned: Sequence[Rule], inputs: int, outputs: int) -> Iterator[Rule]:
-    """The rules of neighbouring layers without what none needs, all inputs and outputs kept."""
-    needed = [np.ones(outputs, bool)]
-    for rule in reversed(learned):
-        needed.insert(0, rule.needs(needed[0]))
-    kept = np.ones(inputs, bool)
-    for rule, needed_of_rule in zip(learned, needed[1:], strict=True):
-        chosen, kept = rule.select(kept, needed_of_rule)
-        yield chosen
+def _needed(plan: _Plan, rules: Sequence[Rule | None]) -> list[np.ndarray | None]:
+    """The channels of each value that its readers need, bool; all of the input and the output."""
+    needed: list[np.ndarray | None] = [
+        None if count is None else np.zeros(count, bool) for count in plan.channels
+    ]
+    for end in (needed[0], needed[-1]):
+        if end is not None:
+            end[:] = True
+    for index in reversed(range(len(rules))):
+        rule, after = rules[index], needed[index + 1]
+        inputs = plan.inputs(index)
+        mask: np.ndarray | None = None if inputs is None else np.ones(inputs, bool)
+        if rule is not None and after is not None:
+            mask = rule.needs(after)
+        start = 0
+        for value in plan.read[index]:
+            mine = needed[value]
+            if mine is not None:
+                mine |= True if mask is None else mask[start : start + len(mine)]
+                start += len(mine)
+    return needed
 
 
 def _run(network: BooleanNetwork) -> BooleanNetwork:
-    """Simplifies every run of layers that have rules."""
-    architecture, params = network.architecture, network.params
-    before = [*_channels_before(architecture, params), None]
+    """Simplifies every layer that has a rule, by what it reads and by what is read of it."""
+    plan = _Plan.of(network)
+    rules = _learned(plan)
+    needed = _needed(plan, rules)
+    kept: list[np.ndarray | None] = [needed[0]]
     layers: list[Layer] = []
     tree: dict[str, Any] = {}
-
-    def write(layer: Layer, own: Mapping[str, Any]) -> None:
+    for index, (layer, rule) in enumerate(zip(plan.architecture, rules, strict=True)):
+        own, after = layer.params_of(plan.params), needed[index + 1]
+        inputs = [kept[value] for value in plan.read[index]]
+        path = layer.path_in(plan.params)
+        if rule is not None and after is not None:
+            masks = [mask for mask in inputs if mask is not None]
+            chosen, selected = rule.select(np.concatenate(masks), after)
+            layer, own, after = chosen.layer, chosen.params, selected
+        kept.append(after)
         layers.append(layer)
-        parts = {part: own[part] for part in PARTS.get(layer.kind, ())}
-        if layer.name and parts:
-            tree[layer.name] = parts
-        else:
-            tree.update(parts)
+        _write(tree, path, layer, own)
+    return replace(network, architecture=tuple(layers), params=tree)
 
-    learned: list[Rule] = []
-    inputs, facts = 0, None
 
-    def finish() -> None:
-        if facts is not None:
-            for rule in _selected(learned, inputs, len(facts)):
-                write(rule.layer, rule.params)
+def _write(
+    tree: dict[str, Any], path: tuple[str, ...], layer: Layer, own: Mapping[str, Any]
+) -> None:
+    """Puts the parameters of a layer at a path."""
+    for key in path if layer.parts else ():
+        tree = tree.setdefault(key, {})
+    tree.update({part: own[part] for part in layer.parts})
 
-    for index, layer in enumerate(architecture):
-        # What was learned knows the channels, also where the layers behind do not tell.
-        known = before[index] if facts is None else len(facts)
-        rule = _rule(layer, params, known, before[index + 1])
-        if rule is None or known is None:
-            finish()
-            write(layer, layer.params_of(params))
-            learned, facts = [], None
-            continue
-        if facts is None:
-            inputs, facts = known, nothing_known(known)
-        rule, facts = rule.learn(facts)
-        learned.append(rule)
-    finish()
+
+def _with_own_parameters(network: BooleanNetwork) -> BooleanNetwork:
+    """The network with parameters for each layer alone, where several share them.
+
+    What one of them does not need, another may.
+    """
+    layers: list[Layer] = []
+    tree: dict[str, Any] = {}
+    names = {layer.name for layer in network.architecture} | set(network.params)
+    used: set[tuple[str, ...]] = set()
+    for layer in network.architecture:
+        own, path = layer.params_of(network.params), layer.path_in(network.params)
+        if used & {(*path, part) for part in layer.parts}:
+            name = layer.name
+            while name in names:
+                name += "_"
+            names.add(name)
+            layer, path = replace(layer, name=name), (name,)
+        used |= {(*path, part) for part in layer.parts}
+        layers.append(layer)
+        _write(tree, path, layer, own)
     return replace(network, architecture=tuple(layers), params=tree)
 
 
 def _with_ternary_head(network: BooleanNetwork) -> BooleanNetwork:
     """The network with a ternary head in place of a popcount one, where its features are known."""
-    *body, last = network.architecture or (Layer("complement"),)
-    if last.kind != "popcount" or not body or body[-1].kind not in ("dense_lui", "hit_or_miss"):
+    last = network.architecture[-1] if network.architecture else None
+    if not isinstance(last, PopcountLayer):
         return network
-    _, features = channels_of(body[-1], body[-1].params_of(network.params))
+    features = _Plan.of(network).inputs(len(network.architecture) - 1)
+    if features is None:
+        return network
+    names = {layer.name for layer in network.architecture} | set(network.params)
     name = "head"
-    while name in network.params:
+    while name in names:
         name += "_"
     layer, head = popcount_as_ternary(last, name, features)
     params = {**network.params, name: {"head": head}}
-    return replace(network, architecture=(*body, layer), params=params)
+    return replace(network, architecture=(*network.architecture[:-1], layer), params=params)
 
 
 def simplify(network: BooleanNetwork) -> BooleanNetwork:
@@ -164,16 +200,18 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> from bimonn_jax import BooleanNeurons, Layer
+      >>> from bimonn_jax import BooleanNeurons
+      >>> from bimonn_jax.networks import LUILayer
       >>> twice = BooleanNeurons(jnp.array([[True] * 2, [False] * 2]), *jnp.zeros((2, 2), bool))
       >>> union = BooleanNeurons(jnp.array([[True], [True]]), *jnp.zeros((2, 1), bool))
-      >>> layers = Layer("dense_lui", "a"), Layer("dense_lui", "b")
+      >>> layers = LUILayer("a"), LUILayer("b")
       >>> network = BooleanNetwork(layers, {"a": {"lui": twice}, "b": {"lui": union}})
       >>> simplify(network).params["a"]["lui"].footprint.shape
       (2, 1)
     """
     for layer in network.architecture:
         layer.boolean_params_of(network.params)
+    network = _with_own_parameters(network)
     while True:
         smaller = _once(network)
         # What goes can make more go: votes that cancel, for one.

@@ -5,17 +5,30 @@ channels to clear bits that cannot matter, and says what is known of the outgoin
 says which incoming channels are read; `select` leaves out channels. Flat features are channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.morphology.windows import pad_widths
-from bimonn_jax.networks.architecture import Layer
+from bimonn_jax.networks.kinds import (
+    ComplementLayer,
+    ConcatenateLayer,
+    FlattenLayer,
+    Layer,
+    LevelSetsLayer,
+    NeuronLayer,
+    PopcountLayer,
+    RealLayer,
+    TernaryLayer,
+    UpsampleLayer,
+)
 from bimonn_jax.neurons.heads import TernaryWeights, popcount_signs
 from bimonn_jax.neurons.params import BooleanNeurons
+from bimonn_jax.neurons.sets import NeuronSet, Reads
 
 UNKNOWN = -1
 
@@ -43,6 +56,17 @@ class Facts:
 def nothing_known(channels: int) -> Facts:
     """Facts of channels that can be anything."""
     return Facts(np.full(channels, UNKNOWN), np.arange(channels))
+
+
+def joined(each: Sequence[Facts]) -> Facts:
+    """Facts of the channels of several layers, one after the other."""
+    if len(each) == 1:
+        return each[0]
+    starts = np.cumsum([0, *map(len, each)])
+    same_as = [facts.same_as + start for facts, start in zip(each, starts, strict=False)]
+    chains = {facts.chain for facts in each}
+    chain = chains.pop() if len(chains) == 1 else 1
+    return Facts(np.concatenate([facts.value for facts in each]), np.concatenate(same_as), chain)
 
 
 def _known(value: np.ndarray, keys: list[Any]) -> Facts:
@@ -132,12 +156,12 @@ class _Bits:
         return footprint.tobytes(), is_erosion, bool(self.complement[at])
 
 
-def _zero_padded(layer: Layer, window: tuple[int, ...]) -> bool:
+def _zero_padded(layer: NeuronLayer, window: tuple[int, ...]) -> bool:
     """Whether the layer sees zeros outside of the image, also beside a channel of ones."""
-    if "padding" not in layer.options:
+    if not layer.sets[0].slides:
         return False
-    widths = pad_widths(window, layer.options["padding"])
-    return layer.options["border"] == "zero" and bool(np.any(widths))
+    widths = pad_widths(window, layer.window["padding"])
+    return layer.window["border"] == "zero" and bool(np.any(widths))
 
 
 def _usable(facts: Facts, *, zero_padded: bool) -> np.ndarray:
@@ -146,25 +170,29 @@ def _usable(facts: Facts, *, zero_padded: bool) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Neurons:
-    """Neurons that read all channels: LUI, DenseLUI, HitOrMiss, HitOrMissConv."""
+class AllChannels:
+    """One set of neurons that read all channels, of a pixel or of a window."""
 
-    layer: Layer
+    layer: NeuronLayer
     params: Mapping[str, Any]
 
-    def _bits(self) -> _Bits:
-        return _Bits.of(self.params["lui"])
+    @property
+    def _set(self) -> NeuronSet:
+        return self.layer.sets[0]
 
-    def _with(self, bits: _Bits) -> "Neurons":
-        return replace(self, params={**self.params, "lui": bits.neurons()})
+    def _bits(self) -> _Bits:
+        return _Bits.of(self.params[self._set.part])
+
+    def _with(self, bits: _Bits) -> "AllChannels":
+        return replace(self, params={self._set.part: bits.neurons()})
 
     def _halves(self, footprint: np.ndarray) -> np.ndarray:
         """As (positions, 1 or 2, channels, neurons), the second half of the complements."""
-        halves = 2 if self.layer.kind.startswith("hit_or_miss") else 1
+        halves = 2 if self._set.complements else 1
         rows, count = footprint.shape[-2:]
         return footprint.reshape(-1, halves, rows // halves, count)
 
-    def learn(self, facts: Facts) -> tuple["Neurons", Facts]:
+    def learn(self, facts: Facts) -> tuple["AllChannels", Facts]:
         """See `Rule`."""
         bits = self._bits()
         footprint = self._halves(bits.footprint)
@@ -190,7 +218,7 @@ class Neurons:
         """See `Rule`."""
         return np.asarray(self._halves(self._bits().footprint)[..., outputs].any(axis=(0, 1, 3)))
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Neurons", np.ndarray]:
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["AllChannels", np.ndarray]:
         """See `Rule`."""
         outputs, bits = _at_least_one(outputs), self._bits()
         chosen = self._halves(bits.footprint)[:, :, inputs][..., outputs]
@@ -234,19 +262,29 @@ def _keep_tightest(footprint: np.ndarray, is_erosion: np.ndarray, chain: int) ->
 
 @dataclass(frozen=True)
 class _OwnChannel:
-    """A layer whose neurons "bise" (kh, kw, C, M) each read their own channel."""
+    """A layer whose neurons (kh, kw, C, M) each read their own channel."""
 
-    layer: Layer
+    layer: NeuronLayer
     params: Mapping[str, Any]
+
+    @property
+    def first(self) -> str:
+        """The part of these neurons."""
+        return self.layer.sets[0].part
+
+    @property
+    def second(self) -> str:
+        """The part of the neurons that read theirs, if there are any."""
+        return self.layer.sets[1].part
 
     @property
     def channels(self) -> int:
         """Of the input."""
-        return int(self.params["bise"].footprint.shape[2])
+        return int(self.params[self.first].footprint.shape[2])
 
     def _learned(self, facts: Facts) -> _Bits:
         """The neurons, those that are constant made so."""
-        bits = _Bits.of(self.params["bise"])
+        bits = _Bits.of(self.params[self.first])
         zero_padded = _zero_padded(self.layer, bits.footprint.shape[:2])
         value = _usable(facts, zero_padded=zero_padded)[:, None]
         is_constant = (value != UNKNOWN) & (bits.size() > 0)
@@ -254,27 +292,29 @@ class _OwnChannel:
 
 
 @dataclass(frozen=True)
-class BiSE(_OwnChannel):
+class OwnChannels(_OwnChannel):
     """Neurons over their own channel; output c M + m is neuron m of channel c."""
 
-    def learn(self, facts: Facts) -> tuple["BiSE", Facts]:
+    def learn(self, facts: Facts) -> tuple["OwnChannels", Facts]:
         """See `Rule`."""
         bits = self._learned(facts)
         channels, count = bits.is_erosion.shape
         keys = [_own_key(bits, facts, c, m) for c in range(channels) for m in range(count)]
-        return replace(self, params={"bise": bits.neurons()}), _known(bits.values().ravel(), keys)
+        return replace(self, params={self.first: bits.neurons()}), _known(
+            bits.values().ravel(), keys
+        )
 
     def needs(self, outputs: np.ndarray) -> np.ndarray:
         """See `Rule`."""
         return np.asarray(outputs.reshape(self.channels, -1).any(axis=1))
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["BiSE", np.ndarray]:
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["OwnChannels", np.ndarray]:
         """See `Rule`."""
         needed = outputs.reshape(self.channels, -1)
         neurons = _at_least_one(np.asarray(needed.any(axis=0)))
-        chosen = _choose(_Bits.of(self.params["bise"]), needed, inputs, neurons)
+        chosen = _choose(_Bits.of(self.params[self.first]), needed, inputs, neurons)
         kept = inputs[:, None] & neurons
-        return replace(self, params={"bise": chosen.neurons()}), kept.ravel()
+        return replace(self, params={self.first: chosen.neurons()}), kept.ravel()
 
 
 def _own_key(bits: _Bits, facts: Facts, channel: int, neuron: int) -> Any:
@@ -293,13 +333,13 @@ def _choose(bits: _Bits, used: np.ndarray, inputs: np.ndarray, outputs: np.ndarr
 
 
 @dataclass(frozen=True)
-class BiSEL(_OwnChannel):
+class JoinedChannels(_OwnChannel):
     """Neurons over their own channel, then a union or intersection m of the neurons (c, m)."""
 
-    def learn(self, facts: Facts) -> tuple["BiSEL", Facts]:
+    def learn(self, facts: Facts) -> tuple["JoinedChannels", Facts]:
         """See `Rule`."""
         bise = self._learned(facts)
-        lui = _Bits.of(self.params["lui"])
+        lui = _Bits.of(self.params[self.second])
         for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
             _move(bise, lui, int(channel), int(facts.same_as[channel]))
         value = bise.values()
@@ -307,7 +347,7 @@ class BiSEL(_OwnChannel):
         lui = replace(lui, footprint=lui.footprint & (value == UNKNOWN))
         lui = lui.with_constants(absorbed, ~lui.is_erosion ^ lui.complement)
         keys = [self._key(bise, lui, facts, m) for m in range(value.shape[1])]
-        params = {"bise": bise.neurons(), "lui": lui.neurons()}
+        params = {self.first: bise.neurons(), self.second: lui.neurons()}
         return replace(self, params=params), _known(lui.values(), keys)
 
     def _key(self, bise: _Bits, lui: _Bits, facts: Facts, output: int) -> Any:
@@ -318,15 +358,17 @@ class BiSEL(_OwnChannel):
 
     def needs(self, outputs: np.ndarray) -> np.ndarray:
         """See `Rule`."""
-        return np.asarray(np.asarray(self.params["lui"].footprint)[:, outputs].any(axis=1))
+        return np.asarray(np.asarray(self.params[self.second].footprint)[:, outputs].any(axis=1))
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["BiSEL", np.ndarray]:
+    def select(
+        self, inputs: np.ndarray, outputs: np.ndarray
+    ) -> tuple["JoinedChannels", np.ndarray]:
         """See `Rule`."""
-        outputs, lui = _at_least_one(outputs), _Bits.of(self.params["lui"])
-        bise = _choose(_Bits.of(self.params["bise"]), lui.footprint, inputs, outputs)
+        outputs, lui = _at_least_one(outputs), _Bits.of(self.params[self.second])
+        bise = _choose(_Bits.of(self.params[self.first]), lui.footprint, inputs, outputs)
         footprint = lui.footprint[np.ix_(inputs, outputs)]
         lui = _Bits(footprint, lui.is_erosion[outputs], lui.complement[outputs])
-        params = {"bise": bise.neurons(), "lui": lui.neurons()}
+        params = {self.first: bise.neurons(), self.second: lui.neurons()}
         return replace(self, params=params), outputs
 
 
@@ -344,13 +386,13 @@ def _move(bise: _Bits, lui: _Bits, source: int, target: int) -> None:
 
 
 @dataclass(frozen=True)
-class Complement:
+class Complements:
     """Channels, then their complements."""
 
     layer: Layer
     params: Mapping[str, Any]
 
-    def learn(self, facts: Facts) -> tuple["Complement", Facts]:
+    def learn(self, facts: Facts) -> tuple["Complements", Facts]:
         """See `Rule`."""
         flipped = np.where(facts.value == UNKNOWN, UNKNOWN, 1 - facts.value)
         same_as = np.concatenate([facts.same_as, facts.same_as + len(facts)])
@@ -360,13 +402,13 @@ class Complement:
         """See `Rule`."""
         return np.asarray(outputs.reshape(2, -1).any(axis=0))
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Complement", np.ndarray]:
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Complements", np.ndarray]:
         """See `Rule`."""
         return self, np.tile(inputs, 2)
 
 
 @dataclass(frozen=True)
-class Flatten:
+class AllPixels:
     """Channels of all pixels as features, channels innermost.
 
     Attributes:
@@ -377,7 +419,7 @@ class Flatten:
     params: Mapping[str, Any]
     pixels: int
 
-    def learn(self, facts: Facts) -> tuple["Flatten", Facts]:
+    def learn(self, facts: Facts) -> tuple["AllPixels", Facts]:
         """See `Rule`."""
         first = np.arange(self.pixels)[:, None] * len(facts)
         same_as = (first + facts.same_as).ravel()
@@ -387,19 +429,19 @@ class Flatten:
         """See `Rule`."""
         return np.asarray(outputs.reshape(self.pixels, -1).any(axis=0))
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Flatten", np.ndarray]:
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["AllPixels", np.ndarray]:
         """See `Rule`."""
         return self, np.tile(inputs, self.pixels)
 
 
 @dataclass(frozen=True)
-class Ternary:
+class Voting:
     """Votes of features for and against classes; a popcount head is one, too."""
 
     layer: Layer
     params: Mapping[str, Any]
 
-    def _with(self, votes: np.ndarray) -> "Ternary":
+    def _with(self, votes: np.ndarray) -> "Voting":
         head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
         return replace(self, params={**self.params, "head": head})
 
@@ -408,7 +450,7 @@ class Ternary:
         votes: np.ndarray = np.asarray(head.positive).astype(int) - np.asarray(head.negative)
         return votes
 
-    def learn(self, facts: Facts) -> tuple["Ternary", Facts]:
+    def learn(self, facts: Facts) -> tuple["Voting", Facts]:
         """See `Rule`."""
         votes = self._votes()
         votes[facts.value == 0] = 0
@@ -422,34 +464,36 @@ class Ternary:
         """See `Rule`."""
         return np.asarray(self._votes().any(axis=1))
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Ternary", np.ndarray]:
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Voting", np.ndarray]:
         """See `Rule`."""
         return self._with(self._votes()[inputs]), outputs
 
 
-def popcount_as_ternary(layer: Layer, name: str, features: int) -> tuple[Layer, TernaryWeights]:
+def popcount_as_ternary(
+    layer: PopcountLayer, name: str, features: int
+) -> tuple[TernaryLayer, TernaryWeights]:
     """A popcount head as a ternary one, from which features can be left out."""
-    votes = np.asarray(popcount_signs(features, layer.options["classes"]))
+    votes = np.asarray(popcount_signs(features, layer.classes))
     head = TernaryWeights(jnp.asarray(votes > 0), jnp.asarray(votes < 0))
-    return Layer("ternary", name), head
+    return TernaryLayer(name, inputs=layer.inputs), head
 
 
 @dataclass(frozen=True)
-class LevelSets:
+class Levels:
     """Channel c at threshold k is bit c q + k. Only the thresholds that none needs can go.
 
     Attributes:
       bits: how many there are.
     """
 
-    layer: Layer
+    layer: LevelSetsLayer
     params: Mapping[str, Any]
     bits: int
 
     def _thresholds(self) -> np.ndarray:
-        return np.asarray(self.layer.options["thresholds"])
+        return np.asarray(self.layer.thresholds)
 
-    def learn(self, facts: Facts) -> tuple["LevelSets", Facts]:
+    def learn(self, facts: Facts) -> tuple["Levels", Facts]:
         """See `Rule`."""
         return self, replace(nothing_known(self.bits), chain=self._thresholds().shape[-1])
 
@@ -457,9 +501,91 @@ class LevelSets:
         """See `Rule`."""
         return np.ones(self.bits // self._thresholds().shape[-1], bool)
 
-    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["LevelSets", np.ndarray]:
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Levels", np.ndarray]:
         """See `Rule`."""
         needed = outputs.reshape(len(inputs), -1)
         keep = _at_least_one(np.asarray(needed.any(axis=0)))
-        options = {"thresholds": self._thresholds()[..., keep].tolist()}
-        return replace(self, layer=replace(self.layer, options=options)), np.tile(keep, len(inputs))
+        layer = replace(self.layer, thresholds=self._thresholds()[..., keep].tolist())
+        return replace(self, layer=layer), np.tile(keep, len(inputs))
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Every channel stays what it is: the joining and the upsampling of images."""
+
+    layer: Layer
+    params: Mapping[str, Any]
+
+    def learn(self, facts: Facts) -> tuple["Unchanged", Facts]:
+        """See `Rule`."""
+        return self, facts
+
+    def needs(self, outputs: np.ndarray) -> np.ndarray:
+        """See `Rule`."""
+        return outputs
+
+    def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Unchanged", np.ndarray]:
+        """See `Rule`."""
+        return self, inputs
+
+
+@singledispatch
+def rule_of(layer: Layer, own: Mapping[str, Any], before: int, after: int | None) -> Rule | None:
+    """The rule of a layer; None where nothing can be said of it.
+
+    Args:
+      layer: the layer.
+      own: its part of the boolean tree.
+      before: channels, or flat features, that it reads.
+      after: those that it writes, if that is known.
+    """
+    raise NotImplementedError(
+        f"layers of type {type(layer).__name__} cannot be simplified: register a function with "
+        "bimonn_jax.binarization.simplification.rules.rule_of; one that returns None leaves them"
+    )
+
+
+@rule_of.register
+def _(layer: NeuronLayer, own: Mapping[str, Any], before: int, after: int | None) -> Rule | None:
+    match [neuron_set.reads for neuron_set in layer.sets]:
+        case [Reads.ALL]:
+            return AllChannels(layer, own)
+        case [Reads.OWN_CHANNEL]:
+            return OwnChannels(layer, own)
+        case [Reads.OWN_CHANNEL, Reads.OWN_COLUMN]:
+            return JoinedChannels(layer, own)
+    return None
+
+
+@rule_of.register
+def _(layer: TernaryLayer, own: Any, before: int, after: int | None) -> Rule:
+    return Voting(layer, own)
+
+
+@rule_of.register
+def _(layer: ComplementLayer, own: Any, before: int, after: int | None) -> Rule:
+    return Complements(layer, own)
+
+
+@rule_of.register
+def _(layer: LevelSetsLayer, own: Any, before: int, after: int | None) -> Rule | None:
+    return None if after is None else Levels(layer, own, after)
+
+
+@rule_of.register
+def _(layer: FlattenLayer, own: Any, before: int, after: int | None) -> Rule | None:
+    if layer.rank != 3 or after is None:
+        return None
+    return AllPixels(layer, own, after // before)
+
+
+@rule_of.register(ConcatenateLayer)
+@rule_of.register(UpsampleLayer)
+def _(layer: Layer, own: Any, before: int, after: int | None) -> Rule:
+    return Unchanged(layer, own)
+
+
+@rule_of.register(RealLayer)
+@rule_of.register(PopcountLayer)
+def _(layer: Layer, own: Any, before: int, after: int | None) -> None:
+    """All of its features are needed."""
