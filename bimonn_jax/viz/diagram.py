@@ -150,18 +150,18 @@ class _Drawing:
         self.columns: list[_Column] = []
         # How often each node is set, if there are examples.
         self.activity: list[np.ndarray] = []
-        self.values: list[_Channels] = []
         inputs = circuit.shapes[0][2]
         labels = [f"x {c}" if inputs > 1 else "x" for c in range(inputs)]
-        self._add_input(0, labels)
+        self.values = [self._input(0, labels)]
         for index in range(len(circuit.stages)):
             self.values.append(self._value(index))
 
-    def _add_input(self, value: int, labels: list[str]) -> None:
+    def _input(self, value: int, labels: list[str]) -> _Channels:
+        """The first column: the input, or its level sets."""
         none = np.zeros((len(labels), 0, 2), int), np.zeros((len(labels), 0))
         self.columns = [_Column("input", labels, [[] for _ in labels], [], *none)]
         self.activity = [self.activities[value]] if self.activities else []
-        self.values = [_Channels([(0, node) for node in range(len(labels))])]
+        return _Channels([(0, node) for node in range(len(labels))])
 
     def _value(self, index: int) -> _Channels:
         """What a stage gives; adds its column, if it has one."""
@@ -173,8 +173,7 @@ class _Drawing:
             case Thresholds():
                 labels = self.columns[0].labels
                 levels = enumerate(stage.values)
-                self._add_input(1, [f"{labels[c]} ≥ {t:.4g}" for c, row in levels for t in row])
-                return self.values[0]
+                return self._input(1, [f"{labels[c]} ≥ {t:.4g}" for c, row in levels for t in row])
             case Upsample():
                 return _Channels(nodes)
             case Flatten():

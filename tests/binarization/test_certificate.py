@@ -69,10 +69,10 @@ def hard(architecture, params, x):
                 x = apply_aligned(part["lui"], x) > 0.5
             else:
                 x = x.reshape(*x.shape[:-2], -1)
-        elif layer.kind in ("lui", "dense_lui"):
+        elif layer.kind == "lui":
             x = apply_dense(part["lui"], x) > 0.5
         else:
-            x = layer(params, x)
+            x = apply_layers((layer,), params, x)
     return x
 
 

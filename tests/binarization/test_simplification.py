@@ -167,7 +167,7 @@ def test_of_nested_level_sets_only_the_one_that_decides_is_kept():
     layers = LevelSetsLayer(thresholds=[10, 20, 30]), HitOrMissLayer("a")
     x = np.arange(40)[:, None]
     smaller = assert_equal_outputs(BooleanNetwork(layers, tree), x)
-    assert smaller.architecture[0].options["thresholds"] == [10, 30]
+    assert smaller.architecture[0].thresholds == (10, 30)
     kept = np.zeros((4, 4), bool)
     kept[1, 0] = kept[0, 1] = True
     np.testing.assert_array_equal(smaller.params["a"]["lui"].footprint, kept)

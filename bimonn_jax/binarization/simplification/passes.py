@@ -119,6 +119,9 @@ def _run(network: BooleanNetwork) -> BooleanNetwork:
             masks = [mask for mask in inputs if mask is not None]
             chosen, selected = rule.select(np.concatenate(masks), after)
             layer, own, after = chosen.layer, chosen.params, selected
+        else:
+            # What has no rule gives all that it gave.
+            after = None if after is None else np.ones_like(after)
         kept.append(after)
         layers.append(layer)
         _write(tree, path, layer, own)
