@@ -307,7 +307,8 @@ def binarize(params: Any, *, method: str = "activable", return_report: bool = Fa
     test runs in the precision of the weights, at least float32; `bimonn_jax.certify` proves that
     its rounding did no harm.
     All methods but "qp" work under `jax.jit` and `jax.vmap`; outside of these "activable" takes one
-    program for neurons of all shapes.
+    program for neurons of all shapes, and no operator is nearer than the one it finds, by however
+    little. Within a program that holds up to rounding, see `bimonn_jax.project`.
 
     Args:
       params: a tree with `RealNeurons` among its nodes; other leaves (a real head) are kept. NumPy
@@ -363,7 +364,9 @@ class LayerReport:
       is_constant: bool (neurons...); empty footprint: the output never changes.
       footprint_size: int (neurons...).
       squared_distance: float (neurons...); to what the method projects onto, 0 where exact: of the
-        weights to the nearest lambda 1_S, or of weights and bias to the nearest activable neuron.
+        weights to the nearest lambda 1_S, or of weights and bias to the nearest activable neuron
+        (by "activable" to a relative error of 1e-7). It may be 0 where not exact, if the dtype has
+        no number so small, or infinite.
     """
 
     path: str = static()

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from functools import partial
 
 import jax
@@ -24,6 +25,7 @@ from bimonn_jax.binarization.projection.nearest import _search, nearest_operator
 from bimonn_jax.neurons.activation import activation
 from bimonn_jax.neurons.params import flat_weight, named_neurons, real_parameters
 from tests.support.boolean_networks import network as random_network
+from tests.support.projection_oracles import rational_squared_distance
 
 X = bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
 MODEL = BiMoNN((3, 2), (3, 3), complement=True)
@@ -233,6 +235,33 @@ def test_neurons_of_all_shapes_get_the_operators_of_the_projection(sizes, monkey
         np.testing.assert_array_equal(found[0], expected.footprint)
         np.testing.assert_array_equal(found[1], expected.is_erosion)
         np.testing.assert_allclose(found[2], expected.squared_distance, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("power", [-120, -100, 0, 100, 120])
+def test_a_program_finds_the_operators_of_the_host_whatever_the_scale(power):
+    # Of sixteenths, so that nothing is rounded and no product is subnormal.
+    rng = np.random.default_rng(0)
+    W, B = rng.integers(-8, 33, (4, 60)) / 16, rng.integers(-8, 65, 60) / 16
+    W, B = (jnp.asarray(np.ldexp(v, power), jnp.float32) for v in (W, B))
+    neurons = RealNeurons(W, B, jnp.ones(60))
+    host, (report,) = binarize(neurons, return_report=True)
+    assert 10 < report.is_exact.sum() < 50
+    # Which of two equally near ones it is, rounding decides within a program.
+    traced = jax.jit(binarize)(neurons)
+    for w, b, *found in zip(
+        np.asarray(W).T, np.asarray(B), traced.footprint.T, traced.is_erosion,
+        host.footprint.T, host.is_erosion, report.is_exact, strict=True,
+    ):  # fmt: skip
+        mine, mine_erosion, other, other_erosion, is_exact = map(np.asarray, found)
+        if is_exact:
+            assert (mine == other).all()
+            assert mine_erosion == other_erosion
+            continue
+        found, least = (
+            rational_squared_distance(w, b, S, is_erosion)
+            for S, is_erosion in ((mine, mine_erosion), (other, other_erosion))
+        )
+        assert least <= found <= least * Fraction(1 + 1e-12)
 
 
 def test_one_program_serves_networks_whose_sizes_share_a_class():

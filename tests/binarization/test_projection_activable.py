@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,18 @@ from hypothesis.extra import numpy as hnp
 
 from bimonn_jax.binarization.projection import activable as module
 from bimonn_jax.binarization.projection import project
+from bimonn_jax.binarization.projection.double_word import powers_of_two
 from bimonn_jax.binarization.projection.duality import Form, dual_value, solve
 from bimonn_jax.binarization.projection.qp import FootprintProgram, project_qp
 from bimonn_jax.binarization.projection.sorted_weights import sort_weights
 from tests.support.neuron_oracles import all_inputs
-from tests.support.projection_oracles import hard_neurons, violation
+from tests.support.projection_oracles import (
+    hard_neurons,
+    mixed_neurons,
+    nearest_by_rationals,
+    rational_squared_distance,
+    violation,
+)
 
 # Neurons of each size: 1,000 in the paper's form, in quadratic programs of a millisecond or two.
 PAPER = {1: 150, 2: 150, 4: 250, 9: 350, 16: 60, 33: 25, 64: 15}
@@ -195,11 +203,11 @@ def test_memory_is_that_of_a_block_not_of_the_layer():
     assert scratch(16384) - scratch(4096) <= 16 * 1024 * (16384 - 4096)
 
 
-# Zero or not so small that its square is lost.
+# Zero or of a square that this test can tell.
 numbers = st.one_of(
     st.just(0.0),
-    st.floats(2.0**-30, 2.0**30, width=32),
-    st.floats(-(2.0**30), -(2.0**-30), width=32),
+    st.floats(2.0**-55, 2.0**55, width=32),
+    st.floats(-(2.0**55), -(2.0**-55), width=32),
 )
 
 
@@ -235,16 +243,63 @@ def test_an_activated_neuron_is_at_distance_zero_and_keeps_its_operator():
 
 
 @variants
-def test_the_scale_of_the_weights_does_not_matter(signed, erosion):
+@pytest.mark.parametrize("power", [-110, -50, 50, 110])
+def test_the_scale_of_the_weights_does_not_matter(signed, erosion, power):
     W, B = (v.astype(np.float32) for v in hard_neurons(np.random.default_rng(8), 20, 41))
     one = project(jnp.asarray(W), jnp.asarray(B), signed=signed, erosion=erosion)
-    spread = np.square(W).sum(0) + np.square(B)
-    for scale in (np.float32(1e-12), np.float32(1e12)):
-        other = project(
-            jnp.asarray(W * scale), jnp.asarray(B * scale), signed=signed, erosion=erosion
-        )
-        error = np.asarray(other.squared_distance) / scale**2 - np.asarray(one.squared_distance)
-        assert (np.abs(error) <= 1e-6 * spread).all()
+    scaled = (jnp.asarray(np.ldexp(v, power)) for v in (W, B))
+    other = project(*scaled, signed=signed, erosion=erosion)
+    np.testing.assert_array_equal(other.footprint, one.footprint)
+    np.testing.assert_array_equal(other.is_erosion, one.is_erosion)
+    # Powers of two change no digit, but subnormal numbers are lost.
+    least = np.finfo(np.float32).tiny
+    for name, times in (("weight", 1), ("bias", 1), ("shift", 1), ("squared_distance", 2)):
+        with np.errstate(over="ignore", under="ignore"):
+            values = np.ldexp(np.asarray(getattr(one, name)), times * power)
+        expected = np.where(np.abs(values) < least, 0, values)
+        np.testing.assert_array_equal(getattr(other, name), expected)
+
+
+def test_distances_beside_a_border_are_right_to_the_last_digits():
+    rng = np.random.default_rng(0)
+    # A dilation by the first, were the others together not a little more than the bias: each of
+    # them moves by some units in its last place.
+    W = rng.uniform(0.1, 0.3, (4, 60)).astype(np.float32)
+    W[0] += 1
+    B = (W[1:].sum(axis=0) * (1 - 10 ** rng.uniform(-5, -3, 60))).astype(np.float32)
+    nearest = project(jnp.asarray(W), jnp.asarray(B))
+    expected = [float(nearest_by_rationals(w, b)) for w, b in zip(W.T, B, strict=True)]
+    unit = np.finfo(np.float32).eps
+    np.testing.assert_allclose(nearest.squared_distance, expected, rtol=8 * unit)
+
+
+def test_mixed_magnitudes_give_an_operator_that_is_nearest_up_to_double_words():
+    # Of the same shape as above.
+    W, B = mixed_neurons(np.random.default_rng(0), 4, 60)
+    W, B = W.astype(np.float32), B.astype(np.float32)
+    nearest = project(jnp.asarray(W), jnp.asarray(B))
+    footprint, is_erosion = np.asarray(nearest.footprint), np.asarray(nearest.is_erosion)
+    for i, (w, b) in enumerate(zip(W.T, B, strict=True)):
+        found = rational_squared_distance(w, b, footprint[:, i], is_erosion[i])
+        size = sum(Fraction(float(v)) ** 2 for v in (*w, b))
+        assert found - nearest_by_rationals(w, b) <= size * Fraction(1, 2**46)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_powers_of_two_are_normal_and_near_their_numbers_whatever_the_exponent(dtype):
+    limits = np.finfo(dtype)
+    exponents = np.arange(limits.minexp, limits.maxexp)
+    sizes = np.ldexp(np.asarray(1.5, dtype), exponents)
+    with jax.enable_x64(dtype == "float64"):
+        power, inverse = (np.asarray(v) for v in powers_of_two(jnp.asarray(sizes)))
+        zero = powers_of_two(jnp.zeros((), dtype))
+    assert power.dtype == inverse.dtype == dtype
+    assert (power * inverse == 1).all()
+    assert min(power.min(), inverse.min()) >= limits.tiny
+    quotient = sizes * inverse
+    assert ((quotient >= 1) & (quotient < 4)).all()
+    assert (np.frexp(quotient)[0] == 0.75).all()
+    assert np.isfinite(zero).all()
 
 
 def test_what_cannot_be_projected_is_named():

@@ -58,7 +58,10 @@ TESTS = {
     ),
     "binarization/projection/double_word": ("binarization/test_double_word", *PROJECTION),
     "binarization/projection/duality": PROJECTION,
-    "binarization/projection/nearest": ("binarization/test_conversion",),
+    "binarization/projection/exact": ("binarization/test_projection_exact",),
+    "binarization/projection/nearest": (
+        "binarization/test_conversion", "binarization/test_projection_exact",
+    ),
     "binarization/projection/qp": ("binarization/test_projection_qp", *PROJECTION),
     "binarization/projection/sorted_weights": PROJECTION,
 }  # fmt: skip

@@ -1,5 +1,8 @@
 """Random neurons for the projection, and the conditions that a projected one must meet."""
 
+from fractions import Fraction
+from itertools import product
+
 import numpy as np
 
 
@@ -43,3 +46,73 @@ def violation(nearest, *, signed):
     if not signed:
         misses.append(-W.min(0))
     return np.maximum(np.max(misses, axis=0), 0)
+
+
+def rational_squared_distance(W, B, footprint, is_erosion):
+    """The squared distance of (W, B) to the operator by a footprint, without any rounding.
+
+    Every choice of the weights of S that are raised to b, and of those outside that stay above 0,
+    is a system of linear equations; the solution that meets all conditions of Karush, Kuhn and
+    Tucker is the optimum, the program being convex. W of a few finite floats, `project`'s form.
+    """
+    W, B = [Fraction(float(w)) for w in W], Fraction(float(B))
+    threshold = sum(W) - B if is_erosion else B
+    inside = sorted(w for w, s in zip(W, footprint, strict=True) if s)
+    outside = sorted((w for w, s in zip(W, footprint, strict=True) if not s), reverse=True)
+    positive = [w for w in outside if w > 0]
+    for raised, kept in product(range(len(inside) + 1), [None, *range(len(positive) + 1)]):
+        # b - threshold = lam - sum_raised (b - w), and lam = 0 or b = sum_kept (w - lam).
+        total = threshold + sum(inside[:raised])
+        if kept is None:
+            lam, b = Fraction(0), total / (1 + raised)
+        else:
+            kept_sum = sum(positive[:kept])
+            lam = ((1 + raised) * kept_sum - total) / (1 + (1 + raised) * kept)
+            b = kept_sum - kept * lam
+        pulls = [max(b - w, 0) for w in inside]
+        moved = [max(w - lam, 0) for w in outside]
+        if lam < 0 or b < sum(moved) or b - threshold != lam - sum(pulls):
+            continue
+        if lam > 0 and b != sum(moved):
+            continue
+        shrunk = [w - m for w, m in zip(outside, moved, strict=True)]
+        return sum(d * d for d in (*pulls, *shrunk, b - threshold))
+    raise AssertionError("no choice is optimal")
+
+
+def nearest_by_rationals(W, B):
+    """The least of `rational_squared_distance` over all footprints and both operators."""
+    return min(
+        rational_squared_distance(W, B, footprint, is_erosion)
+        for footprint in product([False, True], repeat=len(W))
+        if any(footprint)
+        for is_erosion in (False, True)
+    )
+
+
+def mixed_neurons(rng, n, count):
+    """(W, B) of neurons whose numbers lie 60 decades apart, next to each other, or both.
+
+    Float64 arrays (n, count) and (count,); all are numbers of float32 but for the neighbors.
+    """
+    W, B = np.empty((n, count)), np.empty(count)
+    for i in range(count):
+        kind, powers = i % 5, 10.0 ** rng.integers(-30, 31, n + 1)
+        plain = rng.uniform(0.1, 1, n + 1)
+        values = [
+            plain * powers,
+            plain * 10.0 ** rng.choice([-4, 6], n + 1),
+            plain * powers * rng.choice([-1, 1], n + 1),
+            np.where(rng.random(n + 1) < 0.5, plain[0] * powers[0], plain * powers),
+            plain * powers[0],
+        ][kind].astype(np.float32)
+        column, bias = values[:n].astype(float), float(values[n])
+        if kind in (0, 3):
+            # A bias that is a sum of some weights is next to a border.
+            bias = float(column[rng.random(n) < 0.5].sum() or bias)
+        if rng.random() < 0.5:
+            # One unit in the last place beside another number.
+            column[-1] = np.nextafter(column[0], rng.choice([-1, 1]) * np.inf)
+            bias = np.nextafter(bias, rng.choice([-1, 1]) * np.inf)
+        W[:, i], B[i] = column, bias
+    return W, B

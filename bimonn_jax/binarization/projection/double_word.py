@@ -38,6 +38,23 @@ def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     return upper, a - upper
 
 
+def powers_of_two(size: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A power of two not far from a number >= 0, and its inverse, both normal numbers.
+
+    The quotient of ``size`` and the power is in [1, 4), or smaller for a subnormal ``size``.
+    """
+    integer, mantissa = _BITS[size.dtype][0], jnp.finfo(size.dtype).nmant
+    twice = 2 * jnp.finfo(size.dtype).maxexp - 2
+    exponent = jax.lax.bitcast_convert_type(size, integer) >> jnp.asarray(mantissa, integer)
+    exponent = jnp.clip(exponent.astype(jnp.int32), 1, twice - 1)
+
+    def power(exponent: jax.Array) -> jax.Array:
+        bits = exponent.astype(integer) << jnp.asarray(mantissa, integer)
+        return jax.lax.bitcast_convert_type(bits, size.dtype)
+
+    return power(exponent), power(twice - exponent)
+
+
 @pytree
 class DoubleWord:
     """The numbers high + low, with |low| at most half a unit in the last place of high.

@@ -165,6 +165,17 @@ def solve(
     return theta, jnp.maximum(lam, 0)
 
 
+def residual(
+    weights: SortedWeights, j: jax.Array, B: jax.Array, form: Form, theta: jax.Array
+) -> jax.Array:
+    """min(lam, its slack) at theta, in plain numbers: 0 at the optimum, with slopes of at least 1.
+
+    So no theta is farther from the optimal one than this is from 0.
+    """
+    lam, _, slack, _ = _conditions(weights, j, B, form, theta)
+    return jnp.minimum(lam, slack)
+
+
 def refine(
     weights: SortedWeights, j: jax.Array, B: Number, form: Form, theta: jax.Array
 ) -> tuple[Number, Number]:

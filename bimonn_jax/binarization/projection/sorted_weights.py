@@ -72,23 +72,28 @@ def sort_weights(W: jax.Array, size: jax.Array | None = None) -> SortedWeights:
     return SortedWeights(values, first, second, size)
 
 
-def sort_on_host(W: np.ndarray, sizes: np.ndarray) -> SortedWeights:
-    """Sorts the weights of many neurons with NumPy, which compiles nothing.
+def summed_on_host(values: np.ndarray, sizes: np.ndarray) -> SortedWeights:
+    """Sums up the weights of many neurons with NumPy, which compiles nothing.
 
     Args:
-      W: float64 (neurons, m), -infinity beyond the inputs of a neuron.
+      values: float64 (neurons, m), each row in descending order, -infinity beyond its inputs.
       sizes: how many inputs each has, int (neurons,).
 
     Returns:
-      `SortedWeights` with plain sums, all fields with a leading axis of neurons.
+      `SortedWeights` with plain sums, all fields with a leading axis of neurons. Each sum of
+      weights is as good as if it had been rounded once, each sum of squares after every term.
     """
-    values = -np.sort(-W, axis=1)
     finite = np.where(np.isfinite(values), values, 0)
-    # What overflows has no nearest operator that could be told: any will do.
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums, squares = (
-            np.pad(np.cumsum(powers, axis=1), ((0, 0), (1, 0))) for powers in (finite, finite**2)
-        )
+    sums, squares = np.zeros((2, len(values), values.shape[1] + 1))
+    np.cumsum(finite, axis=1, out=sums[:, 1:])
+    np.cumsum(finite * finite, axis=1, out=squares[:, 1:])
+    # What each addition lost, exactly (Knuth's two-sum), is added up beside.
+    before, after = sums[:, :-1], sums[:, 1:]
+    virtual = after - before
+    lost = after - virtual
+    np.subtract(before, lost, out=lost)
+    lost += np.subtract(finite, virtual, out=virtual)
+    after += np.cumsum(lost, axis=1, out=lost)
     return SortedWeights(values, sums, squares, sizes.astype(np.int32))
 
 
