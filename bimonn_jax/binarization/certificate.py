@@ -11,7 +11,9 @@ the arithmetic that runs, the dtype of the parameters as JAX takes them (NumPy's
 float32 unless x64 is on), where rounding, underflow and overflow are bounded for any order of
 summation, and whether subnormal numbers are flushed to zero or not
 (`bimonn_jax.binarization.rounding`). Both speak of the boolean network that `bimonn_jax.binarize`
-returns, by whatever method: a neuron that binarize does not find activated is never called exact.
+returns outside of `jax.jit`, by whatever method: a neuron that binarize does not find activated is
+never called exact. (Under jit it decides in the dtype of the weights, where ties may fall
+otherwise.)
 """
 
 from collections.abc import Mapping, Sequence

@@ -95,7 +95,8 @@ def _decide(W: jax.Array, B: jax.Array, p: jax.Array) -> Decision:
         columns, biases, scales = (np.asarray(v, np.float64) for v in (W, B, p))
         found = activation_on_host(columns, biases, scales)
         return Decision(columns, biases, np.signbit(scales), found)
-    W, B = (v.astype(jnp.promote_types(v.dtype, jnp.float32)) for v in (W, B))
+    dtype = jnp.promote_types(jnp.promote_types(W.dtype, B.dtype), jnp.float32)
+    W, B = W.astype(dtype), B.astype(dtype)
     # By the sign bit: p < 0 fails for a subnormal p where those are flushed to zero.
     return Decision(W, B, jnp.signbit(p), activation(W, B, p.astype(B.dtype)))
 
@@ -236,7 +237,7 @@ def checked_parameters(params: Any) -> Any:
         )
     for head in heads:
         if isinstance(head, TernaryLatents):
-            _check_finite("latent of a ternary head", head.latent)
+            _check_finite("latent of a ternary head", _as_it_runs(head.latent))
     return map_named_neurons(_checked, params)
 
 
@@ -259,9 +260,7 @@ def _checked(path: str, neurons: Neurons) -> Neurons:
         given = getattr(neurons, name)
         if str(given.dtype) not in DTYPES:
             raise TypeError(f"{path}.{name} is {given.dtype}; one of {DTYPES} was expected")
-        # What overflows is named below.
-        with np.errstate(over="ignore"):
-            fields[name] = given if isinstance(given, jax.Array) else jax.device_put(given)
+        fields[name] = _as_it_runs(given)
         _check_finite(f"{path}.{name}", fields[name])
     if 0 in neurons.weight.shape[: neurons.weight.ndim - neurons.bias.ndim]:
         raise ValueError(
@@ -274,6 +273,18 @@ def _checked(path: str, neurons: Neurons) -> Neurons:
             "read: give them a scale other than 0"
         )
     return replace(neurons, **fields)  # type: ignore[arg-type]
+
+
+def _as_it_runs(given: jax.Array | np.ndarray) -> jax.Array:
+    """An array as JAX takes it: of 32 bits where it has no longer ones, wherever it comes from."""
+    if isinstance(given, jax.core.Tracer):
+        return given
+    if isinstance(given, jax.Array) and jax.dtypes.canonicalize_dtype(given.dtype) == given.dtype:
+        return given
+    # What overflows is infinite, and named by whoever checks that.
+    with np.errstate(over="ignore"):
+        array: jax.Array = jax.device_put(np.asarray(given))
+    return array
 
 
 def _check_finite(name: str, values: jax.Array) -> None:

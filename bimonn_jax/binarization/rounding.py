@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.neurons.params import RealNeurons
+from bimonn_jax.neurons.reparam import dual_total
 
 # What a computed xi may be off by, in units of roundoff: tests/binarization/test_rounding.py tries
 # all numbers of 16 bits, and float32 in steps. Compilers use approximations of xi there; float64
@@ -122,7 +123,12 @@ def _reparametrization_error(
     if params.weight_reparam == "dual":
         omega = np.asarray(params.weight, np.float64).reshape(W.shape)
         sums = np.logaddexp(0, omega).sum(axis=0)
-        in_range = (sums > n * rounding.tiny / rounding.unit) & (2 * sums < rounding.largest)
+        # K s / S may be computed as (K s) / S, K (s / S) or s (K (1 / S)): none of these is to
+        # overflow, and 1 / S not to be flushed to zero.
+        K = float(dual_total(params.threshold))
+        in_range = sums > n * rounding.tiny / rounding.unit
+        in_range &= sums < rounding.largest / (2 * max(K, 1))
+        in_range &= sums < min(K, 1) / (2 * rounding.tiny)
         underflow = np.where(in_range, 2 * n * rounding.tiny * (1 + total / sums), np.inf)
     if params.weight_reparam == "identity" and params.bias_reparam == "identity":
         return underflow
@@ -180,7 +186,9 @@ def threshold_distance(p: np.ndarray, rounding: Rounding) -> np.ndarray:
 def lowest_bits(x: np.ndarray) -> np.ndarray:
     """The largest power of two that divides each number, float64 like ``x``; infinite for 0."""
     mantissa, exponent = np.frexp(x)
-    whole = (mantissa * 2.0**53).astype(np.int64)
+    # What is no number has no bits; its neuron is refused for that.
+    with np.errstate(invalid="ignore"):
+        whole = (mantissa * 2.0**53).astype(np.int64)
     lowest = (whole & -whole).astype(np.float64)
     return np.where(x == 0, np.inf, np.ldexp(lowest, exponent - 53))
 

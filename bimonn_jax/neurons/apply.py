@@ -26,7 +26,7 @@ from bimonn_jax.neurons.thresholds import THRESHOLDS, step
 
 def real_input(params: RealNeurons, x: jax.Array) -> jax.Array:
     """``x`` as real neurons take it, in the dtype of their weights."""
-    return x.astype(params.weight.dtype)
+    return x.astype(jax.dtypes.canonicalize_dtype(params.weight.dtype))
 
 
 def boolean_input(x: jax.Array) -> jax.Array:

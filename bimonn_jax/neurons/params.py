@@ -176,13 +176,15 @@ def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Arra
     """
     check_names(params.weight_reparam, params.bias_reparam, params.threshold)
     check_neurons(params)
-    omega = flat_weight(params.weight, params.bias)
+    # As JAX takes them: NumPy would compute in its own float64.
+    weight, bias, scale = map(jnp.asarray, (params.weight, params.bias, params.scale))
+    omega = flat_weight(weight, bias)
     total = dual_total(params.threshold).astype(omega.dtype)
     to_weight, to_bias = WEIGHTS[params.weight_reparam], BIASES[params.bias_reparam]
-    rank = params.bias.ndim
+    rank = bias.ndim
     W = per_neuron(lambda w: to_weight.forward(w, total), rank)(omega)
-    B = per_neuron(lambda b, w: to_bias.forward(b, w), rank)(params.bias, W)
-    return W.reshape(params.weight.shape), B, params.scale
+    B = per_neuron(lambda b, w: to_bias.forward(b, w), rank)(bias, W)
+    return W.reshape(weight.shape), B, scale
 
 
 def weights_of(neurons: Neurons) -> jax.Array:

@@ -58,6 +58,11 @@ def two_smallest_bias_range(W: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Kept for comparison only; `bias_range` is the one that excludes exactly the constant neurons.
     """
+    if len(W) < 2:
+        raise ValueError(
+            "a bias between the two smallest weights needs two inputs; got 1: take 'projected' or "
+            "'reparametrized'"
+        )
     smallest = -lax.top_k(-W, 2)[0]
     return jnp.sum(smallest) / 2, jnp.sum(W) - smallest[0] / 2
 

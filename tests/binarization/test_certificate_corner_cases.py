@@ -1,5 +1,6 @@
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from bimonn_jax import (
     binarize,
     certify,
 )
-from bimonn_jax.networks.kinds import ComplementLayer, HitOrMissLayer, LUILayer
+from bimonn_jax.networks.architecture import apply_layer
+from bimonn_jax.networks.kinds import ComplementLayer, HitOrMissConvLayer, HitOrMissLayer, LUILayer
+from bimonn_jax.neurons.apply import apply_dense
 from bimonn_jax.neurons.heads import TernaryLatents, ternary_weights
 from bimonn_jax.neurons.params import real_parameters
 from tests.support.neuron_oracles import all_inputs
@@ -144,3 +147,71 @@ def test_latents_of_numpy_are_votes_as_jax_has_them():
     running = ternary_weights(TernaryLatents(jnp.asarray(latents)))
     np.testing.assert_array_equal(boolean.positive, running.positive)
     np.testing.assert_array_equal(boolean.negative, running.negative)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("threshold", ["tanh", "sigmoid", "arctan"])
+@pytest.mark.parametrize("share", [0.1, 0.235, 0.2455])
+def test_dual_weights_that_may_overflow_or_be_flushed_on_the_way_prove_nothing(
+    dtype, threshold, share
+):
+    # K s / S: the product overflows as written, and 1 / S is subnormal where XLA divides first.
+    x = jnp.asarray(all_inputs(2))
+    with jax.enable_x64(dtype == "float64"):
+        omega = jnp.full((2, 1), share * float(jnp.finfo(dtype).max), dtype)
+        neurons = RealNeurons(
+            omega,
+            jnp.asarray([0.7], dtype),
+            jnp.asarray([30], dtype),
+            "dual",
+            "identity",
+            threshold,
+        )
+        proof = certify({"lui": neurons})
+        boolean = apply_dense(binarize(neurons), x)
+        eager, jitted = apply_dense(neurons, x), jax.jit(apply_dense)(neurons, x)
+        # W is K / 2 each, more than B: the union.
+        is_union = boolean[:, 0].tolist() == [False, True, True, True]
+        assert not proof.exact_real or is_union
+        assert not proof.exact_float or all(
+            ((smooth > 0.5) == boolean).all() for smooth in (eager, jitted)
+        )
+
+
+def test_latents_that_jax_cannot_hold_are_refused():
+    latents = TernaryLatents(np.array([[1e300, 0.1], [-1.0, 0.5]]))
+    params = {
+        "a": {"lui": lui([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5], [1, 1])},
+        "h": {"head": latents},
+    }
+    for fn in (binarize, certify):
+        with pytest.raises(ValueError, match=r"latent of a ternary head has 1 values.*float32"):
+            fn(params)
+
+
+# JAX warns of such arrays as they run.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
+def test_arrays_of_64_bits_are_certified_as_they_run_where_jax_has_32():
+    with jax.enable_x64(True):
+        fields = jnp.ones((2, 1)), jnp.asarray([1 - 1e-12]), jnp.asarray([1e14])
+    params = {"a": {"lui": RealNeurons(*fields)}}
+    layers = (LUILayer("a"),)
+    x = jnp.asarray(all_inputs(2))
+    proof = certify(params, layers)
+    assert proof.dtype == "float32"
+    smooth = apply_layers(layers, params, x) > 0.5
+    equal = bool((smooth == apply_layers(layers, binarize(params), x)).all())
+    assert not proof.exact_float or equal
+
+
+@pytest.mark.parametrize("slides", [False, True])
+def test_weights_of_numpy_are_subtracted_as_jax_has_them(slides):
+    W = np.array([[1 + 0.99 * 2.0**-24], [-0.5 - 0.99 * 2.0**-25]])
+    x = jnp.asarray([[False], [True]])
+    layer = HitOrMissConvLayer("a") if slides else HitOrMissLayer("a")
+    if slides:
+        W, x = W.reshape(1, 1, 2, 1), x.reshape(2, 1, 1, 1)
+    params = {"a": {"lui": RealNeurons(W, np.array([1.0]), np.array([1e9]))}}
+    boolean = apply_layers((layer,), binarize(params), x)
+    eager = apply_layer(layer, params, [x]) > 0.5
+    assert not certify(params, (layer,)).exact_float or (eager == boolean).all()
