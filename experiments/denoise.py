@@ -32,8 +32,9 @@ from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import load_pairs, split_pairs
 from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.morphology.footprints import same_up_to_translation, stick_footprints
-from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.metrics import activated_share, dice

@@ -30,8 +30,9 @@ from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.samples import batches
-from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.networks.saving import load_network, save_network
 from bimonn_jax.training.classifiers import (
     Convolution,

@@ -28,7 +28,8 @@ from bimonn_jax.morphology.footprints import (
     footprint,
     operator,
 )
-from bimonn_jax.networks.architecture import Architecture, apply_layers
+from bimonn_jax.networks.architecture import apply_layers
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.training.metrics import dice
 from bimonn_jax.training.recipes import Recipe, learn, openings, relaxed, single, tophat
 from bimonn_jax.training.regularization import regularizer

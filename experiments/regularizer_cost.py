@@ -21,7 +21,7 @@ import optax
 
 from bimonn_jax import NeuronConfig
 from bimonn_jax.binarization.projection import project
-from bimonn_jax.networks.modules import DenseLUI
+from bimonn_jax.networks.modules import LUI
 from bimonn_jax.neurons.params import real_parameters
 from bimonn_jax.training.loop import Apply, init_state, make_step
 from bimonn_jax.training.losses import cross_entropy as softmax_cross_entropy
@@ -49,7 +49,7 @@ class _Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.Dense(CLASSES)(DenseLUI(self.hidden, NeuronConfig("identity", "identity"))(x))
+        return nn.Dense(CLASSES)(LUI(self.hidden, NeuronConfig("identity", "identity"))(x))
 
 
 def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -109,7 +109,7 @@ def effect(config: Config, every: int | None) -> dict[str, Any]:
     started = time.perf_counter()
     state, _ = jax.block_until_ready(train(init_state(params, optimizer)))
     seconds = time.perf_counter() - started
-    W, B, _ = real_parameters(state.params["DenseLUI_0"]["lui"])
+    W, B, _ = real_parameters(state.params["LUI_0"]["lui"])
     x, y = batch(jax.random.key(3))
     loss = cross_entropy(apply(state.params, x), y)
     distance = project(W, B).squared_distance / jnp.sum(jnp.square(W), axis=0)

@@ -28,7 +28,7 @@ from bimonn_jax._support.files import write_text
 from bimonn_jax.binarization.conversion import METHODS
 from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.samples import batches
-from bimonn_jax.networks.architecture import Architecture
+from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.params import named_neurons, weights_of
 from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.metrics import activated_share, error_percent, live_neurons

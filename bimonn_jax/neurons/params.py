@@ -177,7 +177,10 @@ def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Arra
     check_names(params.weight_reparam, params.bias_reparam, params.threshold)
     check_neurons(params)
     # As JAX takes them: NumPy would compute in its own float64.
-    weight, bias, scale = map(jnp.asarray, (params.weight, params.bias, params.scale))
+    weight, bias, scale = (
+        jnp.asarray(field, jax.dtypes.canonicalize_dtype(field.dtype))
+        for field in (params.weight, params.bias, params.scale)
+    )
     omega = flat_weight(weight, bias)
     total = dual_total(params.threshold).astype(omega.dtype)
     to_weight, to_bias = WEIGHTS[params.weight_reparam], BIASES[params.bias_reparam]
