@@ -137,18 +137,22 @@ class NeuronModule(LayerModule):
         slides = any(neuron_set.slides for neuron_set in layer.sets)
         x = _check_image(self, x) if slides else _check_features(self, x)
         kernel_size = _sides(self.kernel_size, layer.window["padding"]) if slides else (1, 1)
-        features = self.features
+        channels, features = x.shape[-1], self.features
         if layer.sets[-1].reads is Reads.OWN_CHANNEL:
-            if features % x.shape[-1]:
+            if features % channels:
                 raise ValueError(
-                    f"features must be a multiple of the {x.shape[-1]} input channels; got "
-                    f"{features}"
+                    f"features must be a multiple of the {channels} input channels; got {features}"
                 )
-            features //= x.shape[-1]
+            features //= channels
         own = {}
+        # What the neurons of all channels read: those of own channels give several maps each.
+        maps = channels
         for neuron_set in layer.sets:
-            shape = neuron_set.weight_shape(x.shape[-1], features, kernel_size)
+            reads_maps = neuron_set.reads is Reads.ALL
+            rows = maps if reads_maps else channels
+            shape = neuron_set.weight_shape(rows, features, kernel_size)
             own[neuron_set.part] = self._neurons(neuron_set, shape)
+            maps = channels * features if neuron_set.reads is Reads.OWN_CHANNEL else features
         return apply(layer, own, x)
 
     def _neurons(self, neuron_set: NeuronSet, shape: tuple[int, ...]) -> Neurons:

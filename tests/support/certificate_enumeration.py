@@ -25,9 +25,12 @@ from bimonn_jax import (
     HitOrMiss,
     HitOrMissConv,
     LevelSets,
+    LUIConv,
+    Parallel,
     PopcountHead,
     RealNeurons,
     Sequential,
+    Skip,
     TernaryHead,
     apply_layers,
     as_real_neurons,
@@ -58,6 +61,9 @@ NETWORKS = {
     "level_sets": ((LevelSets((0.5,)), LUI(3), LUI(2)), all_inputs(5)),
     "flatten": ((BiSE(2, (2, 2), padding="VALID"), Flatten(), Complement(), LUI(2)), IMAGES),
     "ternary": ((LUI(6), TernaryHead(3)), all_inputs(5)),
+    "branches": ((Parallel((BiSE(2, (3, 3)), LUI(2), BiSEL(1, (3, 1)))),), IMAGES),
+    "skip": ((Skip(LUIConv(2, 3, pool=2), upsample=2), Complement(), LUI(2)), IMAGES),
+    "joined": ((Parallel((LUI(2), Sequential((Complement(), LUI(2))))), LUI(2)), all_inputs(5)),
     "popcount": ((HitOrMiss(6), PopcountHead(3)), all_inputs(5)),
 }
 
