@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from bimonn_jax.deployment.c.library import compile_c
+from bimonn_jax.deployment.c.plan import Plan
 from bimonn_jax.deployment.c.writer import export_c
+from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import BiSELayer, FlattenLayer, LevelSetsLayer, TernaryLayer
 from bimonn_jax.neurons.heads import TernaryWeights
@@ -52,7 +54,13 @@ def test_it_is_c_and_c_plus_plus_without_warnings(name, language, mode, tmp_path
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["wide", "reflect", "wrap", "edge", "pooled", "ternary", "large"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "wide", "reflect", "wrap", "edge", "pooled", "ternary", "large",
+        "joined", "three scales", "branches to votes", "joined features",
+    ],
+)  # fmt: skip
 def test_it_reads_and_writes_nothing_but_its_arrays(name, mode, tmp_path):
     plain, shape = network(name)
     x, expected = examples(name, 70)
@@ -61,6 +69,21 @@ def test_it_reads_and_writes_nothing_but_its_arrays(name, mode, tmp_path):
     run(["gcc", "-std=c99", *SANITIZED, "-DNETWORK_MAIN", "-o", program, source])
     found = np.frombuffer(run([program], input=x.tobytes()), expected.dtype)
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_lie_where_nobody_needs_what_was_there(name):
+    plain, shape = network(name)
+    circuit = circuit_of(plain.architecture, plain.params, shape)
+    plan = Plan(circuit)
+    there = {0: 0}
+    for call in plan.calls:
+        assert there[plan.array_of[call.source]] == call.source
+        assert plan.array_of[call.source] != plan.array_of[call.target]
+        there[plan.array_of[call.target]] = call.target
+    assert plan.array_of[there[plan.output]] == plan.output
+    # Of a chain one image is read while the next one is written: two arrays would do.
+    assert sum(plan.sizes) <= 2 * max(plan.sizes) or not circuit.is_chain
 
 
 _TWO_NETWORKS = """

@@ -129,18 +129,34 @@ static int {border}_source(int i, int size)
 """
 
 PAD = """
-/* A padded copy of an image; source(i, size) is the row or column that i shows, -1 for none. */
+/* A padded copy of an image; source(i, size) is the row or column that i shows, -1 for none. Pixels
+   of out have so many channels, the first of which are written. */
 static void pad(const block *image, int height, int width, int channels, int top, int bottom,
-    int left, int right, int (*source)(int, int), block *out)
+    int left, int right, int (*source)(int, int), int channels_of_out, block *out)
 {
-    size_t pixel_size = sizeof(block) * (size_t)channels;
+    size_t pixel_size = sizeof(block) * (size_t)channels, at = 0;
     for (int y = -top; y < height + bottom; y++)
-        for (int x = -left; x < width + right; x++, out += channels) {
+        for (int x = -left; x < width + right; x++, at += (size_t)channels_of_out) {
             int from_y = source(y, height), from_x = source(x, width);
             if (from_y < 0 || from_x < 0)
-                memset(out, 0, pixel_size);
+                memset(out + at, 0, pixel_size);
             else
-                memcpy(out, image + (from_y * width + from_x) * channels, pixel_size);
+                memcpy(out + at, image + (from_y * width + from_x) * channels, pixel_size);
+        }
+}
+"""
+
+ENLARGE = """
+/* A copy of an image, each pixel factor x factor times, cut to height x width. Pixels of out have
+   so many channels, the first of which are written. */
+static void enlarge(const block *image, int width_of_image, int channels, int factor, int height,
+    int width, int channels_of_out, block *out)
+{
+    size_t pixel_size = sizeof(block) * (size_t)channels, at = 0;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++, at += (size_t)channels_of_out) {
+            int from = (y / factor * width_of_image + x / factor) * channels;
+            memcpy(out + at, image + from, pixel_size);
         }
 }
 """
@@ -396,7 +412,7 @@ void {name}_{function}(
         size_t samples = SAMPLES;
         if (samples > count - first)
             samples = count - first;
-        pack(inputs + first * VALUES, samples, workspace->input);
+        pack(inputs + first * VALUES, samples, workspace->image_0);
         compute(workspace);
         {finish}(workspace->{last}, samples, outputs + first * {width});
     }}

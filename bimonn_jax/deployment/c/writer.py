@@ -9,6 +9,7 @@ import numpy as np
 
 from bimonn_jax._support.files import replacing, user_path
 from bimonn_jax.deployment.c import engine as c_engine
+from bimonn_jax.deployment.c.plan import Call, Plan, array
 from bimonn_jax.deployment.circuit import Circuit, Gates, Linear, Votes, circuit_of
 from bimonn_jax.deployment.describe import chain, picture, title
 from bimonn_jax.deployment.names import check_identifier, in_comment
@@ -18,8 +19,7 @@ Mode = Literal["batch", "image"]
 Pixel = Literal["uint8", "float32"]
 
 _PIXELS = {"uint8": "uint8_t", "float32": "float"}
-# C counts the elements of an array in an int, and numbers the classes in uint16_t.
-_MOST_ELEMENTS = 2**31 - 1
+# Classes are numbered in uint16_t.
 _MOST_CLASSES = 2**16
 # The program reads as many inputs at once as a block has samples, if they are smaller than this.
 _MOST_AT_ONCE = 2**12
@@ -51,12 +51,10 @@ class _Writer:
                 f"classes are numbers of 16 bits in C, of {_MOST_CLASSES:,} classes at most; got "
                 f"{circuit.shapes[-1][2]:,}"
             )
-        self.gates = [
-            (stage, shape)
-            for stage, shape in zip(circuit.stages, circuit.shapes, strict=False)
-            if isinstance(stage, Gates)
-        ]
-        self._plan()
+        self.gates = {
+            index: stage for index, stage in circuit.on_bits.items() if isinstance(stage, Gates)
+        }
+        self.plan = Plan(circuit)
 
     def text(self) -> str:
         """The whole file."""
@@ -75,6 +73,7 @@ class _Writer:
                 c_engine.PACK if self.is_batch else c_engine.PACK_ONE,
                 *self._tables(),
                 self._padding(),
+                c_engine.ENLARGE if self._calls("enlarge") else "",
                 c_engine.GATES if self.gates else "",
                 self._head_tables(),
                 head,
@@ -100,7 +99,10 @@ class _Writer:
             word="uint64_t" if self.is_batch else "uint8_t",
             lanes=f"{macro}_LANES" if self.is_batch else "1",
             samples=f"each of 64 x {macro}_LANES samples" if self.is_batch else "one sample",
-            members="\n".join(self.members),
+            members="\n".join(
+                f"    {self.name}_block {array(index)}[{size}];"
+                for index, size in enumerate(self.plan.sizes)
+            ),
         )
         prototypes = "".join(
             f"\n/* count inputs of {macro}_INPUT_SIZE numbers -> {meaning}. */\n"
@@ -135,11 +137,12 @@ class _Writer:
         ]
 
     def _heading(self) -> str:
-        literals = sum(len(stage.literals) for stage, _ in self.gates)
+        literals = sum(len(stage.literals) for stage in self.gates.values())
+        gates = sum(len(stage) for stage in self.gates.values())
         how = "64 samples to a word" if self.is_batch else "one sample at a time"
         return (
-            f"/* {self.name}: a boolean network of {sum(len(s) for s, _ in self.gates):,} gates on "
-            f"{literals:,} literals, written by bimonn_jax.\n"
+            f"/* {self.name}: a boolean network of {gates:,} gates on {literals:,} literals, "
+            "written by bimonn_jax.\n"
             f" *\n *   {chain(self.circuit)}\n *\n"
             f" * Computes {how}. C99 and C++, no allocation: the caller owns the\n"
             " * workspace, one per thread. Everything is read from constant tables.\n"
@@ -184,8 +187,8 @@ class _Writer:
     def _tables(self) -> Iterator[str]:
         largest = 0
         tables = []
-        for index, (stage, shape) in enumerate(self.gates):
-            row = shape[1] + sum(stage.padding[1])
+        for index, stage in self.gates.items():
+            row = self.circuit.shape_before(index)[1] + sum(stage.padding[1])
             strides = np.array([row * stage.channels, stage.channels, 1])
             largest = max(largest, int((stage.literals @ strides).max(initial=0)))
             tables.append(_table(stage, index, strides))
@@ -197,8 +200,12 @@ class _Writer:
         )
         yield from tables
 
+    def _calls(self, function: str) -> list[Call]:
+        return [call for call in self.plan.calls if call.function == function]
+
     def _padding(self) -> str:
-        borders = sorted({s.border for s, _ in self.gates if s.padding != ((0, 0), (0, 0))})
+        padded = {call.stage for call in self._calls("pad")}
+        borders = sorted({self.gates[index].border for index in padded})
         sources = [
             c_engine.SOURCE.format(border=border, expression=c_engine.SOURCES[border])
             for border in borders
@@ -221,52 +228,15 @@ class _Writer:
             )
         return f"\nenum {{ OUTPUTS = {math.prod(self.circuit.shapes[-1])} }};\n"
 
-    def _plan(self) -> None:
-        """Lists the arrays of the workspace, and the calls that fill them one from the other."""
-        self.members: list[str] = []
-        self.calls: list[str] = []
-
-        def array(name: str, size: int, comment: str = "") -> None:
-            if size > _MOST_ELEMENTS:
-                raise ValueError(
-                    f"{name} has {size:,} bits, more than {_MOST_ELEMENTS:,}, which int can count "
-                    "in C: export the network for smaller images"
-                )
-            self.members.append(f"    {self.name}_block {name}[{size}];{comment}")
-
-        source = "input"
-        levels = self.circuit.thresholds
-        of_pixel = 1 if levels is None else levels.values.shape[1]
-        array(source, math.prod(self.circuit.shapes[0]) * of_pixel)
-        for index, (stage, shape) in enumerate(self.gates):
-            (top, bottom), (left, right) = stage.padding
-            height, width, channels = shape
-            row = width + left + right
-            if stage.padding != ((0, 0), (0, 0)):
-                array(f"padded_{index}", (height + top + bottom) * row * channels)
-                self.calls.append(
-                    f"    pad(w->{source}, {height}, {width}, {channels}, {top}, {bottom}, {left}, "
-                    f"{right}, {stage.border}_source, w->padded_{index});"
-                )
-                source = f"padded_{index}"
-            array(
-                f"found_{index}",
-                math.prod(stage.shape_after(shape)),
-                f" /* {in_comment(stage.name)} */",
-            )
-            rows, columns = stage.positions(shape)
-            # A larger pool has the same one window, and could overflow.
-            pool = min(stage.pool, max(rows, columns))
-            self.calls.append(
-                f"    apply_gates(w->{source}, {row}, {channels}, {rows}, {columns}, "
-                f"{pool}, gates_{index}, {len(stage)}, literals_{index}, w->found_{index});"
-            )
-            source = f"found_{index}"
-        self.last = source
-
     def _workspace(self) -> str:
         name = self.name
-        body = "\n".join(self.calls) or "    (void)w;"
+        lines, stage = [], -1
+        for call in self.plan.calls:
+            if call.stage != stage and call.stage in self.gates:
+                lines.append(f"    /* {in_comment(self.gates[call.stage].name)} */")
+            stage = call.stage
+            lines.append(f"    {call.text(self.plan.array_of)}")
+        body = "\n".join(lines) or "    (void)w;"
         return (
             f"\nsize_t {name}_workspace_bytes(void)\n"
             f"{{\n    return sizeof({name}_workspace);\n}}\n\n"
@@ -282,7 +252,7 @@ class _Writer:
                 function=function,
                 result=result,
                 finish=finish[function],
-                last=self.last,
+                last=array(self.plan.output),
                 width=widths[function],
             )
             for function, result, _ in self.functions
