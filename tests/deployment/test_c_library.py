@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bimonn_jax.deployment.c.engine import ENGINE
 from bimonn_jax.deployment.c.library import compile_c
 from bimonn_jax.deployment.c.plan import Plan
 from bimonn_jax.deployment.c.writer import export_c
@@ -42,6 +43,27 @@ def run(command, **options):
     return done.stdout
 
 
+EXAMPLE = [f"-DENGINE_EXAMPLE_{part}" for part in ("HEADER", "TABLES", "CALLS")]
+IMAGES = ["GATES", "PAD", "ZERO", "EDGE", "REFLECT", "WRAP", "ENLARGE"]
+
+
+@pytest.mark.parametrize("outputs", [("BITS",), ("VOTES", "CLASSIFY"), ("LINEAR", "CLASSIFY")])
+@pytest.mark.parametrize("images", [[], IMAGES], ids=["features", "images"])
+@pytest.mark.parametrize("words", [[], ["WORDS"]], ids=["bytes", "words"])
+@pytest.mark.parametrize("language", COMPILERS)
+def test_the_engine_compiles_by_itself(language, words, images, outputs, tmp_path):
+    parts = [f"-DENGINE_{part}" for part in (*words, *images, *outputs)]
+    program = tmp_path / "example"
+    run([*COMPILERS[language], *EXAMPLE, *parts, "-DNETWORK_MAIN", "-O1", ENGINE, "-o", program])
+    size = {"BITS": 18, "VOTES": 8, "LINEAR": 8}[outputs[0]]
+    assert len(run([program], input=bytes(range(0, 180, 2)))) == 10 * size
+
+
+def test_the_engine_is_formatted():
+    lines = ENGINE.read_text().splitlines()
+    assert all(len(line) <= 100 and line == line.rstrip() and "\t" not in line for line in lines)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("language", COMPILERS)
 @pytest.mark.parametrize("name", NAMES)
@@ -49,6 +71,7 @@ def test_it_is_c_and_c_plus_plus_without_warnings(name, language, mode, tmp_path
     plain, shape = network(name)
     for pixel in ("uint8", "float32"):
         source = export_c(plain, tmp_path / f"{pixel}.c", shape, mode=mode, pixel=pixel)
+        assert "ENGINE_" not in source.read_text()
         run([*COMPILERS[language], "-DNETWORK_MAIN", "-fsyntax-only", source])
         run([*COMPILERS[language], "-fsyntax-only", source.with_suffix(".h")])
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax.deployment.c import engine as c_engine
+from bimonn_jax.deployment.c.engine import ENGINE
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.networks.boolean import BooleanNetwork
@@ -106,24 +106,28 @@ def test_classes_of_all_totals(mode, tmp_path):
 
 # All heads of F votes for and A against a class, on 64 samples: everything set, nothing set, only
 # one kind, and random bits. What is expected is counted sample by sample.
-_STRUCTURES = (
-    """
+_STRUCTURES = """
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
-#define BITS 64
-typedef uint64_t bits;
-enum { LANES = 1, MOST = 600, CLASSES = 1 };
-typedef struct { bits lane[LANES]; } block;
+enum { NETWORK_LANES = 1, MOST = 600, CLASSES = 1 };
+typedef struct { uint64_t lane[NETWORK_LANES]; } network_block;
+typedef struct { network_block image_0[1]; } network_workspace;
+typedef uint8_t pixel;
+enum { VALUES = 1, CHANNELS = 1, LEVELS = 1 };
+static const pixel thresholds[1][1] = {{1}};
+
 typedef uint32_t literal;
-
 static int32_t MOST_AGAINST;
 static literal votes[2 * MOST];
 static uint32_t votes_for[1], votes_against[1], votes_end[1];
-"""
-    + c_engine.VOTES
-    + """
+static const network_block *compute(network_workspace *w) { return w->image_0; }
+
+#define ENGINE_WORDS 1
+#define ENGINE_VOTES 1
+#define ENGINE_CLASSIFY 1
+#include "engine.c"
+
 static block features[2 * MOST];
 static int32_t set_for[MOST + 1][64], set_against[MOST + 1][64];
 
@@ -144,7 +148,7 @@ static long wrong_of(int f, int a, int most_against)
     votes_for[0] = (uint32_t)(MOST - f);
     votes_against[0] = MOST;
     votes_end[0] = (uint32_t)(MOST + a);
-    score(features, 64, scores);
+    write_outputs(features, 64, scores);
     for (int s = 0; s < 64; s++)
         wrong += scores[s] != set_for[f][s] - set_against[a][s];
     return wrong;
@@ -154,7 +158,6 @@ int main(void)
 {
     uint64_t state = 1;
     long structures = 0, wrong = 0;
-    (void)choose;
     for (int v = 0; v < 2 * MOST; v++) {
         uint64_t word = 0;
         votes[v] = (literal)v;
@@ -188,7 +191,6 @@ int main(void)
     return 0;
 }
 """
-)
 
 
 def structures(folder, digits, missing=0):
@@ -196,7 +198,7 @@ def structures(folder, digits, missing=0):
     source = folder / "structures.c"
     source.write_text(_STRUCTURES)
     program = folder / f"structures_{digits}_{missing}"
-    command = ["gcc", "-std=c99", "-O2", "-Wall", "-Werror"]
+    command = ["gcc", "-std=c99", "-O2", "-Wall", "-Werror", f"-I{ENGINE.parent}"]
     command += [f"-DDIGITS={digits - missing}", f"-DMISSING={missing}"]
     subprocess.run([*command, "-o", program, source], check=True)
     done = subprocess.run([program], check=True, capture_output=True, text=True)

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
 from bimonn_jax._support.files import replacing, user_path
-from bimonn_jax.deployment.c import engine as c_engine
-from bimonn_jax.deployment.c.plan import Call, Plan, array
+from bimonn_jax.deployment.c.engine import engine
+from bimonn_jax.deployment.c.plan import Plan, array
 from bimonn_jax.deployment.circuit import Circuit, Gates, Linear, Votes, circuit_of
 from bimonn_jax.deployment.describe import chain, picture, title
 from bimonn_jax.deployment.names import check_identifier, in_comment
@@ -21,8 +21,6 @@ Pixel = Literal["uint8", "float32"]
 _PIXELS = {"uint8": "uint8_t", "float32": "float"}
 # Classes are numbered in uint16_t.
 _MOST_CLASSES = 2**16
-# The program reads as many inputs at once as a block has samples, if they are smaller than this.
-_MOST_AT_ONCE = 2**12
 # Pictures of more gates than these would fill the file; larger layers get a line a gate.
 _MOST_PICTURES = 64
 
@@ -58,29 +56,31 @@ class _Writer:
 
     def text(self) -> str:
         """The whole file."""
-        if self.head is None:
-            head = c_engine.UNPACK
-        elif isinstance(self.head, Linear):
-            head = c_engine.LINEAR
-        else:
-            head = c_engine.VOTES if self.is_batch else c_engine.VOTES_OF_ONE
-        return "".join(
-            [
-                self._heading(),
-                self.header(),
-                self._unit(),
-                self._input(),
-                c_engine.PACK if self.is_batch else c_engine.PACK_ONE,
-                *self._tables(),
-                self._padding(),
-                c_engine.ENLARGE if self._calls("enlarge") else "",
-                c_engine.GATES if self.gates else "",
-                self._head_tables(),
-                head,
-                self._workspace(),
-                self._run(),
-            ]
-        )
+        own = {
+            "HEADER": self.header(),
+            "TABLES": "".join([self._input(), *self._tables(), self._head_tables()]),
+            "CALLS": self._compute(),
+        }
+        return self._heading() + engine(self.name, self._needed(), own)
+
+    def _needed(self) -> set[str]:
+        """The parts of the engine."""
+        padded = {call.stage for call in self.plan.calls if call.function == "pad"}
+        needed = {self.gates[index].border.upper() for index in padded}
+        functions = {"apply_gates": "GATES", "pad": "PAD", "enlarge": "ENLARGE"}
+        needed |= {functions[call.function] for call in self.plan.calls}
+        if self.is_batch:
+            needed.add("WORDS")
+        match self.head:
+            case None:
+                needed.add("BITS")
+            case Votes():
+                needed |= {"VOTES", "CLASSIFY"}
+            case Linear():
+                needed |= {"LINEAR", "CLASSIFY"}
+            case _:
+                assert_never(self.head)
+        return needed
 
     def header(self) -> str:
         """What another program needs to know, of C or of C++."""
@@ -94,16 +94,22 @@ class _Writer:
             f"\n#ifndef {macro}_LANES\n"
             f"#define {macro}_LANES 8 /* words that the processor handles at once */\n#endif\n"
         )
-        types = c_engine.TYPES.format(
-            name=self.name,
-            word="uint64_t" if self.is_batch else "uint8_t",
-            lanes=f"{macro}_LANES" if self.is_batch else "1",
-            samples=f"each of 64 x {macro}_LANES samples" if self.is_batch else "one sample",
-            members="\n".join(
+        word, count = ("uint64_t", f"{macro}_LANES") if self.is_batch else ("uint8_t", "1")
+        samples = f"each of 64 x {macro}_LANES samples" if self.is_batch else "one sample"
+        types = [
+            f"\n/* One bit of {samples}. */",
+            "typedef struct {",
+            f"    {word} lane[{count}];",
+            "} " + f"{self.name}_block;",
+            "",
+            "/* What a call works in: yours, one per thread. Nothing is kept from call to call. */",
+            "typedef struct {",
+            *(
                 f"    {self.name}_block {array(index)}[{size}];"
                 for index, size in enumerate(self.plan.sizes)
             ),
-        )
+            "} " + f"{self.name}_workspace;\n",
+        ]
         prototypes = "".join(
             f"\n/* count inputs of {macro}_INPUT_SIZE numbers -> {meaning}. */\n"
             f"void {self.name}_{function}(const {_PIXELS[self.pixel]} *inputs, size_t count, "
@@ -117,7 +123,7 @@ class _Writer:
             + "".join(sizes)
             + (lanes if self.is_batch else "")
             + '\n#ifdef __cplusplus\nextern "C" {\n#endif\n'
-            + types
+            + "\n".join(types)
             + f"\n#define {macro}_WORKSPACE_BYTES sizeof({self.name}_workspace)\n"
             + f"size_t {self.name}_workspace_bytes(void);\n"
             + prototypes
@@ -149,17 +155,6 @@ class _Writer:
             " * The declarations come first; they are also in the header beside this file.\n */\n\n"
         )
 
-    def _unit(self) -> str:
-        bits = (
-            f"#define BITS 64\ntypedef uint64_t bits;\nenum {{ LANES = {self.macro}_LANES, "
-            if self.is_batch
-            else "#define BITS 1\ntypedef uint8_t bits;\nenum { LANES = 1, "
-        )
-        return (
-            f"\n#include <string.h>\n\n{bits}SAMPLES = BITS * LANES }};\n"
-            f"typedef {self.name}_block block;\n{c_engine.GATE if self.gates else ''}"
-        )
-
     def _input(self) -> str:
         values = np.ones((1, 1), np.float32)
         if self.circuit.thresholds is not None:
@@ -177,7 +172,7 @@ class _Writer:
             rows = [[_float(v) for v in row] for row in values]
         table = ", ".join("{" + ", ".join(row) + "}" for row in rows)
         return (
-            "\n/* A bit is set where a number is at least its threshold. */\n"
+            "/* A bit is set where a number is at least its threshold. */\n"
             f"typedef {_PIXELS[self.pixel]} pixel;\n"
             f"enum {{ VALUES = {math.prod(self.circuit.shapes[0])}, CHANNELS = {values.shape[0]}, "
             f"LEVELS = {values.shape[1]} }};\n"
@@ -200,18 +195,6 @@ class _Writer:
         )
         yield from tables
 
-    def _calls(self, function: str) -> list[Call]:
-        return [call for call in self.plan.calls if call.function == function]
-
-    def _padding(self) -> str:
-        padded = {call.stage for call in self._calls("pad")}
-        borders = sorted({self.gates[index].border for index in padded})
-        sources = [
-            c_engine.SOURCE.format(border=border, expression=c_engine.SOURCES[border])
-            for border in borders
-        ]
-        return "".join(sources) + (c_engine.PAD if borders else "")
-
     def _head_tables(self) -> str:
         if isinstance(self.head, Votes):
             return _vote_tables(self.head)
@@ -228,44 +211,16 @@ class _Writer:
             )
         return f"\nenum {{ OUTPUTS = {math.prod(self.circuit.shapes[-1])} }};\n"
 
-    def _workspace(self) -> str:
-        name = self.name
-        lines, stage = [], -1
+    def _compute(self) -> str:
+        lines = [f"static const block *compute({self.name}_workspace *w)", "{"]
+        stage = -1
         for call in self.plan.calls:
             if call.stage != stage and call.stage in self.gates:
                 lines.append(f"    /* {in_comment(self.gates[call.stage].name)} */")
             stage = call.stage
             lines.append(f"    {call.text(self.plan.array_of)}")
-        body = "\n".join(lines) or "    (void)w;"
-        return (
-            f"\nsize_t {name}_workspace_bytes(void)\n"
-            f"{{\n    return sizeof({name}_workspace);\n}}\n\n"
-            f"static void compute({name}_workspace *w)\n{{\n{body}\n}}\n"
-        )
-
-    def _run(self) -> str:
-        widths = {"run": "OUTPUTS" if self.head is None else "CLASSES", "classify": "1"}
-        finish = {"run": "unpack" if self.head is None else "score", "classify": "choose"}
-        parts = [
-            c_engine.RUN.format(
-                name=self.name,
-                function=function,
-                result=result,
-                finish=finish[function],
-                last=array(self.plan.output),
-                width=widths[function],
-            )
-            for function, result, _ in self.functions
-        ]
-        numbers = math.prod(self.circuit.shapes[0]) + math.prod(self.circuit.shapes[-1])
-        main = c_engine.MAIN.format(
-            name=self.name,
-            macro=self.macro,
-            at_once="SAMPLES" if self.is_batch and numbers < _MOST_AT_ONCE else 1,
-            result=self.functions[0][1],
-            width=widths["run"],
-        )
-        return "".join([*parts, main])
+        lines += [f"    return w->{array(self.plan.output)};", "}\n"]
+        return "\n".join(lines)
 
 
 def _table(stage: Gates, index: int, strides: np.ndarray) -> str:
@@ -305,7 +260,7 @@ def _vote_tables(head: Votes) -> str:
         ends.append(len(votes))
     most_against = int(head.negative.sum(axis=0).max(initial=0))
     most = int((head.positive.sum(axis=0)).max(initial=0)) + most_against
-    # See `c_engine.VOTES` for why so many digits are right.
+    # See `engine.c` for why so many digits are right.
     return (
         f"\nenum {{ CLASSES = {len(starts)}, DIGITS = {max(3, most.bit_length())}, "
         f"MOST_AGAINST = {most_against} }};\n\n"
