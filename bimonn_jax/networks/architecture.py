@@ -154,16 +154,17 @@ def concatenated(layer: Layer, images: Sequence[jax.Array]) -> jax.Array:
     """The channels of several images, one after the other: bool if all are, else floats."""
     if len(images) == 1:
         return images[0]
+    name = layer.name or layer.kind
     if len({image.shape[:-1] for image in images}) > 1:
         raise ValueError(
-            f"layer {layer.title!r} reads {', '.join(layer.inputs)}, which must differ in nothing "
+            f"layer {name!r} reads {', '.join(layer.inputs)}, which must differ in nothing "
             f"but the channels; got the shapes {[image.shape for image in images]}"
         )
     floats = [image.dtype for image in images if jnp.issubdtype(image.dtype, jnp.floating)]
     kinds = {jnp.dtype(image.dtype) for image in images} - {jnp.dtype(bool), *floats}
     if kinds:
         raise ValueError(
-            f"layer {layer.title!r} reads {', '.join(layer.inputs)}, of which one is "
+            f"layer {name!r} reads {', '.join(layer.inputs)}, of which one is "
             f"{kinds.pop()}; bool or float was expected: only level sets read numbers"
         )
     dtype = jnp.result_type(*floats) if floats else jnp.dtype(bool)

@@ -160,7 +160,9 @@ def test_toys_are_saved_and_simplified_and_run_everywhere(trained, tmp_path):
         runtimes.verilog,
         runtimes.verilog_pipelined,
     ):
-        np.testing.assert_array_equal(run(network, shape, tmp_path)(x), expected, run.__name__)
+        folder = tmp_path / run.__name__
+        folder.mkdir()
+        np.testing.assert_array_equal(run(network, shape, folder)(x), expected)
     assert plot_network(network, shape).axes
     assert plot_stages(network, x[0]).axes
 
