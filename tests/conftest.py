@@ -34,6 +34,7 @@ PROMOTING = {
     "test_at_scale",
     "test_yosys",
     "test_hit_or_miss",
+    "test_nnx",
     "test_own_images",
     "test_programs",
     "test_projection_activable",
