@@ -36,7 +36,7 @@ class Task:
       name: for tables.
       sample: key -> training batch (x, y), (N, H, W, 1).
       examples: (x, y) to start from, (N, H, W).
-      searched: images x and y, each (H, W), to search on: all but the test images.
+      searched: images x and y, each (H, W, 1), to search on: all but the test images.
       validation: (x, y) that choose and prune, (N, H, W, 1).
       test: (x, y) used once, at the end, (N, H, W, 1); several where the images differ in size.
       recipe: the boolean recipe.
@@ -73,8 +73,8 @@ def sticks_task(key: jax.Array) -> Task:
         name="sticks",
         # Crops of 40 pixels at the density of the full images: more steps in the same time.
         sample=partial(noisy_sticks, batch=32, size=40, sticks=10),
-        examples=(x[..., 0], y[..., 0]),
-        searched=(x[..., 0], y[..., 0]),
+        examples=(x, y),
+        searched=(x, y),
         validation=noisy_sticks(validation_key, 64),
         test=(test,),
         recipe=openings(16, _KERNEL, min_on=5, max_on=6),
@@ -89,21 +89,22 @@ def page_task(key: jax.Array, name: str) -> Task:
     page = load_page(name)
 
     def copies(key: jax.Array, image: jax.Array) -> Images:
-        """Bad copies of an image, and as many good ones."""
+        """Bad copies of an image, and as many good ones, (N, H, W, 1)."""
         keys = jax.random.split(key, _COPIES)
-        return jax.vmap(degrade, (0, None))(keys, image), jnp.stack([image] * _COPIES)
+        bad = jax.vmap(degrade, (0, None))(keys, image)
+        return bad[..., None], jnp.stack([image] * _COPIES)[..., None]
 
     # What needs no validation may learn from that part too.
     searched = copies(search_key, jnp.concatenate([page.training, page.validation], axis=1))
     validation = copies(validation_key, page.validation)
     test = degrade(test_key, page.test)
-    handmade = best_handmade(*searched)
+    handmade = best_handmade(*(images[..., 0] for images in searched))
     return Task(
         name=name,
         sample=partial(degraded_crops, image=page.training, batch=16),
         examples=copies(example_key, page.training),
         searched=searched,
-        validation=(validation[0][..., None], validation[1][..., None]),
+        validation=validation,
         test=((test[None, ..., None], page.test[None, ..., None]),),
         recipe=hit_or_miss(64, _KERNEL),
         steps=600,
@@ -129,7 +130,9 @@ def dice_of_all(predictions: Iterable[jax.Array], targets: Iterable[jax.Array]) 
 
 
 def _squares(pairs: Sequence[Pair], size: int) -> Images:
-    return tiles([p.x for p in pairs], size), tiles([p.y for p in pairs], size)
+    """Squares of the images, (N, size, size, 1)."""
+    x, y = tiles([p.x for p in pairs], size), tiles([p.y for p in pairs], size)
+    return x[..., None], y[..., None]
 
 
 def _size_of_squares(pairs: Sequence[Pair]) -> int:
@@ -155,7 +158,7 @@ def pairs_task(split: PairSplit, reading: Reading, levels: int) -> Task:
     training, validation = _squares(split.training, size), _squares(split.validation, size)
     thresholds = None
     if reading.gray:
-        ((*thresholds,),) = choose_thresholds(np.asarray(training[0])[..., None], levels)
+        ((*thresholds,),) = choose_thresholds(np.asarray(training[0]), levels)
     handmade = best_handmade(
         tiles([p.bits for p in to_learn], size), tiles([p.y for p in to_learn], size)
     )
@@ -167,12 +170,12 @@ def pairs_task(split: PairSplit, reading: Reading, levels: int) -> Task:
         name="own images",
         sample=lambda key: crops()(key),
         examples=training,
-        validation=(validation[0][..., None], validation[1][..., None]),
+        validation=validation,
         test=tuple(
             (jnp.asarray(pair.x)[None, ..., None], jnp.asarray(pair.y)[None, ..., None])
             for pair in split.test
         ),
-        searched=([p.x for p in to_learn], [p.y for p in to_learn]),
+        searched=([p.x[..., None] for p in to_learn], [p.y[..., None] for p in to_learn]),
         recipe=hit_or_miss(64, _KERNEL, thresholds=thresholds),
         steps=600,
         references={

@@ -111,7 +111,7 @@ def search(
 ) -> Learned:
     """Searches for hit-or-miss transforms, in windows that hold all that the operator reads."""
     sample_key, search_key = jax.random.split(key)
-    x, y = (np.asarray(images[..., 0]) for images in sample(sample_key, 64))
+    x, y = (np.asarray(images) for images in sample(sample_key, 64))
     size = config.size if name in ("dilation", "erosion") else 2 * config.size - 1
     network = search_hit_or_miss(
         x, y, key=search_key, kernel_size=size, max_transforms=128, callback=callback
@@ -133,7 +133,7 @@ def train(
     found = learn(
         recipes,
         sample,
-        (x[..., 0], y[..., 0]),
+        (x, y),
         sample(validation_key, 64),
         key=learn_key,
         steps=config.steps or (600 if is_boolean else 800),

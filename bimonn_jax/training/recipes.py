@@ -39,8 +39,8 @@ class Recipe:
     Attributes:
       name: for tables.
       model: the network.
-      start: (key, x, y) -> parameters; x and y are example images, bool (N, H, W), concrete (x
-        may be gray levels where the network begins with level sets).
+      start: (key, x, y) -> parameters; x and y are example images, bool (N, H, W, C) and
+        (N, H, W, 1), concrete (x may be gray levels where the network begins with level sets).
       optimizer: number of steps -> optimizer.
       is_boolean: whether it trains through the binarisation.
       regularizer: added to the loss, or None.
@@ -68,7 +68,7 @@ def _latent_optimizer(learning_rate: float) -> Callable[[int], optax.GradientTra
 
 
 def _init(model: BiMoNN | Sequential, key: jax.Array, x: jax.Array) -> Any:
-    return jax.jit(model.init)(key, jnp.zeros((1, *x.shape[1:], 1), x.dtype))["params"]
+    return jax.jit(model.init)(key, jnp.zeros((1, *x.shape[1:]), x.dtype))["params"]
 
 
 def _set(params: Any, layer: str, part: str, weight: jax.Array | float) -> None:
@@ -136,8 +136,8 @@ def openings(
         )
         patches &= bernoulli(keep_key, keep, patches.shape)
         weight = latents(latent_key, patches)
-        _set(params, "layers_0", "bise", weight[:, :, None, :])
-        _set(params, "layers_1", "bise", weight[::-1, ::-1, :, None])
+        _set(params, "layers_0", "bise", weight)
+        _set(params, "layers_1", "bise", jnp.swapaxes(weight[::-1, ::-1], 2, 3))
         _set(params, "layers_0", "lui", _SELECTED)
         _set(params, "layers_1", "lui", _SELECTED)
         return params
@@ -177,10 +177,10 @@ def tophat(
         patches = patches_on_target(patch_key, background, background, shape, channels, min_on=2)
         patches &= bernoulli(keep_key, keep, patches.shape)
         centre = jnp.zeros(shape, bool).at[kernel_size // 2, kernel_size // 2].set(True)
-        patches = patches.at[:, :, :copies].set(centre[..., None])
+        patches = patches.at[:, :, :, :copies].set(centre[..., None, None])
         weight = latents(latent_key, patches)
-        _set(params, "layers_1", "bise", weight[:, :, None, :])
-        _set(params, "layers_2", "bise", weight[::-1, ::-1, :, None])
+        _set(params, "layers_1", "bise", weight)
+        _set(params, "layers_2", "bise", jnp.swapaxes(weight[::-1, ::-1], 2, 3))
         selected = jnp.full((2, channels), 0.1)
         selected = selected.at[copied, :copies].set(_SELECTED).at[closed, copies:].set(_SELECTED)
         _set(params, "layers_1", "lui", selected)
@@ -229,7 +229,7 @@ def hit_or_miss(
     def start(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
         init_key, patch_key, keep_key, latent_key = jax.random.split(key, 4)
         params = _init(model, init_key, x)
-        bits = x[..., None] if thresholds is None else level_sets(x[..., None], thresholds)
+        bits = x if thresholds is None else level_sets(x, thresholds)
         patches = patches_on_target(patch_key, bits, y, shape, channels)
         required = bernoulli(keep_key, keep, patches.shape)
         templates = jnp.concatenate([required & patches, required & ~patches], axis=2)

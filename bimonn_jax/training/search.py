@@ -205,10 +205,12 @@ def _check(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> None:
     if not xs or len(xs) != len(ys):
         raise ValueError(f"x and y must be as many images, at least one; got {len(xs)}, {len(ys)}")
     for index, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        if x.ndim != 2 or x.shape != y.shape or y.dtype != np.bool_ or not x.size:
+        is_pair = x.ndim == 3 and y.shape == (*x.shape[:2], 1) and x.shape[2:] == xs[0].shape[2:]
+        if not is_pair or y.dtype != np.bool_ or not x.size:
             raise ValueError(
-                f"image {index}: x {x.shape} and y {y.shape}, {y.dtype}; (H, W) for both, with "
-                "pixels, and bool for y, were expected"
+                f"image {index}: x {x.shape} and y {y.shape}, {y.dtype}; (H, W, C) for all x, with "
+                "pixels, and bool (H, W, 1) for y, were expected: add a channel axis with "
+                "x[..., None]"
             )
 
 
@@ -227,19 +229,19 @@ def search_hit_or_miss(
     """Finds a union of hit-or-miss transforms that turns images ``x`` into ``y``.
 
     Args:
-      x: the degraded images, each (H, W): bool, or gray levels where ``thresholds`` are given.
-      y: the clean ones, each bool (H, W).
+      x: the degraded images, each (H, W, C): bool, or gray levels where ``thresholds`` are given.
+      y: the clean ones, each bool (H, W, 1).
       key: a JAX random key.
       kernel_size: side of the windows, odd. Pixels outside of an image are False.
       max_transforms: transforms.
-      thresholds: q increasing gray levels; the transforms then read q level sets.
+      thresholds: q increasing gray levels; the transforms then read q level sets of each channel.
       min_gain: the number of pixels, right ones less wrong ones, that a transform must add: a
         smaller one would be learned by heart.
       pixels: to search on, drawn from all images.
       callback: called with each row of the history.
 
     Returns:
-      A `SearchResult`; its network reads (N, H, W, 1) and gives bool (N, H, W, 1).
+      A `SearchResult`; its network reads (N, H, W, C) and gives bool (N, H, W, 1).
 
     Raises:
       ValueError: if images do not fit together, or an argument is out of its range; also if no
@@ -247,7 +249,7 @@ def search_hit_or_miss(
 
     Examples:
       >>> rng = np.random.default_rng(0)
-      >>> x = rng.random((4, 30, 30)) < 0.6
+      >>> x = rng.random((4, 30, 30, 1)) < 0.6
       >>> y = x & np.roll(x, -1, axis=2) & ~np.roll(x, 1, axis=2)
       >>> found = search_hit_or_miss(x, y, key=jax.random.key(0), kernel_size=3)
       >>> found.network.params["transforms"]["lui"].footprint[1, :, :, 0].astype(int)
@@ -265,12 +267,12 @@ def search_hit_or_miss(
     if thresholds is None:
         if any(image.dtype != np.bool_ for image in xs):
             raise ValueError("x must be bool: threshold it first, or give thresholds")
-        bits = [image[..., None] for image in xs]
+        bits = xs
     else:
-        bits = [np.asarray(level_sets(image[..., None], thresholds)) for image in xs]
+        bits = [np.asarray(level_sets(image, thresholds)) for image in xs]
     size = kernel_size, kernel_size
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    examples = _draw_examples(bits, ys, size, pixels, rng)
+    examples = _draw_examples(bits, [y[..., 0] for y in ys], size, pixels, rng)
     union = _Union(examples, rng)
     history = []
     for step, penalty in enumerate(_PENALTIES, start=1):

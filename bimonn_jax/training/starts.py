@@ -47,21 +47,25 @@ def patches_on_target(
 
     Args:
       key: a JAX random key.
-      x: bool (N, H, W) or (N, H, W, C), concrete.
-      y: bool (N, H, W), concrete.
+      x: bool (N, H, W, C), concrete.
+      y: bool (N, H, W, 1), concrete.
       kernel_size: (kh, kw) of the patches, odd.
       count: how many.
       min_on: the fewest True pixels of a patch, over all channels.
       max_on: the most; None for no limit.
 
     Returns:
-      bool (kh, kw, count), or (kh, kw, C, count).
+      bool (kh, kw, C, count).
 
     Raises:
       ValueError: if there are no images, they are smaller than a patch, or the data has fewer such
         patches.
     """
     kh, kw = kernel_size
+    if x.ndim != 4 or y.shape != (*x.shape[:3], 1):
+        raise ValueError(
+            f"x has shape {x.shape} and y {y.shape}; (N, H, W, C) and (N, H, W, 1) were expected"
+        )
     if not len(x) or min(x.shape[1] - kh, x.shape[2] - kw) < 0:
         raise ValueError(
             f"x has shape {x.shape}: at least one image of at least {kh} x {kw} pixels was expected"
@@ -69,7 +73,7 @@ def patches_on_target(
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(x), kernel_size, axis=(1, 2))
     height, width = windows.shape[1:3]
     top, left = (kh - 1) // 2, (kw - 1) // 2
-    centres = np.asarray(y)[:, top : top + height, left : left + width]
+    centres = np.asarray(y)[:, top : top + height, left : left + width, 0]
     sizes = windows.sum(axis=tuple(range(3, windows.ndim)))
     upper = windows[0, 0, 0].size if max_on is None else max_on
     places = np.argwhere(centres & (sizes >= min_on) & (sizes <= upper))
@@ -80,7 +84,7 @@ def patches_on_target(
         )
     chosen = places[np.asarray(jax.random.choice(key, len(places), (count,), replace=False))]
     patches = jnp.asarray(np.stack([windows[tuple(place)] for place in chosen], axis=-1))
-    return jnp.moveaxis(patches, 0, 2) if patches.ndim == 4 else patches
+    return jnp.moveaxis(patches, 0, 2)
 
 
 def latents(key: jax.Array, footprint: jax.Array) -> jax.Array:

@@ -40,7 +40,7 @@ def test_every_recipe_takes_a_step(name):
     learned = learn(
         [RECIPES[name]],
         sample,
-        (x[..., 0], y[..., 0]),
+        (x, y),
         (x, y),
         key=jax.random.key(1),
         steps=1,
@@ -58,7 +58,7 @@ def test_learn_tells_a_dilation_from_an_erosion_and_finds_the_footprint():
     learned = learn(
         [single("dilation", SIZE), single("erosion", SIZE)],
         sample,
-        (x[..., 0], y[..., 0]),
+        (x, y),
         sample(jax.random.key(2), 16),
         key=jax.random.key(1),
         steps=200,
@@ -84,7 +84,7 @@ def test_further_starts_and_another_learning_trace_nothing():
         learned = learn(
             [recipe],
             sample,
-            (x[..., 0], y[..., 0]),
+            (x, y),
             (x, y),
             key=jax.random.key(seed),
             steps=2,
@@ -102,15 +102,15 @@ def test_learn_needs_a_recipe():
 
 
 def test_patches_are_windows_of_the_input_around_the_target():
-    x = np.asarray(bernoulli(jax.random.key(0), 0.4, (3, 9, 9)))
-    y = np.asarray(bernoulli(jax.random.key(1), 0.2, (3, 9, 9)))
+    x = np.asarray(bernoulli(jax.random.key(0), 0.4, (3, 9, 9, 1)))
+    y = np.asarray(bernoulli(jax.random.key(1), 0.2, (3, 9, 9, 1)))
     patches = patches_on_target(
         jax.random.key(2), jnp.asarray(x), jnp.asarray(y), (3, 3), 6, min_on=3, max_on=5
     )
-    assert patches.shape == (3, 3, 6)
+    assert patches.shape == (3, 3, 1, 6)
     windows = {
         x[n, i - 1 : i + 2, j - 1 : j + 2].tobytes()
-        for n, i, j in np.argwhere(y)
+        for n, i, j, _ in np.argwhere(y)
         if 0 < i < 8 and 0 < j < 8
     }
     for patch in np.moveaxis(np.asarray(patches), -1, 0):
@@ -119,7 +119,7 @@ def test_patches_are_windows_of_the_input_around_the_target():
 
 
 def test_too_few_patches_are_counted_in_the_error():
-    zeros = jnp.zeros((1, 5, 5), bool)
+    zeros = jnp.zeros((1, 5, 5, 1), bool)
     with pytest.raises(ValueError, match="the data has 0 patches of 1 to 9 pixels"):
         patches_on_target(jax.random.key(0), zeros, zeros, (3, 3), 2)
     for none in (zeros[:0], zeros[:, :2]):
