@@ -21,7 +21,7 @@ from bimonn_jax.training.classifiers import relaxed_classifier, to_bits
 from .output import say
 from .program import Settings, option
 
-Labelled = tuple[jax.Array, jax.Array]
+Labeled = tuple[jax.Array, jax.Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class Parts(NamedTuple):
     name: str
     classes: int
     thresholds: LevelThresholds
-    train: Labelled
-    validation: Labelled
-    test: Labelled
+    train: Labeled
+    validation: Labeled
+    test: Labeled
 
 
 def split(data: ImageClassification, levels: int = 1) -> Parts:
@@ -75,7 +75,7 @@ def split(data: ImageClassification, levels: int = 1) -> Parts:
             "which is held out for validation"
         )
 
-    def take(part: np.ndarray) -> Labelled:
+    def take(part: np.ndarray) -> Labeled:
         return jnp.asarray(data.train_images[part]), jnp.asarray(data.train_labels[part])
 
     test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels)

@@ -54,7 +54,7 @@ from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.starts import restart_dead, start_from_images
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
 
-from .classification import Classification, Labelled, Parts, load, relaxed_model, split
+from .classification import Classification, Labeled, Parts, load, relaxed_model, split
 from .dense_baseline import train_baseline
 from .output import say, watch
 from .program import Program, option
@@ -125,7 +125,7 @@ class Config(Classification):
             raise ValueError(f"--convolutions={list(self.convolutions)}: {known}") from error
 
 
-def evaluation(architecture: Architecture, validation: Labelled, *, is_paper: bool) -> Any:
+def evaluation(architecture: Architecture, validation: Labeled, *, is_paper: bool) -> Any:
     """The metrics of `fit`: accuracy as trained, as booleans, and the state of the neurons."""
     images, labels = validation
 
@@ -242,7 +242,7 @@ def ways_to_binarize(
     return ways
 
 
-def error_of(architecture: Architecture, params: Any, images: Labelled) -> float:
+def error_of(architecture: Architecture, params: Any, images: Labeled) -> float:
     """`error_percent` as a number."""
     return float(error_percent(architecture, params, *images))
 
@@ -264,7 +264,7 @@ def baseline_error(config: Config, parts: Parts, width: int) -> float | None:
     levels = to_bits(parts.thresholds)
     draw = batches(*parts.train, config.batch, shift=config.drawn_shift)
 
-    def sample(key: jax.Array) -> Labelled:
+    def sample(key: jax.Array) -> Labeled:
         images, labels = draw(key)
         return apply_layers(levels, {}, images), labels
 

@@ -53,7 +53,7 @@ class _Classifier(nn.Module):
 
 
 def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Random binary inputs, labelled by the largest of ten fixed random linear forms."""
+    """Random binary inputs, labeled by the largest of ten fixed random linear forms."""
     x = jax.random.bernoulli(key, 0.2, (BATCH, INPUTS))
     forms = jax.random.normal(jax.random.key(7), (INPUTS, CLASSES))
     return x, jnp.argmax(x @ forms, axis=1)

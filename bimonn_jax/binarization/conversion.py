@@ -106,7 +106,7 @@ def _binarize_all(params: Mapping[str, RealNeurons], method: str) -> dict[str, _
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
     decisions = decide_all(params)
-    # Neurons that were trained through the binarisation are activated by construction.
+    # Neurons that were trained through the binarization are activated by construction.
     open_sets = [path for path, neurons in params.items() if neurons.weight_reparam != "boolean"]
     nearest = _nearest_of_all([decisions[path] for path in open_sets], method)
     by_path = dict(zip(open_sets, nearest, strict=True))
@@ -366,7 +366,7 @@ def _binarize(params: Any, method: str) -> tuple[Any, dict[str, _Binarized]]:
 
 @pytree
 class LayerReport:
-    """What binarisation did to one set of neurons.
+    """What binarization did to one set of neurons.
 
     Attributes:
       path: where they stand in the parameter tree.

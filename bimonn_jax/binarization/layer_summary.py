@@ -200,7 +200,7 @@ def summary(
       architecture: ``model.architecture``; with it, activation and dead zones are those of the
         smooth network, carried from layer to layer, without it those on binary inputs: the two
         strengths of `bimonn_jax.certify`.
-      method: how neurons that are not activated are binarised, see `bimonn_jax.binarize`.
+      method: how neurons that are not activated are binarized, see `bimonn_jax.binarize`.
 
     Returns:
       A `Summary`, which prints as a table.

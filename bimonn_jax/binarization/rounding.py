@@ -72,7 +72,7 @@ class HostNeurons:
       W: float64 (n, neurons...).
       B: float64 (neurons...).
       p: float64 (neurons...).
-      error: float64 (neurons...); how far W x - B may lie from the same of the reparametrisations
+      error: float64 (neurons...); how far W x - B may lie from the same of the reparametrizations
         in real arithmetic, and from that of another program which computes them anew.
     """
 

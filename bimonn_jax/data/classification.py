@@ -229,7 +229,7 @@ def _thresholds_of(channel: np.ndarray, count: int) -> tuple[float, ...]:
     )
 
 
-def check_labelled(images: jax.Array, labels: jax.Array) -> None:
+def check_labeled(images: jax.Array, labels: jax.Array) -> None:
     """Raises ValueError unless there are images, and as many labels."""
     if not len(images) or len(images) != len(labels):
         raise ValueError(

@@ -101,7 +101,7 @@ def gray_levels(image: Any) -> np.ndarray:
 
 
 def _scale_transparent_level(image: Any) -> None:
-    """Scales the transparent level or colour of a PNG as Pillow scales its pixels to 8 bits."""
+    """Scales the transparent level or color of a PNG as Pillow scales its pixels to 8 bits."""
     level = image.info.get("transparency")
     if image.format != "PNG" or level is None:
         return
@@ -181,7 +181,7 @@ def _by_gray_profile(levels: np.ndarray, image: Any) -> np.ndarray:
 
 
 def _in_srgb(image: Any, space: str) -> Any:
-    """The image by its embedded colour profile; itself where it has none of that colour space."""
+    """The image by its embedded color profile; itself where it has none of that color space."""
     from PIL import ImageCms
 
     data = image.info.get("icc_profile")

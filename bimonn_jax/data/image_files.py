@@ -62,11 +62,11 @@ def _picture(path: str | Path) -> Iterator[Any]:
 def read_gray(path: str | Path) -> np.ndarray:
     """Reads an image file as the gray levels that a viewer shows.
 
-    - Bilevel images become 0 and 255, colours their luminance, transparent pixels white.
+    - Bilevel images become 0 and 255, colors their luminance, transparent pixels white.
     - 16-bit gray is divided by 257, 12-bit gray scaled likewise: all its levels stay apart. Values
       of 32 bits, whole or floating-point, and signed ones are taken as they are.
     - TIFFs in which white is 0 are inverted, at any depth.
-    - Embedded colour profiles that fit the pixels are applied; those of LAB images are not.
+    - Embedded color profiles that fit the pixels are applied; those of LAB images are not.
     - Pictures are turned as their orientation tag says.
     - Of a camera's JPEG with previews, of a TIFF whose other pages are previews or masks, and of a
       PSD with layers the one picture is read that a viewer shows.

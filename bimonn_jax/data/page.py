@@ -1,4 +1,4 @@
-"""Real scans: the pages of text that scikit-image ships, binarised, and copies of them degraded.
+"""Real scans: the pages of text that scikit-image ships, binarized, and copies of them degraded.
 
 Needs scikit-image (``pip install bimonn-jax[viz]``), whose package contains the picture.
 """
@@ -16,7 +16,7 @@ from bimonn_jax.morphology.operators import dilation
 
 @dataclass(frozen=True)
 class Page:
-    """A binarised scan cut into three parts side by side; True is ink. All bool (H, W_part)."""
+    """A binarized scan cut into three parts side by side; True is ink. All bool (H, W_part)."""
 
     training: jax.Array
     validation: jax.Array
@@ -78,8 +78,8 @@ def degrade(key: jax.Array, x: jax.Array) -> jax.Array:
 
     def stamped(key: jax.Array, rows: int, columns: int, share: float) -> jax.Array:
         # Positions are drawn so that about ``share`` of all pixels are covered.
-        centres = bernoulli(key, share / (rows * columns), x.shape)
-        return dilation(centres, jnp.ones((rows, columns), bool))
+        centers = bernoulli(key, share / (rows * columns), x.shape)
+        return dilation(centers, jnp.ones((rows, columns), bool))
 
     holes = stamped(hole_key, 2, 2, 0.04)
     lines = stamped(row_key, 1, 41, 0.025) | stamped(column_key, 41, 1, 0.025)

@@ -12,12 +12,12 @@ def _shapes(
     key: jax.Array, count: int, size: int, min_radius: float, max_radius: float
 ) -> jax.Array:
     """Filled shapes, bool (count, size, size): rotated rectangles and ellipses, half and half."""
-    centre_key, radius_key, angle_key, kind_key = jax.random.split(key, 4)
-    centre = uniform(centre_key, (count, 2, 1, 1), maxval=size)
+    center_key, radius_key, angle_key, kind_key = jax.random.split(key, 4)
+    center = uniform(center_key, (count, 2, 1, 1), maxval=size)
     radius = uniform(radius_key, (count, 2, 1, 1), minval=min_radius, maxval=max_radius)
     angle = uniform(angle_key, (count, 1, 1), maxval=jnp.pi)
-    rows, columns = jnp.mgrid[:size, :size][:, None].astype(centre.dtype)
-    row, column = rows - centre[:, 0], columns - centre[:, 1]
+    rows, columns = jnp.mgrid[:size, :size][:, None].astype(center.dtype)
+    row, column = rows - center[:, 0], columns - center[:, 1]
     u = (row * jnp.cos(angle) + column * jnp.sin(angle)) / radius[:, 0]
     v = (column * jnp.cos(angle) - row * jnp.sin(angle)) / radius[:, 1]
     is_ellipse = bernoulli(kind_key, 0.5, (count, 1, 1))

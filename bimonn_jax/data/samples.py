@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax._support.random_arrays import randint
-from bimonn_jax.data.classification import check_labelled
+from bimonn_jax.data.classification import check_labeled
 
 Sample = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -46,7 +46,7 @@ def batches(images: jax.Array, labels: jax.Array, batch: int, *, shift: int = 0)
     Raises:
       ValueError: if there are no images, not as many labels, or a number is out of its range.
     """
-    check_labelled(images, labels)
+    check_labeled(images, labels)
     if batch < 1 or shift < 0:
         raise ValueError(f"batch must be >= 1 and shift >= 0; got {batch} and {shift}")
     return _Batches(images, labels, batch, shift)

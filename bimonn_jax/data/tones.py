@@ -6,7 +6,7 @@
   that plain areas are background. Images of two levels are split between them instead: a local
   threshold would hollow out large areas.
 
-Images of two levels are bits already, and taken as they are, unless the levels are neighbours in a
+Images of two levels are bits already, and taken as they are, unless the levels are neighbors in a
 file of 8 or 16 bits and none of them is 0 (0 and 1 are a mask). Those are a page of one tone, as
 are images of more levels if Otsu's two classes differ
 

@@ -1,6 +1,6 @@
 """Boolean networks on packed words: 32 samples, or 32 strips of one image, at a time.
 
-Bit b of every word belongs to sample b (or to strip b), so neighbouring pixels are neighbouring
+Bit b of every word belongs to sample b (or to strip b), so neighboring pixels are neighboring
 words: a window moves by slicing, and no bit is ever shifted within an image. That is the packing
 that measured best, see BUILD_NOTES.md.
 

@@ -1,4 +1,4 @@
-"""Boolean networks as serialised StableHLO, which any XLA runtime of the next years loads."""
+"""Boolean networks as serialized StableHLO, which any XLA runtime of the next years loads."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Boolean networks as synthesisable Verilog."""
+"""Boolean networks as synthesizable Verilog."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -32,7 +32,7 @@ class Resources:
 def estimate_resources(
     path: str | Path, *, name: str = "network", lut_inputs: int = 6, yosys: str = "yosys"
 ) -> Resources:
-    """Synthesises a Verilog module to lookup tables and counts them.
+    """Synthesizes a Verilog module to lookup tables and counts them.
 
     The estimate is of any FPGA with such tables: no vendor's carry chains, no placement and no
     routing.

@@ -15,7 +15,7 @@ STICK_DIRECTIONS = np.array([(0, 1), (-1, 1), (-1, 0)])
 
 def _offsets(size: int) -> tuple[np.ndarray, np.ndarray]:
     if size < 1 or size % 2 == 0:
-        raise ValueError(f"size must be odd and >= 1, so that a footprint has a centre; got {size}")
+        raise ValueError(f"size must be odd and >= 1, so that a footprint has a center; got {size}")
     reach = size // 2
     steps = np.arange(-reach, reach + 1)
     rows, columns = np.meshgrid(steps, steps, indexing="ij")
@@ -60,7 +60,7 @@ def diagonal_cross(size: int) -> np.ndarray:
 
 
 def corner(size: int) -> np.ndarray:
-    """Asymmetric: from the centre upwards and to the right, bool (size, size)."""
+    """Asymmetric: from the center upwards and to the right, bool (size, size)."""
     rows, columns = _offsets(size)
     return np.asarray(((rows == 0) & (columns >= 0)) | ((columns == 0) & (rows <= 0)))
 
@@ -133,7 +133,7 @@ def same_up_to_translation(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def stick_footprints(length: int = 5) -> np.ndarray:
-    """The sticks of ``length`` pixels at 0, 45 and 90 degrees, centred, bool (3, length, length).
+    """The sticks of ``length`` pixels at 0, 45 and 90 degrees, centered, bool (3, length, length).
 
     Examples:
       >>> stick_footprints(3)[1].astype(int)
@@ -142,7 +142,7 @@ def stick_footprints(length: int = 5) -> np.ndarray:
              [1, 0, 0]])
     """
     if length < 1 or length % 2 == 0:
-        raise ValueError(f"length must be odd and >= 1, so that a stick has a centre; got {length}")
+        raise ValueError(f"length must be odd and >= 1, so that a stick has a center; got {length}")
     footprints = np.zeros((3, length, length), bool)
     for footprint, direction in zip(footprints, STICK_DIRECTIONS, strict=True):
         for step in range(length):

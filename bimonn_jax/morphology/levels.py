@@ -143,7 +143,7 @@ def level_sets(
     x: jax.Array | np.ndarray,
     thresholds: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | jax.Array,
 ) -> jax.Array:
-    """Binary channels ``[x >= t]`` of a grayscale or colour image (NHWC).
+    """Binary channels ``[x >= t]`` of a grayscale or color image (NHWC).
 
     One rule holds in this function, in saved networks and in all that is exported from them:
 

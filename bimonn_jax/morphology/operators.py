@@ -1,8 +1,8 @@
 """Boolean morphology on images: the ground truth that every network is compared with.
 
 Images are bool arrays (..., H, W); a footprint (also called structuring element) is a bool array
-(kh, kw). Both operators **cross-correlate**: output pixel ``i`` reads ``x[i + k - centre]`` for
-every ``k`` set in the footprint (see `bimonn_jax.morphology.windows` for the centre of even sizes),
+(kh, kw). Both operators **cross-correlate**: output pixel ``i`` reads ``x[i + k - center]`` for
+every ``k`` set in the footprint (see `bimonn_jax.morphology.windows` for the center of even sizes),
 so erosion and dilation are dual under the complement with the *same* footprint. Libraries that
 mirror the footprint for a dilation (SciPy) are reached through
 `bimonn_jax.morphology.other_libraries`.
@@ -71,7 +71,7 @@ def dilation(
 ) -> Image:
     """Dilation: OR of the pixels that the footprint selects around each pixel.
 
-    ``out[i] = any_k footprint[k] & x[i + k - centre]`` (arXiv 2401.03830, section 2). Compiled once
+    ``out[i] = any_k footprint[k] & x[i + k - center]`` (arXiv 2401.03830, section 2). Compiled once
     for every shape of image and footprint; kh kw operations a pixel.
 
     Args:
@@ -102,7 +102,7 @@ def erosion(
 ) -> Image:
     """Erosion: AND of the pixels that the footprint selects around each pixel.
 
-    ``out[i] = all_k ~footprint[k] | x[i + k - centre]``: the complement of the dilation of the
+    ``out[i] = all_k ~footprint[k] | x[i + k - center]``: the complement of the dilation of the
     complement by the same footprint. With ``border="zero"`` pixels outside are False, so an erosion
     clears what touches the border. Compiled once for every shape of image and footprint.
 
@@ -129,9 +129,9 @@ def erosion(
 
 
 def embed_in_odd(footprint: jax.Array) -> jax.Array:
-    """Pads an even-sized footprint to the next odd size, so that its centre does not move.
+    """Pads an even-sized footprint to the next odd size, so that its center does not move.
 
-    Our centre of an even size k is (k - 1) // 2; one empty row before puts it in the middle of
+    Our center of an even size k is (k - 1) // 2; one empty row before puts it in the middle of
     k + 1. Odd sizes are returned as they are. Works for bool (kh, kw).
 
     Examples:
@@ -143,7 +143,7 @@ def embed_in_odd(footprint: jax.Array) -> jax.Array:
 
 
 def reflect(footprint: jax.Array) -> jax.Array:
-    """The footprint mirrored through its centre, bool (kh, kw) with odd sizes.
+    """The footprint mirrored through its center, bool (kh, kw) with odd sizes.
 
     Examples:
       >>> import numpy as np

@@ -1,6 +1,6 @@
 """Our footprints in the terms of scikit-image, SciPy and OpenCV: the conversion, in one place.
 
-The libraries disagree on whether a dilation mirrors its footprint and on the centre of even sizes.
+The libraries disagree on whether a dilation mirrors its footprint and on the center of even sizes.
 Odd sizes leave only the mirroring, so `footprint_for` first embeds the footprint in an odd size.
 Their borders differ too: pad the image yourself (``numpy.pad``) and crop, as
 `tests/morphology/test_other_libraries.py` does for every border mode.

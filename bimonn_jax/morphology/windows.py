@@ -1,7 +1,7 @@
 """Borders and sliding windows of images: the one place that fixes our geometry.
 
 Everything is a **cross-correlation**, as in ``lax.conv_general_dilated``: output pixel ``i`` reads
-``x[i + k - centre]`` for ``k`` in the kernel, and kernels are never flipped. The centre of a kernel
+``x[i + k - center]`` for ``k`` in the kernel, and kernels are never flipped. The center of a kernel
 of size ``k`` is ``(k - 1) // 2``, so a "SAME" window of even size reaches one pixel further to the
 bottom and to the right.
 """

@@ -46,7 +46,7 @@ class BooleanNetwork:
 
     @property
     def takes_numbers(self) -> bool:
-        """Whether the input is grayscale or colour, for level sets, rather than bits."""
+        """Whether the input is grayscale or color, for level sets, rather than bits."""
         return any(isinstance(layer, LevelSetsLayer) for layer in self.architecture)
 
     def __repr__(self) -> str:

@@ -184,7 +184,7 @@ class DenseBiMoNN(_Chain):
       hidden: features of each hidden layer.
       classes: features of the classification layer.
       binary_head: whether the classification layer is a `LUI` too, or a `RealHead`, which
-        keeps its real weights after binarisation.
+        keeps its real weights after binarization.
       config: one `NeuronConfig` for all layers, or one per `LUI`.
       level_sets: thresholds of a leading `LevelSets`, or None for input that is binary.
       complement: whether the complements of the channels are appended to the input.

@@ -110,7 +110,7 @@ def _sides(kernel_size: KernelSize, padding: Padding) -> tuple[int, int]:
         raise ValueError(f"kernel_size must be an int >= 1 or two; got {kernel_size}")
     if padding == "SAME" and any(k % 2 == 0 for k in sides):
         raise ValueError(
-            f"kernel_size must be odd for padding='SAME', which centres it; got {kernel_size}: use "
+            f"kernel_size must be odd for padding='SAME', which centers it; got {kernel_size}: use "
             "odd sizes, or say where an even kernel reaches by "
             "padding=((before, after), (before, after))"
         )

@@ -91,7 +91,7 @@ def apply_conv(
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
     x = real_input(neurons, x) if isinstance(neurons, RealNeurons) else boolean_input(x)
-    # Channels go first: pixels of one row stay adjacent, which is what a CPU vectorises.
+    # Channels go first: pixels of one row stay adjacent, which is what a CPU vectorizes.
     batch = math.prod(x.shape[:-3])
     images = jnp.moveaxis(x.reshape(batch, *x.shape[-3:]), -1, 0)
     images = pad_image(images, (kh, kw), padding=padding, border=border)

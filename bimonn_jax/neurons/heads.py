@@ -1,7 +1,7 @@
 """Classification heads that stay boolean: ternary weights and popcounts of groups.
 
 Both turn bool features (n,) into a whole number per class, by counting bits: no multiplication is
-left after binarisation. The class is the largest count.
+left after binarization. The class is the largest count.
 """
 
 import jax

@@ -36,9 +36,9 @@ class NeuronConfig:
       init: "balanced" (this module's formula), "heuristic" (W uniform around 2 / n, B at half of
         the sum of W, p = 1: the earlier papers), or a Flax initializer for the free weights.
       input_mean: m_in, in (0, 1); measure it on the data for the first layer.
-      operator: where neurons start when trained through the binarisation: "dilation", "erosion"
+      operator: where neurons start when trained through the binarization: "dilation", "erosion"
         or "mixed" (every other one); ignored otherwise.
-      temperature: 1 / p of neurons trained through the binarisation: how far from flipping the
+      temperature: 1 / p of neurons trained through the binarization: how far from flipping the
         surrogate gradient still reaches, in pixels; ignored otherwise.
 
     Raises:
@@ -72,7 +72,7 @@ class NeuronConfig:
 
     @property
     def is_boolean(self) -> bool:
-        """Whether the neurons are trained through the binarisation."""
+        """Whether the neurons are trained through the binarization."""
         return self.weight_reparam == "boolean"
 
 

@@ -166,7 +166,7 @@ def per_neuron(fn: Callable[..., Result], neuron_rank: int) -> Callable[..., Res
 
 
 def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(W, B, p) of the neurons: the free parameters after their reparametrisations.
+    """(W, B, p) of the neurons: the free parameters after their reparametrizations.
 
     Returns:
       W float (footprint..., neurons...), B and p float (neurons...).
@@ -210,7 +210,7 @@ def as_real_neurons(
       scale: |p| > 0; the larger, the smaller the dead zones that the smooth network carries.
 
     Returns:
-      Float32 parameters with identity reparametrisations.
+      Float32 parameters with identity reparametrizations.
     """
     if not scale > 0:
         raise ValueError(f"scale must be > 0, got {scale}: complements are taken from `boolean`")

@@ -1,4 +1,4 @@
-"""Reparametrisations W(omega) and B(beta, W) of one neuron, with their inverses (sec. 3 and 4).
+"""Reparametrizations W(omega) and B(beta, W) of one neuron, with their inverses (sec. 3 and 4).
 
 Functions of one neuron: ``omega`` and ``W`` are (n,), ``beta`` and ``B`` scalars, all float. The
 tables `WEIGHTS` and `BIASES` hold them by name; `check_names` says which go together.
@@ -42,7 +42,7 @@ WEIGHTS: dict[str, WeightReparam] = {
     "identity": WeightReparam(lambda omega, total: omega, lambda W: W),
     "positive": WeightReparam(lambda omega, total: jax.nn.softplus(omega), inverse_softplus),
     "dual": WeightReparam(_dual, inverse_softplus),
-    # Trained through the binarisation: the forward weights are the footprint itself.
+    # Trained through the binarization: the forward weights are the footprint itself.
     "boolean": WeightReparam(lambda omega, total: straight_through(omega), lambda W: W),
 }
 
@@ -97,7 +97,7 @@ BIASES: dict[str, BiasReparam] = {
 
 
 def dual_total(threshold: str) -> jax.Array:
-    """K of the dual reparametrisation: n times the initial mean weight, 2 xi^-1(0.95), any n."""
+    """K of the dual reparametrization: n times the initial mean weight, 2 xi^-1(0.95), any n."""
     return 2.0 * THRESHOLDS[threshold].inverse(jnp.float32(0.95))
 
 
@@ -115,7 +115,7 @@ def check_names(weight: str, bias: str, threshold: str) -> None:
     boolean["threshold"] = threshold == "step"
     if any(boolean.values()) and not all(boolean.values()):
         raise ValueError(
-            "training through the binarisation takes weight_reparam='boolean', "
+            "training through the binarization takes weight_reparam='boolean', "
             f"bias_reparam='boolean' and threshold='step' together; got {weight!r}, {bias!r} and "
             f"{threshold!r}"
         )

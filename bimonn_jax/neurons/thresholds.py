@@ -1,7 +1,7 @@
 """Smooth thresholds xi: R -> (0, 1), increasing, odd around xi(0) = 1/2 (arXiv 2401.03830, sec. 3).
 
 All are elementwise, float in and float out, and exist by name in `THRESHOLDS`. "step" is the limit
-that neurons trained through the binarisation use.
+that neurons trained through the binarization use.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from jax.scipy.special import erf, erfinv
 
 
 @jax.custom_jvp
-def step(t: jax.Array, centre: jax.Array | float = 0.0) -> jax.Array:
-    """Hard threshold [t > 0] with the surrogate derivative exp(-|t - centre|).
+def step(t: jax.Array, center: jax.Array | float = 0.0) -> jax.Array:
+    """Hard threshold [t > 0] with the surrogate derivative exp(-|t - center|).
 
-    The output is exactly 0 or 1. The surrogate decays with the distance to ``centre``, so a neuron
-    learns mostly from inputs that nearly flip it. ``centre`` has no derivative.
+    The output is exactly 0 or 1. The surrogate decays with the distance to ``center``, so a neuron
+    learns mostly from inputs that nearly flip it. ``center`` has no derivative.
     """
     return (t > 0).astype(t.dtype)
 
@@ -26,8 +26,8 @@ def step(t: jax.Array, centre: jax.Array | float = 0.0) -> jax.Array:
 def _step_jvp(
     primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    (t, centre), (dt, _) = primals, tangents
-    return step(t, centre), jnp.exp(-jnp.abs(t - centre)) * dt
+    (t, center), (dt, _) = primals, tangents
+    return step(t, center), jnp.exp(-jnp.abs(t - center)) * dt
 
 
 @jax.custom_jvp

@@ -1,6 +1,6 @@
 """Orbax checkpoints of a training state, with what the arrays alone would lose beside them.
 
-Orbax restores arrays into the structure it is given, so names of reparametrisations that differ
+Orbax restores arrays into the structure it is given, so names of reparametrizations that differ
 would pass silently. They are saved with the state and compared before anything is restored.
 """
 

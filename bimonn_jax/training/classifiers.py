@@ -1,4 +1,4 @@
-"""Classifiers of binarised images: the paper's relaxed one, and one that is boolean throughout."""
+"""Classifiers of binarized images: the paper's relaxed one, and one that is boolean throughout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import jax
 import optax
 
 from bimonn_jax._support.pytrees import pytree, static
-from bimonn_jax.data.classification import check_labelled
+from bimonn_jax.data.classification import check_labeled
 from bimonn_jax.data.samples import Sample
 from bimonn_jax.morphology.levels import LevelThresholds
 from bimonn_jax.networks.architecture import apply_layers
@@ -113,7 +113,7 @@ def refit_head(
     steps: int,
     learning_rate: float = 5e-3,
 ) -> Any:
-    """Trains the last layer of a binarised classifier on what its boolean layers find.
+    """Trains the last layer of a binarized classifier on what its boolean layers find.
 
     Args:
       architecture: of the classifier.
@@ -127,7 +127,7 @@ def refit_head(
       learning_rate: Adam's, decayed to 5 % of it by a cosine.
 
     Returns:
-      The boolean tree with the refitted head, binarised if it is a ternary one.
+      The boolean tree with the refitted head, binarized if it is a ternary one.
 
     Raises:
       ValueError: if there are no validation images, or not as many labels; see also
@@ -136,7 +136,7 @@ def refit_head(
     """
     layers, last = architecture[:-1], architecture[-1]
     images, labels = validation
-    check_labelled(images, labels)
+    check_labeled(images, labels)
     found = map_in_chunks(partial(apply_layers, layers, boolean), images)
     result = fit(
         partial(apply_layers, (last,)),

@@ -1,4 +1,4 @@
-"""Training in one jitted step, relaxed or through the binarisation; the network decides which.
+"""Training in one jitted step, relaxed or through the binarization; the network decides which.
 
 ``loss = data + coefficient * regularizer``, the second from step ``delay`` on; both numbers may be
 traced, so a sweep compiles once. `fit` runs the steps in compiled chunks, evaluates between them,
@@ -215,7 +215,7 @@ def _chunk(
     metrics = training.evaluate(state.params)
     check_metrics(metrics, training.score)
     score = jnp.asarray(metrics[training.score], state.best_score.dtype)
-    # Of equal scores the latest parameters are kept, which the regulariser has drawn furthest;
+    # Of equal scores the latest parameters are kept, which the regularizer has drawn furthest;
     # patience counts from the first.
     is_better, is_best = score > state.best_score, score >= state.best_score
     state = replace(
@@ -306,11 +306,11 @@ def fit(
       loss: (prediction, y) -> scalar, see `bimonn_jax.training.LOSSES`.
       key: from which the key of every step is derived.
       steps: how many.
-      score: name of the metric to maximise; it chooses the parameters that are returned. The other
+      score: name of the metric to maximize; it chooses the parameters that are returned. The other
         metrics choose nothing, and may be NaN: they stand in the history as they are.
       optimizer: see `optimizer_for`, the default.
       regularizer: see `bimonn_jax.regularizer`, or any function of (params, step).
-      coefficient: of the regulariser; a number, or a schedule (function of the step).
+      coefficient: of the regularizer; a number, or a schedule (function of the step).
       delay: the step from which it acts.
       after_evaluation: (params, step) -> params, applied after every evaluation, for example to
         start dead neurons again; what it returns counts from the next evaluation on.

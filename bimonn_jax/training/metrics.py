@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.binarization.conversion import binarize
-from bimonn_jax.data.classification import check_labelled
+from bimonn_jax.data.classification import check_labeled
 from bimonn_jax.networks.architecture import apply_layers, layer_outputs
 from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.activation import activation
@@ -44,7 +44,7 @@ def activated_share(params: Any) -> jax.Array:
     if not activated:
         raise ValueError(
             "params holds no real-valued neurons, of which a share could be activated: give the "
-            "tree as it was before it was binarised"
+            "tree as it was before it was binarized"
         )
     return jnp.mean(jnp.concatenate(activated).astype(jnp.float32))
 
@@ -107,10 +107,10 @@ def compare(
       architecture: of the network.
       x: its input, bool (N, H, W, C).
       y: the target, bool, of the shape of its output.
-      method: how to binarise, see `bimonn_jax.binarize`.
+      method: how to binarize, see `bimonn_jax.binarize`.
 
     Returns:
-      params -> dice_float (of the float network thresholded at 1/2), dice_boolean (of the binarised
+      params -> dice_float (of the float network thresholded at 1/2), dice_boolean (of the binarized
       one), activated_share and live_share, the first also as activated_share/PATH for each set of
       neurons; each a float ().
 
@@ -154,6 +154,6 @@ def error_percent(
     Raises:
       ValueError: if there are no images, or not as many labels.
     """
-    check_labelled(images, labels)
+    check_labeled(images, labels)
     scores = map_in_chunks(partial(apply_layers, architecture, params), images)
     return 100 * jnp.mean(jnp.argmax(scores, axis=-1).astype(labels.dtype) != labels)

@@ -40,7 +40,7 @@ def optimizer_for(
 
     Args:
       real: for real-valued parameters; Adam with learning rate 1e-2 by default.
-      latent: for the weights of neurons trained through the binarisation, which are kept in [0, 1];
+      latent: for the weights of neurons trained through the binarization, which are kept in [0, 1];
         SGD with momentum 0.9 and learning rate 2 by default (BUILD_NOTES.md: Adam kills neurons).
         Their operators and scales stay as they started.
     """

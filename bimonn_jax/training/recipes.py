@@ -1,6 +1,6 @@
-"""Trainings that work: a network, where to start it, and how to optimise it.
+"""Trainings that work: a network, where to start it, and how to optimize it.
 
-Boolean recipes train through the binarisation, so the float network is the boolean one; they start
+Boolean recipes train through the binarization, so the float network is the boolean one; they start
 from patterns of the data. `relaxed` is the paper's training. `learn` runs recipes, each from a few
 starts, and keeps what is best on validation data. BUILD_NOTES.md has the figures.
 """
@@ -42,10 +42,10 @@ class Recipe:
       start: (key, x, y) -> parameters; x and y are example images, bool (N, H, W, C) and
         (N, H, W, 1), concrete (x may be gray levels where the network begins with level sets).
       optimizer: number of steps -> optimizer.
-      is_boolean: whether it trains through the binarisation.
+      is_boolean: whether it trains through the binarization.
       regularizer: added to the loss, or None.
-      coefficient: of the regulariser.
-      delay: share of the steps after which the regulariser acts.
+      coefficient: of the regularizer.
+      delay: share of the steps after which the regularizer acts.
     """
 
     name: str
@@ -176,8 +176,8 @@ def tophat(
         background = x if white else ~x
         patches = patches_on_target(patch_key, background, background, shape, channels, min_on=2)
         patches &= bernoulli(keep_key, keep, patches.shape)
-        centre = jnp.zeros(shape, bool).at[kernel_size // 2, kernel_size // 2].set(True)
-        patches = patches.at[:, :, :, :copies].set(centre[..., None, None])
+        center = jnp.zeros(shape, bool).at[kernel_size // 2, kernel_size // 2].set(True)
+        patches = patches.at[:, :, :, :copies].set(center[..., None, None])
         weight = latents(latent_key, patches)
         _set(params, "layers_1", "bise", weight)
         _set(params, "layers_2", "bise", jnp.swapaxes(weight[::-1, ::-1], 2, 3))
@@ -251,15 +251,15 @@ def relaxed(
     coefficient: float = 0.01,
     delay: float = 0.5,
 ) -> Recipe:
-    """The paper's training: smooth BiSE neurons and Adam, binarised afterwards.
+    """The paper's training: smooth BiSE neurons and Adam, binarized afterwards.
 
     Args:
       features: output channels of each BiSEL layer.
       kernel_size: of all layers.
-      config: reparametrisations; by default dual weights and projected biases.
+      config: reparametrizations; by default dual weights and projected biases.
       learning_rate: of Adam.
       regularizer: see `bimonn_jax.training.regularization`, or None.
-      coefficient: of the regulariser.
+      coefficient: of the regularizer.
       delay: share of the steps after which it acts.
     """
     config = config or NeuronConfig("dual", "projected")

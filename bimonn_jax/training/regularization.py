@@ -26,7 +26,7 @@ from bimonn_jax.neurons.params import (
 # (parameter tree, step) -> scalar.
 Regularizer = Callable[..., jax.Array]
 
-# The projections onto the constant set, by the name of their regulariser.
+# The projections onto the constant set, by the name of their regularizer.
 _CONSTANT = {"exact": "constant", "uniform": "uniform", "normal": "normal"}
 NAMES = ("acti", *_CONSTANT)
 
@@ -43,7 +43,7 @@ def regularizer(
     layers: Collection[str] | None = None,
     every: int | None = None,
 ) -> Regularizer:
-    """Builds a regulariser, for `jax.jit` and `jax.grad`.
+    """Builds a regularizer, for `jax.jit` and `jax.grad`.
 
     Args:
       name: what the distance is measured to: "acti" (the nearest activable neuron, of weights and
@@ -59,7 +59,7 @@ def regularizer(
 
     Returns:
       A function (params, step=0) -> scalar; the step, an int (), says whose turn it is. Neurons
-      trained through the binarisation contribute 0.
+      trained through the binarization contribute 0.
 
     Raises:
       ValueError: for an unknown name, ``every`` below 1, or (when called) an unknown layer.

@@ -1,4 +1,4 @@
-"""Starting points taken from data, for neurons trained through the binarisation.
+"""Starting points taken from data, for neurons trained through the binarization.
 
 From a random start such networks collapse to a constant (BUILD_NOTES.md); from patches of the input
 around pixels of the target they do not: each neuron begins as a pattern that really occurs.
@@ -15,7 +15,7 @@ import numpy as np
 
 from bimonn_jax._support.random_arrays import bernoulli, normal, uniform
 from bimonn_jax.binarization.conversion import binarize
-from bimonn_jax.data.classification import check_labelled
+from bimonn_jax.data.classification import check_labeled
 from bimonn_jax.networks.architecture import apply_layer
 from bimonn_jax.networks.kinds import (
     Architecture,
@@ -43,7 +43,7 @@ def patches_on_target(
     min_on: int = 1,
     max_on: int | None = None,
 ) -> jax.Array:
-    """Draws patches of ``x`` centred on pixels of ``y``, without replacement.
+    """Draws patches of ``x`` centered on pixels of ``y``, without replacement.
 
     Args:
       key: a JAX random key.
@@ -73,13 +73,13 @@ def patches_on_target(
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(x), kernel_size, axis=(1, 2))
     height, width = windows.shape[1:3]
     top, left = (kh - 1) // 2, (kw - 1) // 2
-    centres = np.asarray(y)[:, top : top + height, left : left + width, 0]
+    centers = np.asarray(y)[:, top : top + height, left : left + width, 0]
     sizes = windows.sum(axis=tuple(range(3, windows.ndim)))
     upper = windows[0, 0, 0].size if max_on is None else max_on
-    places = np.argwhere(centres & (sizes >= min_on) & (sizes <= upper))
+    places = np.argwhere(centers & (sizes >= min_on) & (sizes <= upper))
     if len(places) < count:
         raise ValueError(
-            f"the data has {len(places)} patches of {min_on} to {upper} pixels centred on a pixel "
+            f"the data has {len(places)} patches of {min_on} to {upper} pixels centered on a pixel "
             f"of the target; {count} were asked for: widen min_on and max_on, or give more images"
         )
     chosen = places[np.asarray(jax.random.choice(key, len(places), (count,), replace=False))]
@@ -123,7 +123,7 @@ def start_from_images(
     Raises:
       ValueError: if there are no images, or not as many labels, or the classifier is no chain.
     """
-    check_labelled(images, labels)
+    check_labeled(images, labels)
     _check_chain(model.architecture)
     head = model.architecture[-1]
 
@@ -179,7 +179,7 @@ def restart_dead(
     Raises:
       ValueError: if there are no images, or not as many labels, or the classifier is no chain.
     """
-    check_labelled(images, labels)
+    check_labeled(images, labels)
     _check_chain(architecture)
     head = architecture[-1]
 
@@ -271,8 +271,8 @@ def _votes(key: jax.Array, x: jax.Array, labels: jax.Array, classes: int) -> jax
     """Latents (n, classes) of a ternary head: how features (N, n) go along with the classes."""
     is_class = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
     features = x.astype(jnp.float32)
-    centred = features - jnp.mean(features, axis=0, keepdims=True)
-    together = matmul(centred.T, is_class - jnp.mean(is_class, axis=0, keepdims=True))
+    centered = features - jnp.mean(features, axis=0, keepdims=True)
+    together = matmul(centered.T, is_class - jnp.mean(is_class, axis=0, keepdims=True))
     # Few features vote at first: with all of them, large gradients kill transforms.
     votes = together / jnp.maximum(jnp.max(jnp.abs(together)), 1e-9)
     return votes + 0.15 * normal(key, votes.shape).astype(votes.dtype)

@@ -1,7 +1,7 @@
 """Many trainings in one compiled program: what a sweep varies is traced and vmapped.
 
-Trials of one program share shapes and static choices (network, reparametrisation, loss,
-regulariser); they differ in the numbers of a `Trials`.
+Trials of one program share shapes and static choices (network, reparametrization, loss,
+regularizer); they differ in the numbers of a `Trials`.
 """
 
 import logging
@@ -40,8 +40,8 @@ class Trials:
     Attributes:
       seed: int; of its start and of its batches.
       learning_rate: float; Adam's.
-      coefficient: float; of the regulariser.
-      delay: int; the step from which the regulariser acts.
+      coefficient: float; of the regularizer.
+      delay: int; the step from which the regularizer acts.
     """
 
     seed: jax.Array

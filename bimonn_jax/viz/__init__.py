@@ -2,7 +2,7 @@
 
 Nothing is shown or saved. Needs Matplotlib (``pip install bimonn-jax[viz]``), imported when a
 picture is drawn; works without a display. Dark is True; lines differ by dashes and marks, not by
-colour alone.
+color alone.
 """
 
 import lazy_loader

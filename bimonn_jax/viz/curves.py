@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart without colours too.
+# Told apart without colors too.
 _LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKS = "os^Dv<>P"
 # Inches that a line of a legend is wide at most.
@@ -82,7 +82,7 @@ def plot_sweep(
       hyperparameters: names of numbers in the rows; an axis each, logarithmic where the values are
         positive and span more than a factor of ten. Rows without one are left out there.
       metric: name of the number to draw.
-      group: name of what tells groups of trials apart, by mark and colour; None for one group.
+      group: name of what tells groups of trials apart, by mark and color; None for one group.
 
     Returns:
       The figure, with an axis for each hyperparameter.

@@ -239,12 +239,12 @@ def _choose(columns: list[_Column], max_neurons: int) -> None:
 
 
 def _place(count: int, rows: int) -> np.ndarray:
-    """Vertical positions of nodes, from the top, centred among ``rows`` rows."""
+    """Vertical positions of nodes, from the top, centered among ``rows`` rows."""
     return _ROW * ((rows - count) / 2 + np.arange(count) + 0.5)
 
 
 def _draw_node(axis: "Axes", column: _Column, node: int, x: float, y: float) -> float:
-    """Draws a node centred at (x, y); returns half of its width."""
+    """Draws a node centered at (x, y); returns half of its width."""
     tiles, label = column.pictures[node], column.labels[node]
     if not tiles:
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "black"}
@@ -370,7 +370,7 @@ def _column_name(column: _Column) -> str:
 
 
 def _legend(columns: Sequence[_Column], is_by_deciding: bool) -> str:
-    """What the signs and colours mean that are drawn, and the lines."""
+    """What the signs and colors mean that are drawn, and the lines."""
     drawn = {column.labels[node].split(" ")[0] for column in columns for node in column.drawn}
     # Lines are not broken between a sign and its name.
     signs = [

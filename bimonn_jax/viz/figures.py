@@ -133,7 +133,7 @@ def grid(
 
 
 def draw_pixels(axis: "Axes", image: np.ndarray, **options: Any) -> None:
-    """Draws an image pixel by pixel with lines between them and a dot on the centre."""
+    """Draws an image pixel by pixel with lines between them and a dot on the center."""
     kh, kw = image.shape
     axis.set_axis_on()
     axis.imshow(image, cmap="Greys", interpolation="nearest", **options)

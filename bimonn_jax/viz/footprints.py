@@ -32,7 +32,7 @@ def plot_footprints(rows: Mapping[str, Sequence[np.ndarray]], *, cell: float = 1
 
     Args:
       rows: by title, bool (kh, kw) footprints; dark pixels are in the footprint, a dot marks the
-        centre.
+        center.
       cell: inches per footprint.
 
     Returns:
@@ -114,7 +114,7 @@ def plot_layer(
     Args:
       neurons: one set, such as ``params["layers_0"]["bise"]``; of boolean ones there are no
         weights to draw.
-      method: how neurons that are not activated are binarised, see `bimonn_jax.binarize`.
+      method: how neurons that are not activated are binarized, see `bimonn_jax.binarize`.
       shape: height and width of the image whose pixels are the inputs of dense neurons; they are
         drawn as one row without it.
       max_neurons: neurons to draw, from the first.

@@ -48,13 +48,13 @@ def random_boolean(model, seed):
     # Shapes only: nothing runs, nothing is compiled.
     params = jax.eval_shape(model.init, jax.random.key(0), IMAGES)["params"]
 
-    def randomised(n):
+    def randomized(n):
         def coin(a, p):
             return jnp.asarray(rng.uniform(size=a.shape) < p)
 
         return BooleanNeurons(coin(n.weight, 0.4), coin(n.bias, 0.5), coin(n.bias, 0.3))
 
-    return map_neurons(randomised, params)
+    return map_neurons(randomized, params)
 
 
 def hard(architecture, params, x):

@@ -96,7 +96,7 @@ def test_activated_neurons_are_their_operators_whatever_the_method(method):
     ("name", "method"),
     [("wide", "constant"), ("ternary", "constant")] + [("dense", method) for method in ALL_METHODS],
 )
-def test_a_boolean_network_written_as_weights_binarises_to_itself(name, method):
+def test_a_boolean_network_written_as_weights_binarizes_to_itself(name, method):
     boolean = random_network(name, seed=1)[0].params
     found, reports = binarize(
         map_neurons(as_real_neurons, boolean), method=method, return_report=True

@@ -58,7 +58,7 @@ def page(values, bits, *, photometric=1, **tags):
     return data, described | {int(name[1:]): value for name, value in tags.items()}
 
 
-def png(values, bits, colour_type, *chunks):
+def png(values, bits, color_type, *chunks):
     """A PNG file of whole numbers (H, W, ...); chunks (type, data) stand before the pixels."""
 
     def chunk(kind, data):
@@ -67,7 +67,7 @@ def png(values, bits, colour_type, *chunks):
         )
 
     height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
     rows = np.frombuffer(in_bits(values.reshape(height, -1), bits), np.uint8).reshape(height, -1)
     pixels = zlib.compress(np.pad(rows, [(0, 0), (1, 0)]).tobytes())
     parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
@@ -152,25 +152,25 @@ def test_pictures_are_turned_as_their_tag_says_at_every_depth(orientation, tmp_p
         np.testing.assert_array_equal(found, SHOWN)
 
 
-def luminance(colours):
-    return np.asarray(colours, float) @ [0.299, 0.587, 0.114]
+def luminance(colors):
+    return np.asarray(colors, float) @ [0.299, 0.587, 0.114]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_palettes_are_looked_up_and_may_be_transparent(bits, tmp_path):
-    colours = np.random.default_rng(bits).integers(0, 256, (2**bits, 3))
+    colors = np.random.default_rng(bits).integers(0, 256, (2**bits, 3))
     index = LEVELS % 2**bits
-    palette = b"PLTE", colours.astype(np.uint8).tobytes()
+    palette = b"PLTE", colors.astype(np.uint8).tobytes()
     found = read(png(index, bits, 3, palette), tmp_path)
-    np.testing.assert_allclose(found, luminance(colours[index]), atol=0.6)
+    np.testing.assert_allclose(found, luminance(colors[index]), atol=0.6)
     found = read(png(index, bits, 3, palette, (b"tRNS", b"\0\x80")), tmp_path)
-    shown = luminance(colours)
+    shown = luminance(colors)
     shown[:2] = 255, 255 - (255 - shown[1]) * 128 / 255
     np.testing.assert_allclose(found, shown[index], atol=1.1)
     # In a TIFF all reds come first, of 16 bits.
-    table = tuple(int(part) for part in (colours * 257).T.ravel())
+    table = tuple(int(part) for part in (colors * 257).T.ravel())
     found = read(tiff(page(index, bits, photometric=3, t320=table)), tmp_path)
-    np.testing.assert_allclose(found, luminance(colours[index]), atol=0.6)
+    np.testing.assert_allclose(found, luminance(colors[index]), atol=0.6)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -182,11 +182,11 @@ def test_one_level_of_gray_may_be_transparent(bits, tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_one_colour_may_be_transparent(bits, tmp_path):
+def test_one_color_may_be_transparent(bits, tmp_path):
     values, shown = scaled(bits)
-    colours = np.stack([values, 0 * values, values], axis=-1)
-    key = struct.pack(">HHH", *colours[0, 3])
-    found = read(png(colours, bits, 2, (b"tRNS", key)), tmp_path)
+    colors = np.stack([values, 0 * values, values], axis=-1)
+    key = struct.pack(">HHH", *colors[0, 3])
+    found = read(png(colors, bits, 2, (b"tRNS", key)), tmp_path)
     expected = np.where(LEVELS == 3, 255, luminance(np.stack([shown, 0 * shown, shown], axis=-1)))
     np.testing.assert_allclose(found, expected, atol=0.6)
 
@@ -195,20 +195,20 @@ def test_pixels_may_be_transparent_in_part(tmp_path):
     alpha = LEVELS[::-1] * 17
     expected = 255 - (255 - SHOWN) * alpha / 255
     both = np.stack([LEVELS * 17, alpha], axis=-1)
-    colours = np.stack([LEVELS * 17] * 3 + [alpha], axis=-1)
+    colors = np.stack([LEVELS * 17] * 3 + [alpha], axis=-1)
     for data in (
         png(both, 8, 4),
         png(both * 257, 16, 4),
-        png(colours, 8, 6),
-        png(colours * 257, 16, 6),
+        png(colors, 8, 6),
+        png(colors * 257, 16, 6),
         tiff(page(both, 8, t338=2)),
-        tiff(page(colours, 8, photometric=2, t338=2)),
+        tiff(page(colors, 8, photometric=2, t338=2)),
     ):
         np.testing.assert_allclose(read(data, tmp_path), expected, atol=1.1)
     # Multiplied by their transparency already; in gray since Pillow 13.
     both[..., :1] = np.round(both[..., :1] * alpha[..., None] / 255)
-    colours = both[..., [0, 0, 0, 1]]
-    files = [tiff(page(colours, 8, photometric=2, t338=1)), tiff(page(both, 8, t338=1))]
+    colors = both[..., [0, 0, 0, 1]]
+    files = [tiff(page(colors, 8, photometric=2, t338=1)), tiff(page(both, 8, t338=1))]
     for data in files if int(PIL.__version__.split(".")[0]) >= 13 else files[:1]:
         np.testing.assert_allclose(read(data, tmp_path), expected, atol=2)
 
@@ -243,7 +243,7 @@ def encoded(light):
 
 
 def linear_profile(space):
-    """A colour profile of linear light, gray or of sRGB's primaries (ICC.1, section 8)."""
+    """A color profile of linear light, gray or of sRGB's primaries (ICC.1, section 8)."""
 
     def numbers(*values):
         return struct.pack(f">{len(values)}i", *(round(v * 65536) for v in values))
@@ -258,9 +258,9 @@ def linear_profile(space):
             b"r": (0.4361, 0.2225, 0.0139), b"g": (0.3851, 0.7169, 0.0971),
             b"b": (0.1431, 0.0606, 0.7141),
         }  # fmt: skip
-        for colour, xyz in primaries.items():
-            tags[colour + b"XYZ"] = b"XYZ \0\0\0\0" + numbers(*xyz)
-            tags[colour + b"TRC"] = straight
+        for color, xyz in primaries.items():
+            tags[color + b"XYZ"] = b"XYZ \0\0\0\0" + numbers(*xyz)
+            tags[color + b"TRC"] = straight
     table, body = struct.pack(">I", len(tags)), b""
     for name, data in tags.items():
         table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(data))
@@ -272,9 +272,9 @@ def linear_profile(space):
     return header + table + body
 
 
-def test_colour_profiles_are_applied_where_they_fit(tmp_path):
+def test_color_profiles_are_applied_where_they_fit(tmp_path):
     expected = encoded(SHOWN / 255)
-    gray, colour = linear_profile(b"GRAY"), linear_profile(b"RGB ")
+    gray, color = linear_profile(b"GRAY"), linear_profile(b"RGB ")
     rgb = np.stack([LEVELS * 17] * 3, axis=-1)
 
     def profile(data):
@@ -283,8 +283,8 @@ def test_colour_profiles_are_applied_where_they_fit(tmp_path):
     for data in (
         png(LEVELS * 17, 8, 0, profile(gray)),
         png(LEVELS * 4369, 16, 0, profile(gray)),
-        png(rgb, 8, 2, profile(colour)),
-        png(LEVELS * 17, 8, 3, profile(colour), (b"PLTE", bytes(i // 3 for i in range(768)))),
+        png(rgb, 8, 2, profile(color)),
+        png(LEVELS * 17, 8, 3, profile(color), (b"PLTE", bytes(i // 3 for i in range(768)))),
         png(np.stack([LEVELS * 17, 0 * LEVELS + 255], axis=-1), 8, 4, profile(gray)),
     ):
         np.testing.assert_allclose(read(data, tmp_path), expected, atol=1.5)
@@ -295,10 +295,10 @@ def test_colour_profiles_are_applied_where_they_fit(tmp_path):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for data in (
         png(rgb, 8, 2, profile(srgb)),
-        # Of another colour space, or damaged.
-        png(LEVELS * 17, 8, 0, profile(colour)),
+        # Of another color space, or damaged.
+        png(LEVELS * 17, 8, 0, profile(color)),
         png(rgb, 8, 2, profile(gray)),
-        png(rgb, 8, 2, profile(colour[:200])),
+        png(rgb, 8, 2, profile(color[:200])),
     ):
         np.testing.assert_array_equal(read(data, tmp_path), SHOWN)
 

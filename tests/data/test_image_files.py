@@ -54,7 +54,7 @@ def test_bits_survive_every_format(suffix, tmp_path):
     np.testing.assert_array_equal(read_gray(path), np.where(GRAY > 99, 255, 0))
 
 
-def test_colours_depth_and_transparency(tmp_path):
+def test_colors_depth_and_transparency(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(np.stack([GRAY] * 3, axis=-1)).save(path)
     np.testing.assert_allclose(read_gray(path), GRAY, atol=1)

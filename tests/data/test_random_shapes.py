@@ -48,7 +48,7 @@ def test_diskorect_names_what_is_wrong(options, message):
         diskorect(jax.random.key(0), **({"batch": 2} | options))
 
 
-def test_footprints_of_the_zoo_differ_contain_their_centre_and_some_are_asymmetric():
+def test_footprints_of_the_zoo_differ_contain_their_center_and_some_are_asymmetric():
     zoo = {name: footprint(name, 5) for name in FOOTPRINTS}
     assert len({S.tobytes() for S in zoo.values()}) == len(zoo)
     assert all(S.shape == (5, 5) and S[2, 2] for S in zoo.values())

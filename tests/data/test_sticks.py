@@ -37,7 +37,7 @@ def angle_and_length(image):
     return angle, length
 
 
-def test_stick_footprints_are_centred_sticks_at_0_45_and_90_degrees():
+def test_stick_footprints_are_centered_sticks_at_0_45_and_90_degrees():
     horizontal, diagonal, vertical = np.zeros((3, 5, 5), bool)
     horizontal[2], vertical[:, 2] = True, True
     diagonal[np.arange(5), 4 - np.arange(5)] = True
@@ -47,7 +47,7 @@ def test_stick_footprints_are_centred_sticks_at_0_45_and_90_degrees():
 
 
 @pytest.mark.parametrize("length", [0, -1, 4])
-def test_sticks_without_a_centre_are_refused(length):
+def test_sticks_without_a_center_are_refused(length):
     with pytest.raises(ValueError, match=f"length must be odd and >= 1.*got {length}"):
         stick_footprints(length)
 

@@ -43,7 +43,7 @@ def grain(mean, spread, step=1.0):
 
 PAGES = {
     "white": np.full(SHAPE, 255.0),
-    "two neighbouring levels": np.where(RNG.random(SHAPE) < 0.3, 254.0, 255.0),
+    "two neighboring levels": np.where(RNG.random(SHAPE) < 0.3, 254.0, 255.0),
     "few darker pixels": RNG.choice([253.0, 254.0, 255.0], SHAPE, p=[0.05, 0.05, 0.9]),
     "grain": grain(250, 2),
     "grain cut off by white": grain(254, 2),

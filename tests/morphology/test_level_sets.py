@@ -69,7 +69,7 @@ def floats32():
 
 
 def floats64():
-    """Float64 numbers that round to other float32 ones than their neighbours do."""
+    """Float64 numbers that round to other float32 ones than their neighbors do."""
     x = floats32().astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         up = np.nextafter(floats32(), np.float32(np.inf)).astype(np.float64)

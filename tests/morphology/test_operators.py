@@ -39,7 +39,7 @@ FOOTPRINTS = {
     "pixel": footprint("#"),
     "cross": footprint(".#. ### .#."),
     "corner": footprint("... .## ..#"),
-    "off-centre": footprint("..#.# ..... #...."),
+    "off-center": footprint("..#.# ..... #...."),
     "2x2": footprint("## .#"),
     "2x3": footprint("#.. .##"),
     "4x5": footprint("#...# .#... ..... ..##."),
@@ -82,7 +82,7 @@ def test_operators_are_their_definitions(operator, S, border, padding):
 @operators
 @borders
 def test_images_may_be_transformed(operator, border, transform):
-    x, S = random_images(1, 0.5), FOOTPRINTS["off-centre"]
+    x, S = random_images(1, 0.5), FOOTPRINTS["off-center"]
     out = transform(lambda x: operator(x, S, border=border))(x)
     np.testing.assert_array_equal(out, operator(x, S, border=border))
 
@@ -287,7 +287,7 @@ def test_summing_the_level_sets_gives_the_image_back(base, transform):
 def test_on_level_sets_is_the_flat_grayscale_operator(operator, transform):
     thresholds = [20, 60, 100, 255]
     x = np.random.default_rng(11).choice([0, *thresholds], (2, *SHAPE)).astype(np.uint8)
-    S = FOOTPRINTS["off-centre"]
+    S = FOOTPRINTS["off-center"]
     ours = transform(lambda x: on_level_sets(lambda bits: operator(bits, S), x, thresholds))(x)
     grey = getattr(ndimage, f"grey_{operator.__name__}")
     # SciPy mirrors the footprint of a lone dilation.

@@ -24,7 +24,7 @@ FOOTPRINTS = {
     "2x3": np.array([[1, 0, 0], [0, 1, 1]], bool),
     "4x5": rng.random((4, 5)) < 0.4,
     "5x5 asymmetric": rng.random((5, 5)) < 0.3,
-    "5x3 without centre": np.array([[1, 0, 0]] + 4 * [[0, 0, 0]], bool),
+    "5x3 without center": np.array([[1, 0, 0]] + 4 * [[0, 0, 0]], bool),
     "1x4": np.array([[1, 0, 1, 1]], bool),
 }
 ASYMMETRIC = FOOTPRINTS["3x3 asymmetric"]

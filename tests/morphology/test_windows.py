@@ -19,7 +19,7 @@ def test_same_and_valid_are_those_of_lax(kernel_size):
 
 
 @pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
-def test_same_leaves_the_centre_at_half_of_the_size_rounded_down(kernel_size):
+def test_same_leaves_the_center_at_half_of_the_size_rounded_down(kernel_size):
     assert pad_widths(kernel_size, "SAME") == oracles.same_widths(kernel_size)
 
 

@@ -107,7 +107,7 @@ class Opened(NeuronModule):
 
 @pytest.fixture(scope="module")
 def trained():
-    """The toys in a network, after a few steps of training through the binarisation."""
+    """The toys in a network, after a few steps of training through the binarization."""
     config = NeuronConfig.boolean("mixed")
     model = Sequential((Opened(4, 3, config), Tilt(), Opened(2, 3, config)))
     x = bernoulli(jax.random.key(0), 0.5, (8, 6, 5, 1))

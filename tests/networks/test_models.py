@@ -97,7 +97,7 @@ def test_jit_vmap_grad_and_optax_work(name):
     np.testing.assert_allclose(mapped, run(model, params, X), atol=1e-6)
 
 
-def test_training_through_the_binarisation_is_the_boolean_network():
+def test_training_through_the_binarization_is_the_boolean_network():
     for seed in range(5):
         model = MODELS["boolean"]
         params = init(model, seed)

@@ -75,7 +75,7 @@ def test_ties_are_decided_exactly(n):
     negative=st.booleans(),
     threshold=st.sampled_from(["tanh", "sigmoid", "erf", "arctan"]),
 )
-def test_the_theorem_holds_for_every_reparametrisation(weight, bias, data, n, negative, threshold):
+def test_the_theorem_holds_for_every_reparametrization(weight, bias, data, n, negative, threshold):
     numbers = st.floats(-3, 3, width=32)
     if weight == "boolean":
         numbers, threshold = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), "step"

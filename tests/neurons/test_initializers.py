@@ -52,7 +52,7 @@ def test_balanced_outputs_have_mean_half_and_a_variance_independent_of_n(n, thre
 
 
 @names
-def test_balanced_outputs_do_not_depend_on_the_reparametrisation(weight, bias):
+def test_balanced_outputs_do_not_depend_on_the_reparametrization(weight, bias):
     y = outputs(256, NeuronConfig(weight, bias))
     assert abs(y.mean() - 0.5) < 0.01
     np.testing.assert_allclose(y.var(), variance_of("tanh"), rtol=0.05)

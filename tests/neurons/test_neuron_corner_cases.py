@@ -84,7 +84,7 @@ def test_convolution_weights_of_another_rank_are_named():
         apply_conv(real_neurons(), jnp.ones((4, 4, 3)))
 
 
-def test_binarising_a_boolean_tree_changes_nothing():
+def test_binarizing_a_boolean_tree_changes_nothing():
     boolean = {"a": boolean_neurons(), "b": jnp.ones(2)}
     again = binarize(boolean)
     assert jax.tree.structure(again) == jax.tree.structure(boolean)
@@ -102,7 +102,7 @@ def test_one_value_that_is_not_finite_is_enough(field, value):
 
 
 @pytest.mark.parametrize("operator", ["dilation", "erosion", "mixed"])
-def test_a_dense_network_trained_through_the_binarisation_is_its_boolean_network(operator):
+def test_a_dense_network_trained_through_the_binarization_is_its_boolean_network(operator):
     config = NeuronConfig.boolean(operator)
     model = DenseBiMoNN((8,), 3, binary_head=True, config=config, complement=True)
     x = jnp.asarray(all_inputs(6).reshape(-1, 2, 3, 1))

@@ -72,23 +72,23 @@ def slopes(fn, t):
     return jax.grad(lambda t: jnp.sum(fn(t)))(t)
 
 
-@pytest.mark.parametrize("centre", [None, 0.0, 0.5, -0.5])
-def test_the_surrogate_of_step_decays_with_the_distance_to_its_centre(centre, transform):
+@pytest.mark.parametrize("center", [None, 0.0, 0.5, -0.5])
+def test_the_surrogate_of_step_decays_with_the_distance_to_its_center(center, transform):
     t = jnp.linspace(-3.0, 3.0, 25)
-    fn = step if centre is None else lambda t: step(t, centre)
-    expected = np.exp(-np.abs(np.asarray(t) - (centre or 0.0)))
+    fn = step if center is None else lambda t: step(t, center)
+    expected = np.exp(-np.abs(np.asarray(t) - (center or 0.0)))
     np.testing.assert_allclose(slopes(transform(fn), t), expected, rtol=1e-6)
 
 
-def test_each_input_of_step_may_have_its_own_centre(transform):
-    t, centre = jnp.linspace(-2.0, 2.0, 9), jnp.linspace(1.0, -1.0, 9)
-    values, derivatives = jax.vjp(lambda t: transform(step)(t, centre), t)
+def test_each_input_of_step_may_have_its_own_center(transform):
+    t, center = jnp.linspace(-2.0, 2.0, 9), jnp.linspace(1.0, -1.0, 9)
+    values, derivatives = jax.vjp(lambda t: transform(step)(t, center), t)
     np.testing.assert_array_equal(values, t > 0)
-    np.testing.assert_allclose(derivatives(jnp.ones(9))[0], np.exp(-np.abs(t - centre)), rtol=1e-6)
+    np.testing.assert_allclose(derivatives(jnp.ones(9))[0], np.exp(-np.abs(t - center)), rtol=1e-6)
 
 
-def test_the_centre_of_step_has_no_derivative():
-    assert jax.grad(lambda centre: step(jnp.float32(0.3), centre))(0.7) == 0
+def test_the_center_of_step_has_no_derivative():
+    assert jax.grad(lambda center: step(jnp.float32(0.3), center))(0.7) == 0
 
 
 def test_straight_through_has_the_derivative_of_the_identity(transform):

@@ -169,7 +169,7 @@ def random_network(rng, name, dtypes):
         dtype = str(rng.choice(dtypes))
         bits = rng.random(old.weight.shape) < 0.4
         if is_latent:
-            # As neurons that are trained through the binarisation have them.
+            # As neurons that are trained through the binarization have them.
             fields = bits + 0.0, (rng.random(old.bias.shape) < 0.5) + 0.0, np.ones(old.bias.shape)
             free = (jnp.asarray(cast(field, dtype)) for field in fields)
             return RealNeurons(*free, "boolean", "boolean", "step")

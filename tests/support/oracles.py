@@ -8,7 +8,7 @@ _NUMPY_MODES = {"zero": "constant", "edge": "edge", "reflect": "reflect", "wrap"
 
 
 def same_widths(kernel_size):
-    """(before, after) per axis of a window that keeps the size and is centred at (k - 1) // 2."""
+    """(before, after) per axis of a window that keeps the size and is centered at (k - 1) // 2."""
     return tuple(((k - 1) // 2, k - 1 - (k - 1) // 2) for k in kernel_size)
 
 
@@ -48,7 +48,7 @@ def erosion(image, footprint, widths=None, border="zero"):
 
 
 def opening(image, footprint):
-    """The union of the footprint's translates, centred in the image, that the image contains."""
+    """The union of the footprint's translates, centered in the image, that the image contains."""
     widths = same_widths(footprint.shape)
     padded = pad(image, widths, "zero")
     out = np.zeros_like(padded)

@@ -102,7 +102,7 @@ def test_latents_stay_in_the_unit_interval_and_operators_as_they_were():
     assert leaves_equal((before.bias, before.scale), (after.bias, after.scale))
 
 
-def test_the_regulariser_acts_from_its_delay_on_and_nothing_recompiles():
+def test_the_regularizer_acts_from_its_delay_on_and_nothing_recompiles():
     model, params = network(False)
     traces = 0
 
@@ -125,7 +125,7 @@ def test_the_regulariser_acts_from_its_delay_on_and_nothing_recompiles():
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_the_coefficient_may_be_a_schedule_and_the_regulariser_knows_the_step():
+def test_the_coefficient_may_be_a_schedule_and_the_regularizer_knows_the_step():
     model, params = network(False)
     optimizer = optimizer_for(real=optax.sgd(0.0))
     apply = partial(apply_layers, model.architecture)
@@ -142,7 +142,7 @@ def test_the_coefficient_may_be_a_schedule_and_the_regulariser_knows_the_step():
 
 
 @pytest.mark.parametrize("name", ["exact", pytest.param("acti", marks=pytest.mark.slow)])
-def test_fit_takes_a_regulariser_in_turns_with_a_schedule(name):
+def test_fit_takes_a_regularizer_in_turns_with_a_schedule(name):
     _, result = train(
         False,
         regularizer=regularizer(name, every=2),
@@ -152,7 +152,7 @@ def test_fit_takes_a_regulariser_in_turns_with_a_schedule(name):
     assert np.isfinite([row["loss"] for row in result.history]).all()
 
 
-def test_any_function_of_the_tree_and_the_step_is_a_regulariser():
+def test_any_function_of_the_tree_and_the_step_is_a_regularizer():
     def largest(tree, step):
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree))
 
@@ -365,7 +365,7 @@ def test_activated_share_and_live_neurons():
     model, params = network(True)
     assert activated_share(params) == 1
     boolean = binarize(params)
-    with pytest.raises(ValueError, match=r"no real-valued neurons.* before it was binarised"):
+    with pytest.raises(ValueError, match=r"no real-valued neurons.* before it was binarized"):
         activated_share(boolean)
     bise = boolean["layers_0"]["bise"]
     assert live_neurons(model.architecture, boolean, VALIDATION[0])["layers_0"].all()

@@ -50,7 +50,7 @@ def test_value_is_the_sum_over_neurons_of_the_distance_to_the_best_level_on_the_
 @pytest.mark.parametrize(
     ("name", "reparam", "relative"),
     [
-        # Compiling the projection takes long, so that of every reparametrisation is a slow test.
+        # Compiling the projection takes long, so that of every reparametrization is a slow test.
         pytest.param(name, *case, marks=[pytest.mark.slow] * (name == "acti" and case[0] != "dual"))
         for name in NAMES
         for case in (("identity", True), ("positive", False), ("dual", True))
@@ -106,7 +106,7 @@ def test_constant_weights_on_a_set_cost_nothing(name):
     np.testing.assert_allclose(value, 0, atol=1e-12)
 
 
-def test_neurons_trained_through_the_binarisation_and_other_leaves_cost_nothing():
+def test_neurons_trained_through_the_binarization_and_other_leaves_cost_nothing():
     config = NeuronConfig.boolean("erosion")
     tree = {"a": init_neurons(jax.random.key(0), (9, 4), 1, config), "kernel": jnp.ones(3)}
     assert regularizer("exact")(tree) == 0
@@ -170,7 +170,7 @@ def test_descending_acti_makes_every_neuron_an_operator():
     np.testing.assert_allclose(nearest.weight, params.weight, atol=1e-5)
 
 
-def test_descending_the_regulariser_reaches_the_constant_set():
+def test_descending_the_regularizer_reaches_the_constant_set():
     params = init_neurons(jax.random.key(0), (9, 6), 1, NeuronConfig("positive", "positive"))
     loss = regularizer("exact")
     step = jax.jit(lambda p: jax.tree.map(lambda a, g: a - 2.0 * g, p, jax.grad(loss)(p)))

@@ -62,8 +62,8 @@ def test_footprints_are_drawn_pixel_by_pixel_in_titled_rows():
     for array, footprint in zip(arrays, [*rows["first"], *rows["second"]], strict=True):
         np.testing.assert_array_equal(array, footprint)
     assert [a.get_title(loc="left") for a in drawn] == ["first", "", "second"]
-    centre = drawn[1].lines[0].get_xydata()
-    np.testing.assert_array_equal(centre, [[2, 1]])
+    center = drawn[1].lines[0].get_xydata()
+    np.testing.assert_array_equal(center, [[2, 1]])
 
 
 def test_images_stand_side_by_side_under_their_titles():
@@ -313,7 +313,7 @@ def test_a_history_becomes_three_panels_of_curves():
     assert [line.get_label() for line in scores.lines] == ["dice_float"]
     assert [line.get_label() for line in shares.lines] == ["live_share", "activated_share/a"]
     np.testing.assert_array_equal(shares.lines[1].get_ydata(), [0.2, 0.4])
-    # Told apart without colours.
+    # Told apart without colors.
     assert len({line.get_linestyle() for line in shares.lines}) == 2
     assert loss.get_yscale() == "log"
 
@@ -352,7 +352,7 @@ def test_a_sweep_is_drawn_against_each_hyperparameter_by_group():
     a, b = rate.collections
     np.testing.assert_allclose(a.get_offsets(), [[1e-3, 5.0], [1e-1, 3.0]])
     np.testing.assert_allclose(b.get_offsets(), [[1e-2, 4.0]])
-    # Marks differ, not only colours.
+    # Marks differ, not only colors.
     assert len(a.get_paths()[0].vertices) != len(b.get_paths()[0].vertices)
     assert [len(c.get_offsets()) for c in delay.collections] == [2, 0]
 

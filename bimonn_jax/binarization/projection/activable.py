@@ -356,7 +356,7 @@ def project(
 ) -> Projected:
     """The nearest activable neuron of each, by squared distance (arXiv 2401.03830, section 5).
 
-    minimise |W' - W|^2 + (B' - B)^2 over both operators, all footprints S and all W', B' with
+    minimize |W' - W|^2 + (B' - B)^2 over both operators, all footprints S and all W', B' with
 
         dilation: sum_{i not in S} w'_i <= B' <= min_{i in S} w'_i
         erosion:  the same with sum W' - B' in place of B'
@@ -423,7 +423,7 @@ def _project_in_blocks(
     W = flat_weight(weight, bias)
     dtype = jnp.promote_types(jnp.promote_types(W.dtype, bias.dtype), jnp.float32)
     n, neurons = W.shape[0], math.prod(bias.shape)
-    # Neurons go to (lanes, steps) with neighbours in one lane: a sharding of the neurons is then
+    # Neurons go to (lanes, steps) with neighbors in one lane: a sharding of the neurons is then
     # one of the lanes, and every step keeps all devices busy.
     lanes = min(max(_BLOCK // n, 8), neurons)
     steps = -(-neurons // lanes) if lanes else 0

@@ -1,6 +1,6 @@
 """Double-word arithmetic: numbers as unevaluated sums of two floats, twice the digits of one.
 
-Losses of neighbouring footprints differ in their tenth digit for a few thousand inputs; float32 has
+Losses of neighboring footprints differ in their tenth digit for a few thousand inputs; float32 has
 seven. Algorithms after Joldes, Muller and Popescu, "Tight and rigorous error bounds for basic
 building blocks of double-word arithmetic", ACM TOMS 44 (2017).
 """

@@ -2,7 +2,7 @@
 
 For weights a in descending order and S the first j of them, the problem is
 
-    minimise  1/2 |w - a|^2 + 1/2 (b - B)^2   subject to   w is activated, as an operator by S.
+    minimize  1/2 |w - a|^2 + 1/2 (b - B)^2   subject to   w is activated, as an operator by S.
 
 Its multipliers are lam >= 0 (the sum outside of S must not reach the threshold) and one mu_i >= 0
 per i in S (each input of S alone must). They reduce to one number, the level theta to which low
@@ -182,7 +182,7 @@ def refine(
     """One more Newton step from the theta of `solve`, in the numbers that B is: (theta, lam).
 
     lam and mu are sums of as many terms as S and its complement have: a theta that is right to its
-    last digit leaves them wrong in theirs, and neighbouring footprints differ by less.
+    last digit leaves them wrong in theirs, and neighboring footprints differ by less.
     """
     lam, lam_slope, slack, slack_slope = _conditions(weights, j, B, form, lifted(theta, B))
     size = jnp.abs(theta) + jnp.abs(rounded(lam)) + jnp.abs(rounded(B))
