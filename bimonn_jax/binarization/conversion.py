@@ -403,6 +403,6 @@ class LayerReport:
 
 def _report(path: str, found: _Binarized) -> LayerReport:
     boolean = found.boolean
-    size = jnp.sum(flat_weight(boolean.footprint, boolean.is_erosion), axis=0)
+    size = boolean.sizes
     fields = found.is_exact, boolean.is_erosion, size == 0, size, found.squared_distance
     return LayerReport(path, *(np.asarray(field) for field in fields))

@@ -16,7 +16,6 @@ from bimonn_jax.neurons.heads import is_ternary
 from bimonn_jax.neurons.params import (
     BooleanNeurons,
     RealNeurons,
-    flat_weight,
     is_neurons,
     named_neurons,
     weights_of,
@@ -163,7 +162,7 @@ def _of_neurons(
     path: str, shape: tuple[int, ...], boolean: BooleanNeurons, proof: LayerCertificate | None
 ) -> LayerSummary:
     is_erosion = np.asarray(boolean.is_erosion)
-    size = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion)).sum(axis=0)
+    size = np.asarray(boolean.sizes)
     return LayerSummary(
         path=path,
         shape=shape,

@@ -16,7 +16,6 @@ from bimonn_jax.neurons.params import (
     Neurons,
     RealNeurons,
     check_neurons,
-    flat_weight,
     real_parameters,
     weights_of,
 )
@@ -50,10 +49,9 @@ def neuron_outputs(params: RealNeurons, t: jax.Array, p: jax.Array) -> jax.Array
 
 def boolean_outputs(neurons: BooleanNeurons, counts: jax.Array) -> jax.Array:
     """The outputs of boolean neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
-    size = jnp.sum(flat_weight(neurons.footprint, neurons.is_erosion), axis=0)
     is_erosion, size, complement = (
         with_rank(values, counts.ndim)
-        for values in (neurons.is_erosion, size.astype(counts.dtype), neurons.complement)
+        for values in (neurons.is_erosion, neurons.sizes.astype(counts.dtype), neurons.complement)
     )
     return jnp.where(is_erosion, counts == size, counts > 0) ^ complement
 

@@ -54,6 +54,12 @@ class BooleanNeurons(Replaceable):
     is_erosion: jax.Array
     complement: jax.Array
 
+    @property
+    def sizes(self) -> jax.Array:
+        """How many inputs each neuron reads, int32 (neurons...)."""
+        flat = flat_weight(jnp.asarray(self.footprint), self.is_erosion)
+        return jnp.sum(flat, axis=0, dtype=jnp.int32)
+
 
 Neurons = RealNeurons | BooleanNeurons
 
@@ -216,7 +222,7 @@ def as_real_neurons(
         raise ValueError(f"scale must be > 0, got {scale}: complements are taken from `boolean`")
     check_names("identity", "identity", threshold)
     weight = boolean.footprint.astype(jnp.float32)
-    size = jnp.sum(flat_weight(weight, boolean.is_erosion), axis=0)
+    size = boolean.sizes.astype(jnp.float32)
     return RealNeurons(
         weight=weight,
         bias=jnp.where(boolean.is_erosion, size - 0.5, 0.5),

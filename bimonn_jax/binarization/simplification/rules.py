@@ -5,13 +5,15 @@ channels to clear bits that cannot matter, and says what is known of the outgoin
 says which incoming channels are read; `select` leaves out channels. Flat features are channels.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import Any, Protocol
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from typing_extensions import override
 
 from bimonn_jax.morphology.windows import pad_widths
 from bimonn_jax.networks.kinds import (
@@ -76,30 +78,28 @@ def _known(value: np.ndarray, keys: list[Any]) -> Facts:
     return Facts(value, np.asarray(same_as, int))
 
 
-class Rule(Protocol):
-    """A layer in the middle of being simplified."""
+class Rule(ABC):
+    """A layer in the middle of being simplified.
 
-    @property
-    def layer(self) -> Layer:
-        """As it is by now."""
-        ...
+    Attributes:
+      layer: as it is by now.
+      params: its part of the boolean tree, as it is by now.
+    """
 
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Its part of the boolean tree, as it is by now."""
-        ...
+    layer: Layer
+    params: Mapping[str, Any]
 
+    @abstractmethod
     def learn(self, facts: Facts) -> tuple["Rule", Facts]:
         """The layer without bits that cannot matter, and what is known of its outputs."""
-        ...
 
+    @abstractmethod
     def needs(self, outputs: np.ndarray) -> np.ndarray:
         """Which inputs the given outputs, bool, depend on: bool."""
-        ...
 
+    @abstractmethod
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Rule", np.ndarray]:
         """The layer on those inputs, bool, and the outputs that it has kept, bool."""
-        ...
 
 
 def _at_least_one(keep: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def _usable(facts: Facts, *, zero_padded: bool) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class AllChannels:
+class AllChannels(Rule):
     """One set of neurons that read all channels, of a pixel or of a window."""
 
     layer: NeuronLayer
@@ -192,8 +192,8 @@ class AllChannels:
         rows, count = footprint.shape[-2:]
         return footprint.reshape(-1, halves, rows // halves, count)
 
+    @override
     def learn(self, facts: Facts) -> tuple["AllChannels", Facts]:
-        """See `Rule`."""
         bits = self._bits()
         footprint = self._halves(bits.footprint)
         for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
@@ -214,12 +214,12 @@ class AllChannels:
         count = footprint.shape[-1]
         return self._with(bits), _known(bits.values(), [bits.key(m) for m in range(count)])
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.asarray(self._halves(self._bits().footprint)[..., outputs].any(axis=(0, 1, 3)))
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["AllChannels", np.ndarray]:
-        """See `Rule`."""
         outputs, bits = _at_least_one(outputs), self._bits()
         chosen = self._halves(bits.footprint)[:, :, inputs][..., outputs]
         window = bits.footprint.shape[:-2]
@@ -292,11 +292,11 @@ class _OwnChannel:
 
 
 @dataclass(frozen=True)
-class OwnChannels(_OwnChannel):
+class OwnChannels(_OwnChannel, Rule):
     """Neurons over their own channel; output c M + m is neuron m of channel c."""
 
+    @override
     def learn(self, facts: Facts) -> tuple["OwnChannels", Facts]:
-        """See `Rule`."""
         bits = self._learned(facts)
         channels, count = bits.is_erosion.shape
         keys = [_own_key(bits, facts, c, m) for c in range(channels) for m in range(count)]
@@ -304,12 +304,12 @@ class OwnChannels(_OwnChannel):
             bits.values().ravel(), keys
         )
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.asarray(outputs.reshape(self.channels, -1).any(axis=1))
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["OwnChannels", np.ndarray]:
-        """See `Rule`."""
         needed = outputs.reshape(self.channels, -1)
         neurons = _at_least_one(np.asarray(needed.any(axis=0)))
         chosen = _choose(_Bits.of(self.params[self.first]), needed, inputs, neurons)
@@ -333,11 +333,11 @@ def _choose(bits: _Bits, used: np.ndarray, inputs: np.ndarray, outputs: np.ndarr
 
 
 @dataclass(frozen=True)
-class JoinedChannels(_OwnChannel):
+class JoinedChannels(_OwnChannel, Rule):
     """Neurons over their own channel, then a union or intersection m of the neurons (c, m)."""
 
+    @override
     def learn(self, facts: Facts) -> tuple["JoinedChannels", Facts]:
-        """See `Rule`."""
         bise = self._learned(facts)
         lui = _Bits.of(self.params[self.second])
         for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
@@ -356,14 +356,14 @@ class JoinedChannels(_OwnChannel):
         is_erosion = bool(lui.is_erosion[output]) and len(operands) != 1
         return operands, is_erosion, bool(lui.complement[output])
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.asarray(np.asarray(self.params[self.second].footprint)[:, outputs].any(axis=1))
 
+    @override
     def select(
         self, inputs: np.ndarray, outputs: np.ndarray
     ) -> tuple["JoinedChannels", np.ndarray]:
-        """See `Rule`."""
         outputs, lui = _at_least_one(outputs), _Bits.of(self.params[self.second])
         bise = _choose(_Bits.of(self.params[self.first]), lui.footprint, inputs, outputs)
         footprint = lui.footprint[np.ix_(inputs, outputs)]
@@ -386,29 +386,29 @@ def _move(bise: _Bits, lui: _Bits, source: int, target: int) -> None:
 
 
 @dataclass(frozen=True)
-class Complements:
+class Complements(Rule):
     """Channels, then their complements."""
 
     layer: Layer
     params: Mapping[str, Any]
 
+    @override
     def learn(self, facts: Facts) -> tuple["Complements", Facts]:
-        """See `Rule`."""
         flipped = np.where(facts.value == UNKNOWN, UNKNOWN, 1 - facts.value)
         same_as = np.concatenate([facts.same_as, facts.same_as + len(facts)])
         return self, Facts(np.concatenate([facts.value, flipped]), same_as)
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.asarray(outputs.reshape(2, -1).any(axis=0))
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Complements", np.ndarray]:
-        """See `Rule`."""
         return self, np.tile(inputs, 2)
 
 
 @dataclass(frozen=True)
-class AllPixels:
+class AllPixels(Rule):
     """Channels of all pixels as features, channels innermost.
 
     Attributes:
@@ -419,23 +419,23 @@ class AllPixels:
     params: Mapping[str, Any]
     pixels: int
 
+    @override
     def learn(self, facts: Facts) -> tuple["AllPixels", Facts]:
-        """See `Rule`."""
         first = np.arange(self.pixels)[:, None] * len(facts)
         same_as = (first + facts.same_as).ravel()
         return self, Facts(np.tile(facts.value, self.pixels), same_as, facts.chain)
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.asarray(outputs.reshape(self.pixels, -1).any(axis=0))
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["AllPixels", np.ndarray]:
-        """See `Rule`."""
         return self, np.tile(inputs, self.pixels)
 
 
 @dataclass(frozen=True)
-class Voting:
+class Voting(Rule):
     """Votes of features for and against classes; a popcount head is one, too."""
 
     layer: Layer
@@ -450,8 +450,8 @@ class Voting:
         votes: np.ndarray = np.asarray(head.positive).astype(int) - np.asarray(head.negative)
         return votes
 
+    @override
     def learn(self, facts: Facts) -> tuple["Voting", Facts]:
-        """See `Rule`."""
         votes = self._votes()
         votes[facts.value == 0] = 0
         for feature in np.flatnonzero(facts.same_as != np.arange(len(facts))):
@@ -460,12 +460,12 @@ class Voting:
                 votes[facts.same_as[feature]], votes[feature] = together, 0
         return self._with(votes), nothing_known(votes.shape[1])
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.asarray(self._votes().any(axis=1))
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Voting", np.ndarray]:
-        """See `Rule`."""
         return self._with(self._votes()[inputs]), outputs
 
 
@@ -479,7 +479,7 @@ def popcount_as_ternary(
 
 
 @dataclass(frozen=True)
-class Levels:
+class Levels(Rule):
     """Channel c at threshold k is bit c q + k. Only the thresholds that none needs can go.
 
     Attributes:
@@ -493,16 +493,16 @@ class Levels:
     def _thresholds(self) -> np.ndarray:
         return np.asarray(self.layer.thresholds)
 
+    @override
     def learn(self, facts: Facts) -> tuple["Levels", Facts]:
-        """See `Rule`."""
         return self, replace(nothing_known(self.bits), chain=self._thresholds().shape[-1])
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return np.ones(self.bits // self._thresholds().shape[-1], bool)
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Levels", np.ndarray]:
-        """See `Rule`."""
         needed = outputs.reshape(len(inputs), -1)
         keep = _at_least_one(np.asarray(needed.any(axis=0)))
         layer = replace(self.layer, thresholds=self._thresholds()[..., keep].tolist())
@@ -510,22 +510,22 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Unchanged:
+class Unchanged(Rule):
     """Every channel stays what it is: the joining and the upsampling of images."""
 
     layer: Layer
     params: Mapping[str, Any]
 
+    @override
     def learn(self, facts: Facts) -> tuple["Unchanged", Facts]:
-        """See `Rule`."""
         return self, facts
 
+    @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
-        """See `Rule`."""
         return outputs
 
+    @override
     def select(self, inputs: np.ndarray, outputs: np.ndarray) -> tuple["Unchanged", np.ndarray]:
-        """See `Rule`."""
         return self, inputs
 
 
