@@ -356,6 +356,7 @@ def certify(params: Any, architecture: Architecture | None = None) -> Certificat
 
     Examples:
       >>> import jax.numpy as jnp
+      >>> from bimonn_jax import RealNeurons
       >>> weight, one = jnp.array([[3.0], [2.0], [0.5]]), jnp.array([1.0])
       >>> neurons = RealNeurons(weight, bias=one, scale=one)
       >>> print(certify({"bise": neurons}))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax._support.promotion import with_rank
+from bimonn_jax._support.promotion import promoting, with_rank
 from bimonn_jax.morphology.levels import complement_channels, level_sets
 from bimonn_jax.networks.kinds import (
     INPUT,
@@ -167,7 +167,8 @@ def concatenated(layer: Layer, images: Sequence[jax.Array]) -> jax.Array:
             f"layer {name!r} reads {', '.join(layer.inputs)}, of which one is "
             f"{kinds.pop()}; bool or float was expected: only level sets read numbers"
         )
-    dtype = jnp.result_type(*floats) if floats else jnp.dtype(bool)
+    with promoting():
+        dtype = jnp.result_type(*floats) if floats else jnp.dtype(bool)
     return jnp.concatenate([image.astype(dtype) for image in images], axis=-1)
 
 

@@ -11,7 +11,7 @@ from bimonn_jax._support.pytrees import pytree, static
 from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.data.classification import check_labeled
 from bimonn_jax.networks.architecture import apply_layers, layer_outputs
-from bimonn_jax.networks.kinds import Architecture
+from bimonn_jax.networks.kinds import Architecture, NeuronLayer
 from bimonn_jax.neurons.activation import activation
 from bimonn_jax.neurons.params import RealNeurons, named_neurons, real_parameters
 
@@ -59,7 +59,7 @@ def activated_shares(params: Any) -> dict[str, jax.Array]:
 
 
 def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict[str, jax.Array]:
-    """Which outputs of each layer take both values on the data; the others are dead.
+    """Which outputs of each layer of neurons take both values on the data; the others are dead.
 
     Args:
       architecture: of the network.
@@ -71,7 +71,7 @@ def live_neurons(architecture: Architecture, boolean: Any, x: jax.Array) -> dict
     """
     live = {}
     for layer, output in zip(architecture, layer_outputs(architecture, boolean, x), strict=True):
-        if layer.name and output.dtype == jnp.bool_:
+        if isinstance(layer, NeuronLayer) and layer.name:
             flat = output.reshape(-1, output.shape[-1])
             live[layer.name] = jnp.any(flat, axis=0) & ~jnp.all(flat, axis=0)
     return live

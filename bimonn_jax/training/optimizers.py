@@ -76,12 +76,15 @@ def mean_over_positions(
     positions = {
         layer.name: math.prod(output.shape[1:-1])
         for layer, output in zip(architecture, outputs, strict=True)
+        if layer.parts
     }
 
+    def mean(keys: Any, gradient: jax.Array) -> jax.Array:
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        names = [name for name in positions if path.startswith(f"{name}/" if name else "")]
+        return gradient / positions[max(names, key=len)]
+
     def update(updates: Any, params: Any = None) -> Any:
-        return {
-            name: jax.tree.map(lambda u, name=name: u / positions[name], update)
-            for name, update in updates.items()
-        }
+        return jax.tree_util.tree_map_with_path(mean, updates)
 
     return optax.stateless(update)

@@ -250,4 +250,4 @@ def test_real_heads_are_refused(export, tmp_path):
 
 def test_every_kind_of_layer_is_covered():
     kinds = {layer.kind for name in MODULES for layer in network(name)[0].architecture}
-    assert kinds == set(KINDS)
+    assert kinds == {kind for kind, one in KINDS.items() if one.__module__.startswith("bimonn_jax")}

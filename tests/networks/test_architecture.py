@@ -52,7 +52,9 @@ trees = pytest.mark.parametrize("tree", [PARAMS, binarize(PARAMS)], ids=["real",
 
 def test_the_network_of_these_tests_has_every_kind_of_layer():
     layers = [layer for model in (MODEL, *VOTING) for layer in model.architecture]
-    assert {layer.kind for layer in layers} == set(KINDS)
+    assert {layer.kind for layer in layers} == {
+        kind for kind, one in KINDS.items() if one.__module__.startswith("bimonn_jax")
+    }
 
 
 @pytest.mark.parametrize("model", VOTING, ids=["ternary", "popcount"])

@@ -159,7 +159,7 @@ def test_chunks_change_nothing(count):
 def test_the_relaxed_classifier_is_the_papers():
     model = relaxed_classifier(((0.5,),), 12, 10, NeuronConfig())
     assert [layer.kind for layer in model.architecture] == [
-        "level_sets", "flatten", "dense_lui", "dense",
+        "level_sets", "flatten", "lui", "real",
     ]  # fmt: skip
 
 
