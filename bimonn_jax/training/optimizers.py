@@ -82,7 +82,8 @@ def mean_over_positions(
     def mean(keys: Any, gradient: jax.Array) -> jax.Array:
         path = jax.tree_util.keystr(keys, simple=True, separator="/")
         names = [name for name in positions if path.startswith(f"{name}/" if name else "")]
-        return gradient / positions[max(names, key=len)]
+        averaged: jax.Array = gradient / positions[max(names, key=len)]
+        return averaged
 
     def update(updates: Any, params: Any = None) -> Any:
         return jax.tree_util.tree_map_with_path(mean, updates)
