@@ -48,6 +48,8 @@ _FIELDS = {
     "ternary_votes": ("negative", "positive"),
 }
 _REAL = ("float16", "float32", "float64")
+# What ZIP, which .npz is, has room for.
+_MOST_NAME_BYTES = 2**16 - 1
 # Where buffers start that JAX takes as they are, without a copy.
 _ALIGNMENT = 64
 
@@ -76,6 +78,8 @@ def _flatten(
     if not isinstance(tree, Mapping):
         # As JAX takes it, which is how it runs.
         arrays[name] = np.asarray(jnp.asarray(tree))
+        if len(f"{name}.npy".encode()) > _MOST_NAME_BYTES:
+            raise ValueError(f"the name {name[:40]!r}... of parameters is too long for a file")
         return
     for key, child in tree.items():
         if not isinstance(key, str):
@@ -124,16 +128,18 @@ def _as_jax(name: str, array: np.ndarray) -> jax.Array:
     return placed
 
 
-def _check_keys(value: Any) -> None:
-    """Raises TypeError where JSON would make text of the keys of metadata."""
+def _check_metadata(value: Any) -> None:
+    """Raises TypeError where JSON would make text of keys, ValueError for numbers that it lacks."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"metadata must be JSON, which has no {value}: take None")
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"keys of metadata must be text; got {key!r}")
-            _check_keys(item)
+            _check_metadata(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _check_keys(item)
+            _check_metadata(item)
 
 
 def save_network(
@@ -150,7 +156,7 @@ def save_network(
       path: of the file; ".npz" is the customary ending.
       architecture: ``model.architecture``.
       boolean: what `bimonn_jax.binarize` returned.
-      metadata: JSON values to keep with it.
+      metadata: JSON values to keep with it; tuples come back as lists.
       overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -160,7 +166,7 @@ def save_network(
         values that are not finite, another dtype of a head, more elements than a file may hold.
     """
     refuse_existing(path, overwrite=overwrite)
-    _check_keys(metadata or {})
+    _check_metadata(metadata or {})
     arrays: dict[str, np.ndarray] = {}
     nodes: dict[str, str] = {}
     _flatten(boolean, (), arrays, nodes)
@@ -235,6 +241,9 @@ def _read_array(name: str, stored: np.ndarray, description: Mapping[str, Any]) -
         return array.reshape(shape)
     if encoding != "gaps":
         raise ValueError(f"array {name!r} has the unknown encoding {encoding!r}")
+    if 8 * stored.nbytes >= count > 0:
+        # Written as bits, which take less: sums of so many gaps could fill the memory.
+        raise ValueError(f"array {name!r} holds {stored.size} gaps for {count} elements")
     if stored.dtype not in (np.uint16, np.uint32) or stored.ndim != 1 or (stored == 0).any():
         raise ValueError(f"array {name!r} does not hold gaps between indices")
     index = np.cumsum(stored, dtype=np.int64) - 1

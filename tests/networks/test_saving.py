@@ -14,7 +14,7 @@ from bimonn_jax.networks.architecture import to_json
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import ComplementLayer, LUILayer, RealLayer
 from bimonn_jax.networks.saving import load_network, save_network
-from bimonn_jax.neurons.params import map_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
 from tests.support.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
@@ -374,4 +374,35 @@ def test_a_file_whose_layers_do_not_fit_its_arrays_is_refused(tmp_path):
     save_network(path, plain.architecture, plain.params)
     rewrite(path, lambda h, e: h["architecture"][1].update(name="layers_0"))
     with pytest.raises(ValueError, match=r"not a readable boolean network: layer 1.*reads 2"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), [1.0, float("-inf")], {"a": float("inf")}])
+def test_numbers_that_json_lacks_are_refused_in_metadata(value, tmp_path):
+    with pytest.raises(ValueError, match="metadata must be JSON, which has no"):
+        save_network(tmp_path / "n.npz", (), {}, metadata={"score": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_too_long_for_a_file_are_refused(tmp_path):
+    name = "a" * 2**16
+    one = BooleanNeurons(np.ones((1, 1), bool), np.zeros(1, bool), np.zeros(1, bool))
+    with pytest.raises(ValueError, match=r"the name 'aaa.* is too long for a file"):
+        save_network(tmp_path / "n.npz", (LUILayer(name),), {name: {"lui": one}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gaps_that_take_more_than_bits_are_refused(tmp_path):
+    path = tmp_path / "n.npz"
+    footprint = np.zeros((1000, 1), bool)
+    footprint[[3, 500]] = True
+    sparse = BooleanNeurons(footprint, np.zeros(1, bool), np.zeros(1, bool))
+    save_network(path, (LUILayer("a"),), {"a": {"lui": sparse}})
+
+    def with_all_set(header, entries):
+        assert header["arrays"]["a/lui/footprint"]["encoding"] == "gaps"
+        entries["a/lui/footprint"] = np.ones(1000, np.uint16)
+
+    rewrite(path, with_all_set)
+    with pytest.raises(ValueError, match="1000 gaps for 1000 elements"):
         load_network(path)
