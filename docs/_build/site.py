@@ -20,6 +20,18 @@ _FORMULA = re.compile(
 )
 
 
+_NAMES = """# Names
+
+What is found in `bimonn_jax` itself. More is in its wings, as in `from bimonn_jax.training import fit`:
+[morphology](morphology.md), [neurons](neurons.md), [networks](networks.md),
+[binarization](binarization.md), [deployment](deployment.md), [training](training.md),
+[data](data.md), [viz](viz.md).
+
+"""
+# What the last cells of a notebook draw, which is stored without pictures.
+_PICTURES = {"quickstart": "network.png", "documents": "documents.png"}
+
+
 def _mathml(match: re.Match[str]) -> str:
     display = "inline" if match["tag"] == "span" else "block"
     formula = convert(html.unescape(match["formula"]), display=display)
@@ -40,14 +52,23 @@ def as_markdown(notebook: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _after(path: Path) -> str:
+    """What a page says of its notebook."""
+    picture = _PICTURES.get(path.stem)
+    shown = f"![What the notebook finds](../{picture})\n\n" if picture else ""
+    name = path.relative_to(ROOT)
+    return f"\n{shown}This page is `{name}` without its pictures, which appear when it is run.\n"
+
+
 def _first_line(module: str, name: str) -> str:
     """What the docstring of a name begins with; "" if it has none."""
     path = ROOT / (module.replace(".", "/") + ".py")
     if not path.exists():
         return ""
-    for node in ast.parse(path.read_text()).body:
+    for node in reversed(ast.parse(path.read_text()).body):  # Overloads come before the function.
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return (ast.get_docstring(node) or "").partition("\n\n")[0].replace("\n", " ")
+            line = (ast.get_docstring(node) or "").partition("\n\n")[0].replace("\n", " ")
+            return line.replace("|", r"\|")
     return ""
 
 
@@ -61,15 +82,14 @@ def names_page() -> str:
             module = f"bimonn_jax.{node.module}"
             link = f"[`{alias.name}`][{module}.{alias.name}]"
             rows.append(f"| {link} | {_first_line(module, alias.name)} |")
-    head = "# Front door\n\nWhat `import bimonn_jax` shows; each wing shows more.\n\n"
-    return head + "\n".join(["| name | what |", "|---|---|", *rows]) + "\n"
+    return _NAMES + "\n".join(["| name | what |", "|---|---|", *rows]) + "\n"
 
 
 def on_files(files: Any, *, config: Any) -> Any:
     """Adds a page for each notebook, and one of the public names."""
     files.append(File.generated(config, "reference/index.md", content=names_page()))
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        page = as_markdown(json.loads(path.read_text()))
+        page = as_markdown(json.loads(path.read_text())) + _after(path)
         name = f"notebooks/{path.stem}.md"
         files.append(File.generated(config, name, content=page))
     return files
