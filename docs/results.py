@@ -118,7 +118,9 @@ def _summary(rows: Sequence[Row], columns: Sequence[str], numbers: Sequence[str]
         spread = "median" if name == "seed" else ""
         if values:
             ends = f"{cell(min(values))} to {cell(max(values))}"
-            spread = f"**{cell(statistics.median(values))}** ({ends})"
+            middle = statistics.median(values)
+            shown = f"{middle:g}" if all(isinstance(v, int) for v in values) else cell(middle)
+            spread = f"**{shown}** ({ends})"
         cells.append(spread)
     return _line(cells)
 
