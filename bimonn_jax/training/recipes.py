@@ -306,7 +306,7 @@ def learn(
     Args:
       recipes: tried in order; all of them from the first start, then from the second, ...
       sample: key -> (x, y), bool (N, H, W, 1): a training batch.
-      examples: images (x, y) to start from, bool (N, H, W), concrete.
+      examples: images (x, y) to start from, bool (N, H, W, C) and (N, H, W, 1), concrete.
       validation: images (x, y), bool (N, H, W, 1), whose boolean DICE chooses.
       key: from which everything random is derived.
       steps: per start.
