@@ -17,8 +17,8 @@ def engine(name: str, needed: Collection[str], own: Mapping[str, str]) -> str:
       needed: which ENGINE_... hold, without that prefix.
       own: what stands in place of the ENGINE_EXAMPLE_..., without that prefix.
     """
-    text = ENGINE.read_text("utf-8")
-    text = re.sub(r"\bNETWORK_", f"{name.upper()}_", re.sub(r"\bnetwork_", f"{name}_", text))
+    names = {"network_": f"{name}_", "NETWORK_": f"{name.upper()}_"}
+    text = re.sub(r"\b(network|NETWORK)_", lambda old: names[old[0]], ENGINE.read_text("utf-8"))
 
     def part(found: re.Match[str]) -> str:
         condition = found[1].replace("ENGINE_", "")
