@@ -42,8 +42,8 @@ typedef uint8_t network_output;
 extern "C" {
 #endif
 size_t network_workspace_bytes(void);
-void network_run(const uint8_t *inputs, size_t count, network_output *outputs,
-    network_workspace *workspace);
+void network_run(
+    const uint8_t *inputs, size_t count, network_output *outputs, network_workspace *workspace);
 void network_classify(
     const uint8_t *inputs, size_t count, uint16_t *outputs, network_workspace *workspace);
 #ifdef __cplusplus
@@ -109,8 +109,7 @@ enum { OUTPUTS = 18 };
    last tile ends with the image, and may do some of the one before again. */
 enum { TILE = VALUES < 1024 ? VALUES : 1024, LAST_TILE = VALUES - TILE };
 
-static void pack_tile(
-    const pixel *samples, size_t count, const pixel *limits, int lane, block *out)
+static void pack_tile(const pixel *samples, size_t count, const pixel *limits, int lane, block *out)
 {
     uint8_t octets[8][TILE];
     for (int k = 0; k < 8; k++) {
@@ -268,8 +267,8 @@ enum { OUTPUTS = CLASSES };
    Between calls of carry_on, with C[d] = carry[d] where a carry waits at d and 0 elsewhere,
        from + votes so far = sum over d of 2^d (digit[d] + C[d])    (mod 2^DIGITS)
    in every bit of the lanes. start_counting sets the digits of from, and nothing waits. One vote is
-   added to digit 0, which leaves a carry of weight 2. Of seven votes, sum + 2 twos + 4 fours is the
-   number, so that digits 0 to 2 take them up and one carry of weight 8 is left. A carry at
+   added to digit 0, which leaves a carry of weight 2. Of seven votes, ones + 2 twos + 4 fours is
+   the number, so that digits 0 to 2 take them up and one carry of weight 8 is left. A carry at
    d < DIGITS, of weight 2^d, either comes to wait where none does, or is added with the one that
    waits: digit + two carries, at most 3, is a new digit and a carry of weight 2^(d + 1), with which
    carry_on goes on. A carry at DIGITS has the weight 2^DIGITS, 0 in that arithmetic, and is
@@ -296,13 +295,23 @@ static void start_counting(counter *c, uint32_t from)
             c->digit[d].lane[l] = (from >> d) & 1 ? (bits)~(bits)0 : 0;
 }
 
+/* Of three bits, whether one or all are set, and whether two or all are. */
+static inline bits sum(bits a, bits b, bits c)
+{
+    return a ^ b ^ c;
+}
+
+static inline bits majority(bits a, bits b, bits c)
+{
+    return (a & b) | ((a ^ b) & c);
+}
+
 /* Adds a and b to a digit; the carry goes to a. */
 static void add(block *digit, block *a, const block *b)
 {
     for (int l = 0; l < LANES; l++) {
-        bits sum = digit->lane[l] ^ a->lane[l];
-        bits carry = (digit->lane[l] & a->lane[l]) | (sum & b->lane[l]);
-        digit->lane[l] = sum ^ b->lane[l];
+        bits carry = majority(digit->lane[l], a->lane[l], b->lane[l]);
+        digit->lane[l] = sum(digit->lane[l], a->lane[l], b->lane[l]);
         a->lane[l] = carry;
     }
 }
@@ -321,10 +330,6 @@ static void carry_on(counter *c, block carry, int d)
     }
 }
 
-/* Sum and carry of three bits. */
-#define SUM(a, b, c) ((a) ^ (b) ^ (c))
-#define CARRY(a, b, c) (((a) & (b)) | (((a) ^ (b)) & (c)))
-
 static const block zero = {{0}};
 
 static void count_votes(
@@ -335,21 +340,21 @@ static void count_votes(
     for (; i + 7 <= count; i += 7) {
         block carry;
         for (int l = 0; l < LANES; l++) {
-            bits v[7], sum, twos, fours, low, high;
+            bits v[7], ones, twos, fours, low, high;
             for (int k = 0; k < 7; k++)
                 v[k] = features[voters[i + (uint32_t)k]].lane[l] ^ flip;
-            bits first = SUM(v[0], v[1], v[2]), second = SUM(v[3], v[4], v[5]);
-            bits carries[3] = {CARRY(v[0], v[1], v[2]), CARRY(v[3], v[4], v[5]),
-                CARRY(first, second, v[6])};
-            sum = SUM(first, second, v[6]);
-            twos = SUM(carries[0], carries[1], carries[2]);
-            fours = CARRY(carries[0], carries[1], carries[2]);
-            low = c->digit[0].lane[l] & sum;
-            c->digit[0].lane[l] ^= sum;
-            high = CARRY(c->digit[1].lane[l], twos, low);
-            c->digit[1].lane[l] = SUM(c->digit[1].lane[l], twos, low);
-            carry.lane[l] = CARRY(c->digit[2].lane[l], fours, high);
-            c->digit[2].lane[l] = SUM(c->digit[2].lane[l], fours, high);
+            bits first = sum(v[0], v[1], v[2]), second = sum(v[3], v[4], v[5]);
+            bits carries[3] = {majority(v[0], v[1], v[2]), majority(v[3], v[4], v[5]),
+                majority(first, second, v[6])};
+            ones = sum(first, second, v[6]);
+            twos = sum(carries[0], carries[1], carries[2]);
+            fours = majority(carries[0], carries[1], carries[2]);
+            low = c->digit[0].lane[l] & ones;
+            c->digit[0].lane[l] ^= ones;
+            high = majority(c->digit[1].lane[l], twos, low);
+            c->digit[1].lane[l] = sum(c->digit[1].lane[l], twos, low);
+            carry.lane[l] = majority(c->digit[2].lane[l], fours, high);
+            c->digit[2].lane[l] = sum(c->digit[2].lane[l], fours, high);
         }
         carry_on(c, carry, 3);
     }
@@ -413,11 +418,11 @@ static void choose(const block *features, size_t count, uint16_t *classes)
                 equal &= ~(mine ^ old);
             }
             for (int d = 0; d < DIGITS; d++)
-                best.digit[d].lane[l] = (best.digit[d].lane[l] & ~greater)
-                    | (total.digit[d].lane[l] & greater);
+                best.digit[d].lane[l] =
+                    (best.digit[d].lane[l] & ~greater) | (total.digit[d].lane[l] & greater);
             for (int b = 0; b < 16; b++)
-                chosen[b].lane[l] = (k >> b & 1 ? chosen[b].lane[l] | greater
-                                                : chosen[b].lane[l] & ~greater);
+                chosen[b].lane[l] =
+                    k >> b & 1 ? chosen[b].lane[l] | greater : chosen[b].lane[l] & ~greater;
         }
     }
     for (size_t s = 0; s < count; s++) {
