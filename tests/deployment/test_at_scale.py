@@ -18,7 +18,7 @@ from tests.support.boolean_networks import inputs, network
 
 RUNTIMES = {
     "packed": runtimes.packed,
-    "C": runtimes.c,
+    "C": runtimes.c_optimized,
     "ONNX": runtimes.onnx,
     "StableHLO": runtimes.stablehlo,
     "simplified": runtimes.simplified,

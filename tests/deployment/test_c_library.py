@@ -18,6 +18,7 @@ from bimonn_jax.networks.kinds import BiSELayer, FlattenLayer, LevelSetsLayer, T
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import NAMES, examples, inputs, network, rounding
+from tests.support.runtimes import compile_quickly
 
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror"]
 COMPILERS = {
@@ -69,11 +70,12 @@ def test_the_engine_is_formatted():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_c_and_c_plus_plus_without_warnings(name, language, mode, tmp_path):
     plain, shape = network(name)
-    for pixel in ("uint8", "float32"):
-        source = export_c(plain, tmp_path / f"{pixel}.c", shape, mode=mode, pixel=pixel)
-        assert "ENGINE_" not in source.read_text()
-        run([*COMPILERS[language], "-DNETWORK_MAIN", "-fsyntax-only", source])
-        run([*COMPILERS[language], "-fsyntax-only", source.with_suffix(".h")])
+    # So each two of language, mode and pixel meet.
+    pixel = "uint8" if (language == "C") == (mode == "batch") else "float32"
+    source = export_c(plain, tmp_path / "network.c", shape, mode=mode, pixel=pixel)
+    assert "ENGINE_" not in source.read_text()
+    run([*COMPILERS[language], "-DNETWORK_MAIN", "-fsyntax-only", source])
+    run([*COMPILERS[language], "-fsyntax-only", source.with_suffix(".h")])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -187,19 +189,19 @@ _LARGE_IMAGE = """
 import sys
 import jax.numpy as jnp
 import numpy as np
-from tests.deployment.test_c_library import filter_of
-from bimonn_jax.deployment.c.library import compile_c
+from tests.deployment.test_c_library import MODES, compile_quickly, filter_of
 x = np.zeros((1, 1100, 1000, 1), bool)
 x[0, 500, 500] = True
-y = compile_c(filter_of(np.ones((3, 3))), sys.argv[1], x.shape[1:], mode=sys.argv[2])(x)
-assert y.sum() == 9 and y[0, 499:502, 499:502].all()
+plain = filter_of(np.ones((3, 3)))
+for mode in MODES:
+    y = compile_quickly(plain, f"{sys.argv[1]}/{mode}", x.shape[1:], mode=mode)(x)
+    assert y.sum() == 9 and y[0, 499:502, 499:502].all()
 """
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_images_of_a_megapixel(mode, tmp_path):
+def test_images_of_a_megapixel(tmp_path):
     # In a process of its own: what lacks the stack for it would end this one.
-    run([sys.executable, "-c", _LARGE_IMAGE, tmp_path, mode])
+    run([sys.executable, "-c", _LARGE_IMAGE, tmp_path])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -221,9 +223,9 @@ def test_a_second_library_of_the_same_name_is_another_network(tmp_path):
     x = np.zeros((1, 5, 5, 1), bool)
     x[0, 2, 2] = True
     first, second = filter_of(np.ones((3, 3))), filter_of(np.eye(3))
-    libraries = [compile_c(first, tmp_path, (5, 5, 1))]
-    libraries.append(compile_c(second, tmp_path, (5, 5, 1), overwrite=True))
-    libraries.append(compile_c(first, tmp_path / "other", (3, 4, 1), mode="image"))
+    libraries = [compile_quickly(first, tmp_path, (5, 5, 1))]
+    libraries.append(compile_quickly(second, tmp_path, (5, 5, 1), overwrite=True))
+    libraries.append(compile_quickly(first, tmp_path / "other", (3, 4, 1), mode="image"))
     for plain, library in zip((first, second, first), libraries, strict=True):
         part = x[:, 1 : 1 + library.circuit.input_shape[0], 0 : library.circuit.input_shape[1]]
         part = part if library is libraries[2] else x
@@ -240,7 +242,7 @@ def test_files_of_an_earlier_export_are_kept(tmp_path):
         folder.mkdir()
         (folder / f"network.{ending}").write_text("mine")
         with pytest.raises(FileExistsError, match=rf"network\.{ending} exists: pass overwrite"):
-            compile_c(plain, folder, (5, 5, 1))
+            compile_quickly(plain, folder, (5, 5, 1))
         assert [path.read_text() for path in folder.iterdir()] == ["mine"]
     with pytest.raises(ValueError, match=r"a\.h is where the header goes"):
         export_c(plain, tmp_path / "a.h", (5, 5, 1))
@@ -258,7 +260,7 @@ def test_folders_are_made_and_only_a_missing_compiler_is_said_to_be_missing(tmp_
 @pytest.mark.parametrize("mode", MODES)
 def test_inputs_of_any_layout_and_bytes(mode, tmp_path):
     plain, shape = network("wide")
-    library = compile_c(plain, tmp_path, shape, mode=mode)
+    library = compile_quickly(plain, tmp_path, shape, mode=mode)
     x, expected = examples("wide", 20)
     for given in (
         x.astype(np.uint8), np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2],
@@ -275,7 +277,7 @@ def test_inputs_of_any_layout_and_bytes(mode, tmp_path):
 
 def test_bools_are_the_numbers_0_and_1_for_level_sets(tmp_path):
     plain = BooleanNetwork((LevelSetsLayer(thresholds=[0.5, 1.5]),), {})
-    library = compile_c(plain, tmp_path, (2,))
+    library = compile_quickly(plain, tmp_path, (2,))
     x = np.array([[0, 200]], np.uint8).view(bool)
     np.testing.assert_array_equal(library(x), [[False, False, True, False]])
     np.testing.assert_array_equal(library(x.view(np.uint8)), [[False, False, True, True]])
@@ -299,7 +301,7 @@ def test_the_most_classes_that_fit(tmp_path):
     plain = BooleanNetwork((TernaryLayer("head"),), {"head": {"head": head}})
     x = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], bool)
     for mode in MODES:
-        library = compile_c(plain, tmp_path / mode, (2,), mode=mode)
+        library = compile_quickly(plain, tmp_path / mode, (2,), mode=mode)
         np.testing.assert_array_equal(library.classify(x), [0, 2**16 - 1, 2**15, 2**15])
 
 
@@ -310,7 +312,7 @@ def test_the_largest_pool(tmp_path):
     pooled = BooleanNetwork((huge,), plain.params)
     whole = BooleanNetwork((replace(layer, pool=max(shape)),), plain.params)
     x = inputs("pooled", shape, 40)
-    np.testing.assert_array_equal(compile_c(pooled, tmp_path, shape)(x), whole(x))
+    np.testing.assert_array_equal(compile_quickly(pooled, tmp_path, shape)(x), whole(x))
 
 
 def test_names_of_a_hostile_file_stay_in_their_comments(tmp_path):
@@ -319,7 +321,7 @@ def test_names_of_a_hostile_file_stay_in_their_comments(tmp_path):
     layer = BiSELayer(name, **plain.architecture[0].options)
     hostile = BooleanNetwork((layer,), {name: plain.params["a"]})
     x = np.zeros((1, 5, 5, 1), bool)
-    np.testing.assert_array_equal(compile_c(hostile, tmp_path, (5, 5, 1))(x), x)
+    np.testing.assert_array_equal(compile_quickly(hostile, tmp_path, (5, 5, 1))(x), x)
 
 
 def test_rounding_of_a_real_head_is_all_that_differs(tmp_path):

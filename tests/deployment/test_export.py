@@ -21,6 +21,7 @@ from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import KINDS, BiSELayer, layer_of
 from bimonn_jax.neurons.params import BooleanNeurons
 from tests.support.boolean_networks import MODULES, NAMES, examples, inputs, network
+from tests.support.runtimes import compile_quickly
 from tests.support.verilog_simulation import simulate
 
 BOOLEAN = [name for name in NAMES if name != "real head"]
@@ -37,9 +38,13 @@ def assert_same(found, expected, name):
 
 @pytest.mark.parametrize("mode", ["batch", "image"])
 @pytest.mark.parametrize("name", NAMES)
-def test_c(name, mode, tmp_path):
+@pytest.mark.parametrize(
+    "compiled", [compile_quickly, pytest.param(compile_c, marks=pytest.mark.slow)],
+    ids=["quickly", "optimized"],
+)  # fmt: skip
+def test_c(compiled, name, mode, tmp_path):
     plain, shape = network(name)
-    library = compile_c(plain, tmp_path, shape, mode=mode)
+    library = compiled(plain, tmp_path, shape, mode=mode)
     for count in (1, 63, 600):
         x, expected = examples(name, count)
         assert_same(library(x), expected, name)
@@ -80,6 +85,8 @@ def test_c_errors(tmp_path):
         compile_c(plain, tmp_path, shape, compiler="no_such_compiler")
     with pytest.raises(RuntimeError, match=r"false .* failed"):
         compile_c(plain, tmp_path, shape, compiler="false")
+    with pytest.raises(RuntimeError, match="-fno-such-flag"):
+        compile_c(plain, tmp_path / "flags", shape, flags=["-fno-such-flag"])
     with pytest.raises(FileExistsError, match="overwrite=True"):
         compile_c(plain, tmp_path, shape)
     with pytest.raises(ValueError, match="name must be"):
@@ -87,7 +94,7 @@ def test_c_errors(tmp_path):
     with pytest.raises(ValueError, match="mode must be"):
         export_c(plain, tmp_path / "a.c", shape, mode="both")
     filters, image_shape = network("wide")
-    library = compile_c(filters, tmp_path, image_shape, name="wide")
+    library = compile_quickly(filters, tmp_path, image_shape, name="wide")
     with pytest.raises(ValueError, match="no head"):
         library.classify(inputs("wide", image_shape, 2))
     with pytest.raises(ValueError, match="must be bool or uint8"):

@@ -2,6 +2,7 @@
 
 import runpy
 import shutil
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -16,6 +17,9 @@ from bimonn_jax.deployment.stablehlo import export_stablehlo, run_stablehlo
 from bimonn_jax.deployment.verilog import export_verilog
 from tests.support.verilog_simulation import simulate, simulate_compiled
 
+# Optimizing takes most of the time of small tests.
+compile_quickly = partial(compile_c, flags=["-O1"])
+
 
 def packed(plain, shape, folder):
     run = PackedNetwork(plain, shape)
@@ -23,7 +27,11 @@ def packed(plain, shape, folder):
 
 
 def c(plain, shape, folder, mode="batch"):
-    return compile_c(plain, folder / mode, shape, mode=mode)
+    return compile_quickly(plain, folder / mode, shape, mode=mode)
+
+
+def c_optimized(plain, shape, folder):
+    return compile_c(plain, folder, shape)
 
 
 def c_image(plain, shape, folder):
