@@ -37,7 +37,11 @@ def simulate(path: Path, x: np.ndarray, like: np.ndarray, *, pipelined: bool = F
     entry = next(line for line in text.splitlines() if "wire [" in line and line.endswith(" x,"))
     port = "scores" if like.dtype == np.int32 else "y"
     width = next(line for line in text.splitlines() if line.rstrip(",").endswith(f"] {port}"))
-    stages = text.count("always @(posedge clock)")
+    # A pipeline gets an image at every clock, and gives its output so many clocks later.
+    latency = int(re.search(r"an image a clock cycle, after (\d+)", text)[1]) if pipelined else 0
+    waiting = max(latency - 1, 0)
+    tick = "#1 clock = 1; #1 clock = 0; " if latency else ""
+    show = f'{tick}#1 $display("%b", {port});'
     vectors = path.with_suffix(".txt")
     vectors.write_bytes(
         b"".join(row.tobytes() + b"\n" for row in _bits(x).astype(np.uint8) + ord("0"))
@@ -49,14 +53,13 @@ def simulate(path: Path, x: np.ndarray, like: np.ndarray, *, pipelined: bool = F
         f"  network under_test ({'.clock(clock), ' * pipelined}.x(x), .{port}({port}));\n"
         f'  initial begin\n    file = $fopen("{vectors}", "r");\n'
         f"    repeat ({len(x)}) begin\n"
-        '      read = $fscanf(file, "%b\\n", x);\n'
-        f"      repeat ({stages}) begin #1 clock = 1; #1 clock = 0; end\n"
-        f'      #1 $display("%b", {port});\n    end\n  end\nendmodule\n'
+        f'      read = $fscanf(file, "%b\\n", x);\n      {show}\n    end\n'
+        f"    repeat ({waiting}) begin {show} end\n  end\nendmodule\n"
     )
     program = path.with_name("bench")
     subprocess.run(["iverilog", "-Wall", "-o", program, path, bench], check=True)
     done = subprocess.run(["vvp", program], check=True, capture_output=True)
-    lines = done.stdout.split()
+    lines = done.stdout.split()[waiting:]
     assert len(lines) == len(x)
     bits = (np.frombuffer(b"".join(lines), np.uint8).reshape(len(x), -1) - ord("0"))[:, ::-1]
     return _outputs(bits, like)
