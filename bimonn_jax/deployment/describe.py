@@ -4,8 +4,9 @@ from bimonn_jax.deployment.circuit import Circuit, Gates
 
 
 def chain(circuit: Circuit) -> str:
-    """The shapes between the stages, such as "9x7x2 -> 1x1x126 -> 1x1x5"."""
-    return " -> ".join("x".join(map(str, shape)) for shape in circuit.shapes)
+    """The shapes between the stages, such as "9x7x2 -> 1x1x126 -> 1x1x5"; of a graph, a list."""
+    arrow = " -> " if circuit.is_chain else ", "
+    return arrow.join("x".join(map(str, shape)) for shape in circuit.shapes)
 
 
 def operator_name(name: str, size: int, *, is_erosion: bool, complement: bool) -> str:
