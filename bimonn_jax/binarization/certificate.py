@@ -37,7 +37,7 @@ from bimonn_jax.binarization.zones import (
     are_bits,
     binary_zones,
 )
-from bimonn_jax.networks.architecture import content_of, read_by
+from bimonn_jax.networks.architecture import joined_by
 from bimonn_jax.networks.consistency import all_channels
 from bimonn_jax.networks.kinds import (
     Architecture,
@@ -180,7 +180,7 @@ class _Proof:
 
     def of(self, layer: NeuronLayer, part: str) -> Certifiable:
         """The neurons of a part of a layer."""
-        path = f"{layer.name}/{part}" if layer.name else part
+        path = layer.path_of(part)
         if path not in self.sets:
             raise ValueError(
                 f"the architecture has a layer {path!r}, but the real-valued neurons of params are "
@@ -318,9 +318,8 @@ def _prove(proof: _Proof, architecture: Architecture, params: Any) -> Values:
                 proof.of(layer, part)
     counts = all_channels(architecture, params)
     known = [Values()]
-    for layer, read in zip(architecture, read_by(architecture), strict=True):
-        content = content_of(layer, read)
-        values = _joined([known[i] for i in content], [counts[i] for i in content])
+    for layer, read in zip(architecture, joined_by(architecture), strict=True):
+        values = _joined([known[i] for i in read], [counts[i] for i in read])
         if values.are_scores:
             raise _EndOfProofError(layer.title)
         known.append(carry(layer, proof, values))

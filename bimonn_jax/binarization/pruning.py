@@ -44,7 +44,7 @@ def _unions(sets: Iterable[str], architecture: Architecture | None) -> list[str]
     """The paths of unions and intersections of channels, as far as they can be told."""
     if architecture is not None:
         unions = {
-            f"{layer.name}/{neuron_set.part}" if layer.name else neuron_set.part
+            layer.path_of(neuron_set.part)
             for layer in architecture
             if isinstance(layer, NeuronLayer)
             for neuron_set in layer.sets

@@ -1,7 +1,5 @@
 from .c.library import (
     CLibrary as CLibrary,
-)
-from .c.library import (
     compile_c as compile_c,
 )
 from .c.writer import (
@@ -9,8 +7,6 @@ from .c.writer import (
 )
 from .circuit import (
     Circuit as Circuit,
-)
-from .circuit import (
     circuit_of as circuit_of,
 )
 from .onnx import (
@@ -18,20 +14,10 @@ from .onnx import (
 )
 from .packed import (
     PackedNetwork as PackedNetwork,
-)
-from .packed import (
     dilate_strips as dilate_strips,
-)
-from .packed import (
     erode_strips as erode_strips,
-)
-from .packed import (
     pack_strips as pack_strips,
-)
-from .packed import (
     packed_by_shape as packed_by_shape,
-)
-from .packed import (
     unpack_strips as unpack_strips,
 )
 from .python import (
@@ -39,8 +25,6 @@ from .python import (
 )
 from .stablehlo import (
     export_stablehlo as export_stablehlo,
-)
-from .stablehlo import (
     run_stablehlo as run_stablehlo,
 )
 from .verilog import (
@@ -48,7 +32,5 @@ from .verilog import (
 )
 from .yosys import (
     Resources as Resources,
-)
-from .yosys import (
     estimate_resources as estimate_resources,
 )

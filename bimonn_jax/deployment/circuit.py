@@ -17,7 +17,7 @@ import numpy as np
 
 from bimonn_jax.morphology.levels import read_thresholds
 from bimonn_jax.morphology.windows import Border, check_padding, pad_widths
-from bimonn_jax.networks.architecture import content_of, read_by
+from bimonn_jax.networks.architecture import read_by
 from bimonn_jax.networks.kinds import (
     Architecture,
     ComplementLayer,
@@ -227,15 +227,6 @@ class Circuit:
         return joined_shape([self.shapes[value] for value in self.sources[stage]])
 
     @property
-    def last_uses(self) -> tuple[int, ...]:
-        """For each value the last stage that reads it, -1 for none: after it, it can go."""
-        uses = [-1] * len(self.shapes)
-        for stage, values in enumerate(self.sources):
-            for value in values:
-                uses[value] = stage
-        return tuple(uses)
-
-    @property
     def is_chain(self) -> bool:
         """Whether every stage reads the one before it, and nothing else."""
         return all(values == (index,) for index, values in enumerate(self.sources))
@@ -351,8 +342,7 @@ def _gates_of(layer: NeuronLayer, neuron_set: NeuronSet, neurons: BooleanNeurons
     if neuron_set.slides:
         options = {**layer.window, "window": tuple(window)}
         options["padding"] = pad_widths(options["window"], options["padding"])
-    name = f"{layer.name}/{neuron_set.part}" if layer.name else neuron_set.part
-    literals = row, column, channel
+    name, literals = layer.path_of(neuron_set.part), (row, column, channel)
     return _gates(name, _operators(neurons), gate, literals, channels, **options)
 
 
@@ -470,9 +460,9 @@ def circuit_of(
     # What the output of each layer consists of: values whose channels are joined.
     outputs: list[tuple[int, ...]] = [(0,)]
     for layer, read in zip(architecture, read_by(architecture), strict=True):
-        count = len(content_of(layer, read))
-        values = tuple(value for i in read[:count] for value in outputs[i])
-        others = [building.shape(outputs[i]) for i in read[count:]]
+        content, sizes_alone = layer.split(read)
+        values = tuple(value for i in content for value in outputs[i])
+        others = [building.shape(outputs[i]) for i in sizes_alone]
         own = layer.boolean_params_of(boolean)
         for stage in stages(layer, own, building.shape(values), *others):
             values = building.add(layer, stage, values)

@@ -44,7 +44,7 @@ def apply(layer: Layer, own: Mapping[str, Any], x: jax.Array, *others: jax.Array
       layer: what to do.
       own: its parameters by part.
       x: what it reads.
-      others: inputs of which only the shape counts, see `read_by`.
+      others: inputs of which only the shape counts, see `Layer.split`.
     """
     raise NotImplementedError(
         f"layers of type {type(layer).__name__} cannot be run: register a function with "
@@ -145,9 +145,12 @@ def read_by(architecture: Architecture) -> list[tuple[int, ...]]:
     return found
 
 
-def content_of(layer: Layer, read: tuple[int, ...]) -> tuple[int, ...]:
-    """Of what a layer reads, that whose channels it takes: of an upsampling, only the first."""
-    return read[:1] if isinstance(layer, UpsampleLayer) else read
+def joined_by(architecture: Architecture) -> list[tuple[int, ...]]:
+    """Of what each layer reads, see `read_by`, the values whose channels it takes."""
+    return [
+        tuple(layer.split(read)[0])
+        for layer, read in zip(architecture, read_by(architecture), strict=True)
+    ]
 
 
 def concatenated(layer: Layer, images: Sequence[jax.Array]) -> jax.Array:
@@ -184,8 +187,8 @@ def apply_layer(layer: Layer, params: Mapping[str, Any], images: Sequence[jax.Ar
             f"params[{layer.name!r}] lacks {missing}, which a layer of kind {layer.kind!r} "
             "needs: give the parameters of this architecture"
         )
-    count = len(content_of(layer, tuple(range(len(images)))))
-    return apply(layer, own, concatenated(layer, images[:count]), *images[count:])
+    content, others = layer.split(images)
+    return apply(layer, own, concatenated(layer, content), *others)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -234,8 +237,7 @@ def stage_outputs(
         images = [values[i] for i in read]
         if isinstance(layer, NeuronLayer):
             maps = _neuron_maps(layer, layer.params_of(params), concatenated(layer, images))
-            names = [f"{layer.name}/{neuron_set.part}" for neuron_set in layer.sets]
-            outputs += list(zip(names, maps, strict=True))
+            outputs += list(zip(map(layer.path_of, layer.parts), maps, strict=True))
             values.append(maps[-1])
         else:
             values.append(apply_layer(layer, params, images))

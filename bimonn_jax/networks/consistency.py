@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.networks.architecture import content_of, read_by
+from bimonn_jax.networks.architecture import joined_by, read_by
 from bimonn_jax.networks.kinds import (
     Architecture,
     ComplementLayer,
@@ -135,10 +135,7 @@ def all_channels(architecture: Architecture, params: Mapping[str, Any]) -> list[
     Raises:
       ValueError: if the layers do not fit together; names the layer.
     """
-    read = [
-        content_of(layer, values)
-        for layer, values in zip(architecture, read_by(architecture), strict=True)
-    ]
+    read = joined_by(architecture)
     known: list[Count] = [None] * (len(architecture) + 1)
     while True:
         found = list(known)

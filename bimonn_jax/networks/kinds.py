@@ -9,7 +9,7 @@ them then.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from bimonn_jax.morphology.levels import LevelThresholds, read_thresholds
 from bimonn_jax.morphology.windows import Border, Padding, pad_widths
 from bimonn_jax.neurons.params import RealNeurons
 from bimonn_jax.neurons.sets import NeuronSet, Reads
+
+Input = TypeVar("Input")
 
 # The name by which layers read the input of the network.
 INPUT = "input"
@@ -53,6 +55,8 @@ class Layer:
     kind: ClassVar[str] = ""
     # What it reads from its part of the parameter tree.
     parts: ClassVar[tuple[str, ...]] = ()
+    # Of how many of its inputs it takes the channels, None for all; of the others only the size.
+    joins: ClassVar[int | None] = None
 
     def __init_subclass__(cls, *, kind: str = "", **arguments: Any) -> None:
         """Keeps the kind under its name in files, if it has one."""
@@ -82,8 +86,7 @@ class Layer:
     @property
     def options(self) -> dict[str, Any]:
         """What a file says of the layer beside its kind, name and inputs: the other fields."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: given[name] for name in given if name not in ("name", "inputs")}
+        return {option: getattr(self, option) for option in options_of(type(self))}
 
     @property
     def title(self) -> str:
@@ -104,6 +107,15 @@ class Layer:
             return ()
         return (self.name,) if self.name in params else tuple(self.name.split("/"))
 
+    def path_of(self, part: str) -> str:
+        """How a part of its parameters is called, as by `bimonn_jax.neurons.named_neurons`."""
+        return f"{self.name}/{part}" if self.name else part
+
+    def split(self, inputs: Sequence[Input]) -> tuple[Sequence[Input], Sequence[Input]]:
+        """Of what stands for its inputs: those whose channels it takes, and those of a size."""
+        count = len(inputs) if self.joins is None else self.joins
+        return inputs[:count], inputs[count:]
+
     def boolean_params_of(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Like `params_of`; raises TypeError where neurons are real-valued."""
         own = self.params_of(params)
@@ -115,6 +127,11 @@ class Layer:
 Architecture = tuple[Layer, ...]
 
 
+def options_of(kind: type[Layer]) -> tuple[str, ...]:
+    """The options of a kind: its fields beside the name and the inputs."""
+    return tuple(f.name for f in fields(kind) if f.name not in ("name", "inputs"))
+
+
 def layer_of(kind: str, name: str = "", **options: Any) -> Layer:
     """A layer by the name of its kind, as files have it.
 
@@ -124,11 +141,11 @@ def layer_of(kind: str, name: str = "", **options: Any) -> Layer:
     kind = _OLDER_NAMES.get(kind, kind)
     if kind not in KINDS:
         raise ValueError(f"layer kind must be one of {sorted(KINDS)}; got {kind!r}")
-    expected = {field.name for field in fields(KINDS[kind])} - {"name", "inputs"}
-    if given := set(options) - {"inputs"} ^ expected:
+    expected, given = set(options_of(KINDS[kind])), set(options) - {"inputs"}
+    if given != expected:
         raise ValueError(
             f"a layer of kind {kind!r} takes the options {sorted(expected)}; got "
-            f"{sorted(map(str, set(options) - {'inputs'}))}: {sorted(map(str, given))} differ"
+            f"{sorted(map(str, given))}: {sorted(map(str, given ^ expected))} differ"
         )
     return KINDS[kind](name, **options)
 
@@ -325,6 +342,8 @@ class UpsampleLayer(Layer, kind="upsample"):
     Attributes:
       factor: rows and columns of each pixel.
     """
+
+    joins = 1
 
     _: KW_ONLY
     factor: int = 2

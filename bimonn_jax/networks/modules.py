@@ -6,7 +6,7 @@ boolean layer, bool in and bool out. ``layer()`` says which layer it is.
 
 import dataclasses
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -36,6 +36,7 @@ from bimonn_jax.networks.kinds import (
     RealLayer,
     TernaryLayer,
     UpsampleLayer,
+    options_of,
 )
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
@@ -69,8 +70,11 @@ KernelSize = int | tuple[int, int]
 class LayerModule(nn.Module):
     """A module that is one layer of an architecture: the base of all that follow here.
 
-    Its subclasses say in `layer` which one; what they have beside that are parameters.
+    Subclasses say by ``kind`` which one; of its options they have as fields of the same names those
+    that are to be chosen. Or they say it in `layer`. What they have beside that are parameters.
     """
+
+    kind: ClassVar[type[Layer]] = Layer
 
     def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> Layer:
         """This layer as part of an architecture.
@@ -79,7 +83,14 @@ class LayerModule(nn.Module):
           name: where its parameters will stand.
           inputs: the names of the layers that it reads, () for the one before it.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say which layer it is")
+        if self.kind is Layer:
+            raise NotImplementedError(f"{type(self).__name__} does not say which layer it is")
+        options = {
+            option: getattr(self, option)
+            for option in options_of(self.kind)
+            if hasattr(self, option)
+        }
+        return self.kind(name, inputs=inputs, **options)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""
@@ -178,16 +189,14 @@ class BiSE(NeuronModule):
       border: "zero", "edge", "reflect" or "wrap".
     """
 
+    kind = BiSELayer
+
     features: int
     kernel_size: KernelSize
     config: NeuronConfig = NeuronConfig()
     _: KW_ONLY
     padding: Padding = "SAME"
     border: Border = "zero"
-
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> BiSELayer:
-        return BiSELayer(name, inputs=inputs, padding=self.padding, border=self.border)
 
 
 class BiSEL(NeuronModule):
@@ -205,6 +214,8 @@ class BiSEL(NeuronModule):
       lui_config: those of the LUI neurons; None for ``config`` with an input mean of 1/2.
     """
 
+    kind = BiSELLayer
+
     features: int
     kernel_size: KernelSize
     config: NeuronConfig = NeuronConfig()
@@ -212,10 +223,6 @@ class BiSEL(NeuronModule):
     padding: Padding = "SAME"
     border: Border = "zero"
     lui_config: NeuronConfig | None = None
-
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> BiSELLayer:
-        return BiSELLayer(name, inputs=inputs, padding=self.padding, border=self.border)
 
     @override
     def config_of(self, part: str) -> NeuronConfig:
@@ -234,12 +241,10 @@ class LUI(NeuronModule):
       config: reparametrizations and initial values.
     """
 
+    kind = LUILayer
+
     features: int
     config: NeuronConfig = NeuronConfig()
-
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> LUILayer:
-        return LUILayer(name, inputs=inputs)
 
 
 class LUIConv(NeuronModule):
@@ -257,6 +262,8 @@ class LUIConv(NeuronModule):
       pool: side and stride of the windows of the union; 1 for none.
     """
 
+    kind = LUIConvLayer
+
     features: int
     kernel_size: KernelSize
     config: NeuronConfig = NeuronConfig()
@@ -264,12 +271,6 @@ class LUIConv(NeuronModule):
     padding: Padding = "SAME"
     border: Border = "zero"
     pool: int = 1
-
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> LUIConvLayer:
-        return LUIConvLayer(
-            name, inputs=inputs, padding=self.padding, border=self.border, pool=self.pool
-        )
 
 
 class HitOrMiss(NeuronModule):
@@ -283,12 +284,10 @@ class HitOrMiss(NeuronModule):
       config: reparametrizations and initial values.
     """
 
+    kind = HitOrMissLayer
+
     features: int
     config: NeuronConfig = NeuronConfig()
-
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> HitOrMissLayer:
-        return HitOrMissLayer(name, inputs=inputs)
 
 
 class HitOrMissConv(NeuronModule):
@@ -306,6 +305,8 @@ class HitOrMissConv(NeuronModule):
       pool: side and stride of the windows of the union; 1 for none.
     """
 
+    kind = HitOrMissConvLayer
+
     features: int
     kernel_size: KernelSize
     config: NeuronConfig = NeuronConfig()
@@ -314,12 +315,6 @@ class HitOrMissConv(NeuronModule):
     border: Border = "zero"
     pool: int = 1
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> HitOrMissConvLayer:
-        return HitOrMissConvLayer(
-            name, inputs=inputs, padding=self.padding, border=self.border, pool=self.pool
-        )
-
 
 class Complement(LayerModule):
     """Appends the complement of every channel, (..., C) -> (..., 2 C).
@@ -327,9 +322,7 @@ class Complement(LayerModule):
     Lets a network with positive weights express operators that are not increasing.
     """
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> ComplementLayer:
-        return ComplementLayer(name, inputs=inputs)
+    kind = ComplementLayer
 
     @override
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -358,19 +351,15 @@ class LevelSets(LayerModule):
 class Flatten(LayerModule):
     """Flattens the last ``rank`` axes, (..., H, W, C) -> (..., H W C)."""
 
-    rank: int = 3
+    kind = FlattenLayer
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> FlattenLayer:
-        return FlattenLayer(name, inputs=inputs, rank=self.rank)
+    rank: int = 3
 
 
 class Concatenate(LayerModule):
     """Joins images along their channels, in order: bool if all are, else float."""
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> ConcatenateLayer:
-        return ConcatenateLayer(name, inputs=inputs)
+    kind = ConcatenateLayer
 
     @override
     def __call__(self, *images: jax.Array) -> jax.Array:
@@ -389,11 +378,9 @@ class Upsample(LayerModule):
       factor: rows and columns of each pixel.
     """
 
-    factor: int = 2
+    kind = UpsampleLayer
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> UpsampleLayer:
-        return UpsampleLayer(name, inputs=inputs, factor=self.factor)
+    factor: int = 2
 
     @override
     def __call__(self, x: jax.Array, *like: jax.Array) -> jax.Array:
@@ -407,11 +394,9 @@ class RealHead(LayerModule):
       features: classes.
     """
 
-    features: int
+    kind = RealLayer
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> RealLayer:
-        return RealLayer(name, inputs=inputs)
+    features: int
 
     @override
     @nn.compact
@@ -431,11 +416,9 @@ class TernaryHead(LayerModule):
       features: classes.
     """
 
-    features: int
+    kind = TernaryLayer
 
-    @override
-    def layer(self, name: str = "", inputs: tuple[str, ...] = ()) -> TernaryLayer:
-        return TernaryLayer(name, inputs=inputs)
+    features: int
 
     @override
     @nn.compact

@@ -1,7 +1,5 @@
 from .curves import (
     plot_history as plot_history,
-)
-from .curves import (
     plot_sweep as plot_sweep,
 )
 from .diagram import (
@@ -9,13 +7,9 @@ from .diagram import (
 )
 from .footprints import (
     plot_footprints as plot_footprints,
-)
-from .footprints import (
     plot_layer as plot_layer,
 )
 from .images import (
     plot_images as plot_images,
-)
-from .images import (
     plot_stages as plot_stages,
 )

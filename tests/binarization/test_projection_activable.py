@@ -8,12 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bimonn_jax.binarization.projection import activable as module
-from bimonn_jax.binarization.projection import project
+from bimonn_jax.binarization.projection import activable as module, project
 from bimonn_jax.binarization.projection.double_word import powers_of_two
 from bimonn_jax.binarization.projection.duality import Form, dual_value, solve
 from bimonn_jax.binarization.projection.qp import FootprintProgram, project_qp

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.circuit import circuit_of

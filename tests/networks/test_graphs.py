@@ -43,9 +43,9 @@ from bimonn_jax.networks.kinds import (
     UpsampleLayer,
 )
 from bimonn_jax.neurons.params import BooleanNeurons
-from bimonn_jax.training import fit, mse
 from tests.support import runtimes
 from tests.support.neuron_oracles import all_inputs
+from tests.support.short_training import after_a_few_steps
 
 RELAXED = NeuronConfig("dual", "projected")
 SHAPE = (7, 5, 1)
@@ -97,25 +97,10 @@ def trained(request):
     y = jax.jit(lambda x: jnp.roll(x, 1, axis=1).astype(jnp.float32))(X)
     start = jax.jit(model.init)(jax.random.key(1), X)["params"]
 
-    def predict(params, x):
-        return model.apply({"params": params}, x)
-
-    result = fit(
-        predict,
-        start,
-        lambda key: (X, y),
-        lambda params: {"score": -mse(predict(params, X), y)},
-        loss=mse,
-        key=jax.random.key(2),
-        steps=4,
-        steps_per_evaluation=2,
-        score="score",
-        regularizer=regularizer("acti"),
-        coefficient=0.1,
-    )
-    changed = jax.tree.map(lambda a, b: bool((a != b).any()), result.params, start)
+    end = after_a_few_steps(model, start, X, y, regularizer=regularizer("acti"), coefficient=0.1)
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), end, start)
     assert jax.tree.reduce(lambda a, b: a or b, changed)
-    return model, architecture_of(model), result.params
+    return model, architecture_of(model), end
 
 
 def test_the_architecture_computes_what_the_module_does(trained):
@@ -154,14 +139,8 @@ def test_a_graph_is_saved_read_and_runs_everywhere(trained, tmp_path):
         network = load_network(tmp_path / f"{index}.npz")
         assert network.architecture == architecture
         expected = np.asarray(apply_layers(architecture, tree, X))
-        for run in (
-            runtimes.itself, runtimes.simplified, runtimes.packed, runtimes.c, runtimes.c_image,
-            runtimes.onnx, runtimes.stablehlo, runtimes.python, runtimes.verilog,
-            runtimes.verilog_pipelined,
-        ):  # fmt: skip
-            folder = tmp_path / str(index) / run.__name__
-            folder.mkdir(parents=True)
-            np.testing.assert_array_equal(run(network, SHAPE, folder)(np.asarray(X)), expected)
+        folder = tmp_path / str(index)
+        runtimes.assert_equal_everywhere(network, SHAPE, np.asarray(X), expected, folder)
 
 
 def test_layers_are_named_by_their_paths_and_read_by_name():

@@ -29,9 +29,9 @@ from bimonn_jax.networks.architecture import apply
 from bimonn_jax.networks.consistency import channels, check_parts
 from bimonn_jax.networks.kinds import KINDS, Layer, PooledLayer
 from bimonn_jax.neurons.sets import NeuronSet, Reads
-from bimonn_jax.training import fit, mse
 from bimonn_jax.viz import plot_network, plot_stages
 from tests.support import runtimes
+from tests.support.short_training import after_a_few_steps
 
 PASSES = [apply, channels, check_parts, carry, stages, rule_of]
 OURS = dict(KINDS)
@@ -85,8 +85,7 @@ def _(layer: TiltLayer, own, before, after):
 
 
 class Tilt(LayerModule):
-    def layer(self, name="", inputs=()):
-        return TiltLayer(name, inputs=inputs)
+    kind = TiltLayer
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,7 @@ class Opened(NeuronModule):
     features: int
     kernel_size: int = 3
     config: NeuronConfig = NeuronConfig()
-
-    def layer(self, name="", inputs=()):
-        return OpenedLayer(name, inputs=inputs)
+    kind = OpenedLayer
 
 
 @pytest.fixture(scope="module")
@@ -114,21 +111,7 @@ def trained():
     y = jnp.concatenate([x, ~x], axis=-1).astype(jnp.float32)
     params = jax.jit(model.init)(jax.random.key(1), x)["params"]
 
-    def predict(params, x):
-        return model.apply({"params": params}, x)
-
-    result = fit(
-        predict,
-        params,
-        lambda key: (x, y),
-        lambda params: {"score": -mse(predict(params, x), y)},
-        loss=mse,
-        key=jax.random.key(2),
-        steps=4,
-        steps_per_evaluation=2,
-        score="score",
-    )
-    return model, result.params, np.asarray(x)
+    return model, after_a_few_steps(model, params, x, y), np.asarray(x)
 
 
 def test_toys_are_trained_certified_and_binarized(trained):
@@ -148,21 +131,7 @@ def test_toys_are_saved_and_simplified_and_run_everywhere(trained, tmp_path):
     network = load_network(tmp_path / "toy.npz")
     assert network.architecture == plain.architecture
     shape = x.shape[1:]
-    for run in (
-        runtimes.itself,
-        runtimes.simplified,
-        runtimes.packed,
-        runtimes.c,
-        runtimes.c_image,
-        runtimes.onnx,
-        runtimes.stablehlo,
-        runtimes.python,
-        runtimes.verilog,
-        runtimes.verilog_pipelined,
-    ):
-        folder = tmp_path / run.__name__
-        folder.mkdir()
-        np.testing.assert_array_equal(run(network, shape, folder)(x), expected)
+    runtimes.assert_equal_everywhere(network, shape, x, expected, tmp_path / "runs")
     assert plot_network(network, shape).axes
     assert plot_stages(network, x[0]).axes
 

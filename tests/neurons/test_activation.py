@@ -2,8 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from bimonn_jax.binarization.rounding import host_neurons, rounding_of, sum_error
 from bimonn_jax.neurons.activation import activation, activation_on_host

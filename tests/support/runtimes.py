@@ -95,3 +95,26 @@ def verilator_pipelined(plain, shape, folder):
 
 def itself(plain, shape, folder):
     return lambda x: np.asarray(plain(x))
+
+
+# What is there wherever the tests are.
+EVERYWHERE = (
+    itself,
+    simplified,
+    packed,
+    c,
+    c_image,
+    onnx,
+    stablehlo,
+    python,
+    verilog,
+    verilog_pipelined,
+)
+
+
+def assert_equal_everywhere(plain, shape, x, expected, folder):
+    """Asserts that a network gives what is expected in every runtime and every export."""
+    for run in EVERYWHERE:
+        own = folder / run.__name__
+        own.mkdir(parents=True)
+        np.testing.assert_array_equal(run(plain, shape, own)(x), expected)

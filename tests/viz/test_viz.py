@@ -24,8 +24,7 @@ from bimonn_jax.viz import (
     plot_stages,
     plot_sweep,
 )
-from tests.support.boolean_networks import MODULES, inputs
-from tests.support.boolean_networks import network as random_network
+from tests.support.boolean_networks import MODULES, inputs, network as random_network
 
 
 def pixels(axis):

@@ -18,7 +18,7 @@ from bimonn_jax.binarization.simplification.rules import (
     popcount_as_ternary,
     rule_of,
 )
-from bimonn_jax.networks.architecture import content_of, read_by
+from bimonn_jax.networks.architecture import joined_by
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.consistency import all_channels
 from bimonn_jax.networks.kinds import Architecture, Layer, PopcountLayer
@@ -43,11 +43,8 @@ class _Plan:
     @classmethod
     def of(cls, network: BooleanNetwork) -> "_Plan":
         architecture, params = network.architecture, network.params
-        read = [
-            content_of(layer, values)
-            for layer, values in zip(architecture, read_by(architecture), strict=True)
-        ]
-        return cls(architecture, params, read, all_channels(architecture, params))
+        channels = all_channels(architecture, params)
+        return cls(architecture, params, joined_by(architecture), channels)
 
     def inputs(self, layer: int) -> int | None:
         """The channels that a layer reads together."""

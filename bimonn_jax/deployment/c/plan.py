@@ -152,8 +152,7 @@ class Plan:
 
     def _arrays(self) -> tuple[list[int], list[int]]:
         """The array of each image, and the size of each array."""
-        # The calls from which and up to which each image is needed; as `Circuit.last_uses`, but
-        # padded and joined images are needed too.
+        # The calls from which and up to which each image is needed, padded and joined ones too.
         begins, ends = [-1] * len(self._image_sizes), [-1] * len(self._image_sizes)
         for number, call in reversed(list(enumerate(self.calls))):
             begins[call.target] = number
