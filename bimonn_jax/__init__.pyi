@@ -70,6 +70,7 @@ from .neurons.initializers import (
 )
 from .neurons.params import (
     BooleanNeurons as BooleanNeurons,
+    RankNeurons as RankNeurons,
     RealNeurons as RealNeurons,
     as_real_neurons as as_real_neurons,
     map_neurons as map_neurons,

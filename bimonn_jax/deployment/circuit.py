@@ -2,7 +2,7 @@
 
 `circuit_of` turns an architecture and its boolean parameters into stages on images (H, W, C), flat
 features being images of one pixel, each after those that it reads. All neurons, of whatever layer,
-become `Gates`: intersections or unions of literals, a literal being an input bit or its complement.
+become `Gates`: whether so many literals hold, a literal being an input bit or its complement.
 The kinds of stages are a closed union: whoever writes them matches all of them.
 """
 
@@ -33,7 +33,7 @@ from bimonn_jax.networks.kinds import (
 )
 from bimonn_jax.neurons.apply import inputs_read
 from bimonn_jax.neurons.heads import check_countable, popcount_signs
-from bimonn_jax.neurons.params import BooleanNeurons
+from bimonn_jax.neurons.params import BinaryNeurons
 from bimonn_jax.neurons.sets import NeuronSet, Reads
 
 Shape = tuple[int, int, int]
@@ -43,7 +43,10 @@ _NO_PADDING: Widths = ((0, 0), (0, 0))
 
 @dataclass(frozen=True)
 class Gates:
-    """Intersections and unions of literals, at every position of a window on an image.
+    """Whether enough literals hold, at every position of a window on an image.
+
+    A rank of 1 makes a gate the union of its literals, one of all of them their intersection.
+    Constants have no literals: their ranks are 0, always 1, and 1, always 0.
 
     Literals of gate m are rows ``starts[m]`` to ``starts[m + 1]`` of ``literals``.
 
@@ -53,7 +56,7 @@ class Gates:
       is_inverted: bool (T,); whether a literal is the complement of its bit. Padding comes first:
         a zero outside of the image is an inverted literal's 1.
       starts: int (M + 1,).
-      is_erosion: bool (M,); intersection where True, else union.
+      ranks: int (M,); how many literals of a gate must hold.
       complement: bool (M,); whether the output is complemented.
       channels: of the input.
       window: height and width.
@@ -66,7 +69,7 @@ class Gates:
     literals: np.ndarray
     is_inverted: np.ndarray
     starts: np.ndarray
-    is_erosion: np.ndarray
+    ranks: np.ndarray
     complement: np.ndarray
     channels: int
     window: tuple[int, int] = (1, 1)
@@ -76,23 +79,47 @@ class Gates:
 
     def __len__(self) -> int:
         """The number of gates."""
-        return len(self.is_erosion)
+        return len(self.ranks)
 
     def literals_of(self, gate: int) -> tuple[np.ndarray, np.ndarray]:
         """A gate's literals, int (t, 3), and which of them are inverted, bool (t,)."""
         at = slice(self.starts[gate], self.starts[gate + 1])
         return self.literals[at], self.is_inverted[at]
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many literals each gate has, int (M,)."""
+        return np.diff(self.starts)
+
+    @property
+    def is_erosion(self) -> np.ndarray:
+        """Which gates are intersections, bool (M,); of no literals that is 1, of one a copy."""
+        return np.asarray(self.ranks == self.sizes)
+
+    @property
+    def is_end(self) -> np.ndarray:
+        """Which gates are unions or intersections, constants among them, bool (M,)."""
+        is_end: np.ndarray = (self.ranks <= 1) | self.is_erosion
+        return is_end
+
     def requirements(self, gate: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """A gate as one intersection, by De Morgan's law.
+        """A union or an intersection as one intersection, by De Morgan's law.
 
         Returns:
           Literals int (a, 3) that must be set, int (b, 3) that must be clear, and whether the
           output is the complement of "all of this holds".
+
+        Raises:
+          ValueError: of a gate whose rank lies between the two.
         """
         literals, is_inverted = self.literals_of(gate)
-        must_be_clear = is_inverted == self.is_erosion[gate]
-        is_complement = bool(self.complement[gate]) ^ (not self.is_erosion[gate])
+        if not self.is_end[gate]:
+            raise ValueError(
+                f"gate {gate} of {self.name} has the rank {self.ranks[gate]} of {len(literals)}"
+            )
+        is_erosion = bool(self.is_erosion[gate])
+        must_be_clear = is_inverted == is_erosion
+        is_complement = bool(self.complement[gate]) ^ (not is_erosion)
         return literals[~must_be_clear], literals[must_be_clear], is_complement
 
     def positions(self, shape: Shape) -> tuple[int, int]:
@@ -275,12 +302,12 @@ def joined_shape(shapes: Sequence[Shape]) -> Shape:
     return height, width, sum(shape[2] for shape in shapes)
 
 
-# (is_erosion, complement) of gates, bool (M,) each.
+# (ranks, complement) of gates, int and bool (M,).
 Operators = tuple[np.ndarray, np.ndarray]
 
 
-def _operators(neurons: BooleanNeurons) -> Operators:
-    return np.asarray(neurons.is_erosion).reshape(-1), np.asarray(neurons.complement).reshape(-1)
+def _operators(neurons: BinaryNeurons) -> Operators:
+    return np.asarray(neurons.ranks).reshape(-1), np.asarray(neurons.complement).reshape(-1)
 
 
 def _gates(
@@ -295,15 +322,19 @@ def _gates(
 
     Channels from ``channels`` on stand for the complements of the first ones.
     """
-    order = np.argsort(gate, kind="stable")
+    ranks, complement = operators
+    sizes = np.bincount(gate, minlength=len(ranks))
+    is_live = (ranks >= 1) & (ranks <= sizes)
+    ranks = np.where(is_live, ranks, ranks > 0)
+    kept = np.flatnonzero(is_live[gate])
+    order = kept[np.argsort(gate[kept], kind="stable")]
     row, column, channel = (axis[order] for axis in literals)
-    is_erosion, complement = operators
     return Gates(
         name,
         np.stack([row, column, channel % channels], axis=-1),
         channel >= channels,
-        np.searchsorted(gate[order], np.arange(len(is_erosion) + 1)),
-        is_erosion,
+        np.searchsorted(gate[order], np.arange(len(ranks) + 1)),
+        ranks,
         complement,
         channels,
         **options,
@@ -317,7 +348,7 @@ def operator_gates(footprint: np.ndarray, *, is_erosion: bool) -> Gates:
     window = footprint.shape
     return _gates(
         "erosion" if is_erosion else "dilation",
-        (np.array([is_erosion]), np.array([False])),
+        (np.array([len(row) if is_erosion else 1]), np.array([False])),
         zero,
         (row, column, zero),
         1,
@@ -326,7 +357,7 @@ def operator_gates(footprint: np.ndarray, *, is_erosion: bool) -> Gates:
     )
 
 
-def _gates_of(layer: NeuronLayer, neuron_set: NeuronSet, neurons: BooleanNeurons) -> Gates:
+def _gates_of(layer: NeuronLayer, neuron_set: NeuronSet, neurons: BinaryNeurons) -> Gates:
     """One set of neurons of a layer."""
     footprint = np.asarray(neurons.footprint)
     *window, rows, count = footprint.shape
@@ -351,7 +382,7 @@ def copies(name: str, channels: int, *, inverted: bool = False) -> Gates:
     gate = np.arange(2 * channels if inverted else channels)
     zero = np.zeros_like(gate)
     # Each gate is the intersection of one literal.
-    return _gates(name, (gate >= 0, gate < 0), gate, (zero, zero, gate), channels)
+    return _gates(name, (np.ones_like(gate), gate < 0), gate, (zero, zero, gate), channels)
 
 
 @singledispatch

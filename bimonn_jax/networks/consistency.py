@@ -22,7 +22,7 @@ from bimonn_jax.networks.kinds import (
     UpsampleLayer,
 )
 from bimonn_jax.neurons.heads import TernaryWeights
-from bimonn_jax.neurons.params import BooleanNeurons, check_neurons, weights_of
+from bimonn_jax.neurons.params import BinaryNeurons, check_neurons, weights_of
 from bimonn_jax.neurons.sets import Reads
 
 Count = int | None
@@ -183,12 +183,12 @@ def check_parts(layer: Layer, own: Mapping[str, Any]) -> None:
 def _(layer: NeuronLayer, own: Mapping[str, Any]) -> None:
     for neuron_set in layer.sets:
         neurons = own[neuron_set.part]
-        if not isinstance(neurons, BooleanNeurons):
-            raise ValueError(f"boolean neurons were expected in {neuron_set.part!r}")
+        if not isinstance(neurons, BinaryNeurons):
+            raise ValueError(f"binary neurons were expected in {neuron_set.part!r}")
         check_neurons(neurons, weight_rank=neuron_set.weight_rank)
-        if neurons.is_erosion.ndim != neuron_set.neuron_rank:
+        if neurons.complement.ndim != neuron_set.neuron_rank:
             raise ValueError(
-                f"is_erosion has shape {neurons.is_erosion.shape}; {neuron_set.neuron_rank} axes "
+                f"complement has shape {neurons.complement.shape}; {neuron_set.neuron_rank} axes "
                 f"were expected in {neuron_set.part!r}"
             )
 

@@ -40,7 +40,7 @@ from bimonn_jax.networks.kinds import (
 )
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
-from bimonn_jax.neurons.params import BooleanNeurons, Neurons, RealNeurons
+from bimonn_jax.neurons.params import BooleanNeurons, Neurons, RankNeurons, RealNeurons
 from bimonn_jax.neurons.sets import NeuronSet, Reads
 
 
@@ -60,7 +60,7 @@ def _serialize_as_flax(node: type) -> None:
     register_serialization_state(node, to_state, from_state)
 
 
-for _node in (RealNeurons, BooleanNeurons, TernaryLatents, TernaryWeights):
+for _node in (RealNeurons, BooleanNeurons, RankNeurons, TernaryLatents, TernaryWeights):
     _serialize_as_flax(_node)
 
 

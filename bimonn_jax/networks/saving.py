@@ -32,7 +32,7 @@ from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.consistency import check_consistency
 from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
-from bimonn_jax.neurons.params import BooleanNeurons, RealNeurons
+from bimonn_jax.neurons.params import BooleanNeurons, RankNeurons, RealNeurons
 
 FORMAT = "bimonn_jax boolean network"
 VERSION = 3
@@ -42,9 +42,14 @@ _MOST_BYTES = 2**30
 _MOST_HEADER_BYTES = 2**26
 _MOST_ELEMENTS = 2**31
 # The nodes of a boolean tree that are not dictionaries, by their names in files, with their fields.
-_NODES: dict[str, type] = {"boolean_neurons": BooleanNeurons, "ternary_votes": TernaryWeights}
+_NODES: dict[str, type] = {
+    "boolean_neurons": BooleanNeurons,
+    "rank_neurons": RankNeurons,
+    "ternary_votes": TernaryWeights,
+}
 _FIELDS = {
     "boolean_neurons": ("complement", "footprint", "is_erosion"),
+    "rank_neurons": ("complement", "footprint", "rank"),
     "ternary_votes": ("negative", "positive"),
 }
 _REAL = ("float16", "float32", "float64")

@@ -16,8 +16,10 @@ from .initializers import (
     init_neurons as init_neurons,
 )
 from .params import (
+    BinaryNeurons as BinaryNeurons,
     BooleanNeurons as BooleanNeurons,
     Neurons as Neurons,
+    RankNeurons as RankNeurons,
     RealNeurons as RealNeurons,
     as_real_neurons as as_real_neurons,
     is_neurons as is_neurons,
@@ -25,6 +27,8 @@ from .params import (
     map_neurons as map_neurons,
     named_neurons as named_neurons,
     real_parameters as real_parameters,
+    with_ranks as with_ranks,
+    without_ranks as without_ranks,
 )
 from .reparam import (
     BIASES as BIASES,

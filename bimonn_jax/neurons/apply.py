@@ -12,10 +12,12 @@ from bimonn_jax.morphology.operators import dilation
 from bimonn_jax.morphology.windows import Border, Padding, pad_image, shifted_views
 from bimonn_jax.neurons.correlation import correlate
 from bimonn_jax.neurons.params import (
-    BooleanNeurons,
+    BinaryNeurons,
     Neurons,
+    RankNeurons,
     RealNeurons,
     check_neurons,
+    neurons_shape,
     real_parameters,
     weights_of,
 )
@@ -47,13 +49,11 @@ def neuron_outputs(params: RealNeurons, t: jax.Array, p: jax.Array) -> jax.Array
     return THRESHOLDS[params.threshold].forward(t)
 
 
-def boolean_outputs(neurons: BooleanNeurons, counts: jax.Array) -> jax.Array:
-    """The outputs of boolean neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
-    is_erosion, size, complement = (
-        with_rank(values, counts.ndim)
-        for values in (neurons.is_erosion, neurons.sizes.astype(counts.dtype), neurons.complement)
-    )
-    return jnp.where(is_erosion, counts == size, counts > 0) ^ complement
+def binary_outputs(neurons: BinaryNeurons, counts: jax.Array) -> jax.Array:
+    """The outputs of binary neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
+    # Ranks out of reach may have more digits than the counts.
+    rank = jnp.clip(neurons.ranks, 0, neurons.sizes + 1).astype(counts.dtype)
+    return (counts >= with_rank(rank, counts.ndim)) ^ with_rank(neurons.complement, counts.ndim)
 
 
 def check_trailing(x: jax.Array, expected: tuple[int, ...], axes: str) -> None:
@@ -72,12 +72,12 @@ def apply_conv(
 
     Args:
       neurons: weights (kh, kw, C, M): M neurons for each of C channels.
-      x: (..., H, W, C); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
+      x: (..., H, W, C); float or bool for `RealNeurons`, bool for binary ones.
       padding: "SAME", "VALID", ints or pairs.
       border: "zero", "edge", "reflect" or "wrap".
 
     Returns:
-      (..., H', W', C, M); bool for `BooleanNeurons`, else the dtype of the weights.
+      (..., H', W', C, M); bool for binary neurons, else the dtype of the weights.
 
     Raises:
       ValueError: if the channels differ, the dtype is wrong, or the kernel does not fit.
@@ -97,12 +97,16 @@ def apply_conv(
         W, B, p = real_parameters(neurons)
         B, p = B[..., None, None, None], p[..., None, None, None]
         maps = neuron_outputs(neurons, p * (correlate(images, W) - B), p)
+    elif isinstance(neurons, RankNeurons):
+        maps = correlate(images.astype(jnp.float32), neurons.footprint.astype(jnp.float32))
     else:
         over_outputs = jax.vmap(_boolean_correlation, in_axes=(None, -1, -1, -1))
         maps = jax.vmap(over_outputs, in_axes=(0, -2, -2, -2))(
             images, neurons.footprint, neurons.is_erosion, neurons.complement
         )
     maps = maps.transpose(2, 3, 4, 0, 1)
+    if isinstance(neurons, RankNeurons):
+        maps = binary_outputs(neurons, maps)
     return maps.reshape(*x.shape[:-3], *maps.shape[1:])
 
 
@@ -119,11 +123,11 @@ def apply_dense(neurons: Neurons, x: jax.Array, *, complements: bool = False) ->
 
     Args:
       neurons: weights (n, M), with ``complements`` (2 n, M): of x, then of 1 - x.
-      x: (..., n); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
+      x: (..., n); float or bool for `RealNeurons`, bool for binary ones.
       complements: whether the neurons read [x, 1 - x], which makes erosions hit-or-miss transforms.
 
     Returns:
-      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
+      (..., M); bool for binary neurons, else the dtype of the weights.
 
     Raises:
       ValueError: if the inputs are not n, or the dtype is wrong.
@@ -171,7 +175,7 @@ def apply_products(
         return neuron_outputs(neurons, p * (sums - B), p)
     # Counts of set bits; sums of 0s and 1s are exact in float32 up to 2^24 inputs.
     footprint = neurons.footprint.astype(jnp.float32)
-    return boolean_outputs(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
+    return binary_outputs(neurons, products(boolean_input(x).astype(jnp.float32), footprint))
 
 
 def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
@@ -179,10 +183,10 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
 
     Args:
       neurons: weights (n, M).
-      x: (..., n, M); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
+      x: (..., n, M); float or bool for `RealNeurons`, bool for binary ones.
 
     Returns:
-      (..., M); bool for `BooleanNeurons`, else the dtype of the weights.
+      (..., M); bool for binary neurons, else the dtype of the weights.
 
     Raises:
       ValueError: if the last two axes of ``x`` are not (n, M), or the dtype is wrong.
@@ -195,6 +199,9 @@ def apply_aligned(neurons: Neurons, x: jax.Array) -> jax.Array:
         sums = jnp.sum(real_input(neurons, x) * with_rank(W, x.ndim), axis=-2)
         B, p = with_rank(B, sums.ndim), with_rank(p, sums.ndim)
         return neuron_outputs(neurons, p * (sums - B), p)
+    if isinstance(neurons, RankNeurons):
+        selected = boolean_input(x) & with_rank(neurons.footprint, x.ndim)
+        return binary_outputs(neurons, jnp.sum(selected, axis=-2, dtype=jnp.int32))
     is_erosion = with_rank(neurons.is_erosion, x.ndim)
     hits = jnp.any((boolean_input(x) ^ is_erosion) & with_rank(neurons.footprint, x.ndim), axis=-2)
     return hits ^ is_erosion[..., 0, :] ^ with_rank(neurons.complement, hits.ndim)
@@ -221,7 +228,7 @@ def apply_windows(
     Args:
       neurons: weights (kh, kw, C, M), with ``complements`` (kh, kw, 2 C, M): of the channels of x,
         then of their complements.
-      x: (..., H, W, C); float or bool for `RealNeurons`, bool for `BooleanNeurons`.
+      x: (..., H, W, C); float or bool for `RealNeurons`, bool for binary ones.
       padding: "SAME", "VALID", ints or pairs.
       border: of x, "zero", "edge", "reflect" or "wrap"; with "zero", complements are 1 outside.
       pool: side and stride of the square windows of the union; 1 for none.
@@ -229,7 +236,7 @@ def apply_windows(
 
     Returns:
       (..., ceil(H' / pool), ceil(W' / pool), M) with H' x W' positions of the kernel; bool for
-      `BooleanNeurons`, else the dtype of the weights.
+      binary neurons, else the dtype of the weights.
 
     Raises:
       ValueError: if the channels differ, the dtype is wrong, or the kernel does not fit.
@@ -237,11 +244,9 @@ def apply_windows(
     x = jnp.asarray(x)
     check_neurons(neurons, weight_rank=4)
     _, _, rows, count = weights_of(neurons).shape
-    bias = neurons.bias if isinstance(neurons, RealNeurons) else neurons.is_erosion
-    if bias.shape != (count,):
-        raise ValueError(
-            f"bias has shape {bias.shape}; ({count},) was expected: one per output channel"
-        )
+    shape = neurons_shape(neurons)
+    if shape != (count,):
+        raise ValueError(f"bias has shape {shape}; ({count},) was expected: one per output channel")
     check_trailing(x, (inputs_read(rows, complements=complements),), "channels")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; (..., height, width, channels) was expected")
@@ -265,7 +270,7 @@ def apply_windows(
         return neuron_outputs(neurons, sums, with_rank(p, sums.ndim))
     footprint = neurons.footprint.astype(jnp.float32)
     counted = boolean_input(x).astype(jnp.float32)
-    return pooled(counted, footprint, partial(boolean_outputs, neurons))
+    return pooled(counted, footprint, partial(binary_outputs, neurons))
 
 
 def _maxima_of_images(

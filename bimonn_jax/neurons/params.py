@@ -1,17 +1,20 @@
-"""The two kinds of neuron parameters, and how each is applied.
+"""The kinds of neuron parameters.
 
-A set of neurons is one immutable pytree: `RealNeurons` (trained) or `BooleanNeurons` (bool arrays
-only). In both, the trailing axes of the weights index the neurons and the leading ones the
-inputs of a neuron: weights (footprint..., neurons...), other fields (neurons...). Every function
-here takes either kind and computes y = xi(p (W x - B)) or its boolean counterpart.
+A set of neurons is one immutable pytree: `RealNeurons` (trained), or what they are binarized to,
+`BooleanNeurons` (dilations and erosions, bool arrays only) or `RankNeurons` (what lies between the
+two). In all of them the trailing axes of the weights index the neurons and the leading ones the
+inputs of a neuron: weights (footprint..., neurons...), other fields (neurons...). Passes over
+binary neurons see one form, "at least ``ranks`` of the footprint", which both kinds have.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bimonn_jax._support.pytrees import Replaceable, pytree, static
 from bimonn_jax.neurons.reparam import BIASES, WEIGHTS, check_names, dual_total
@@ -57,16 +60,77 @@ class BooleanNeurons(Replaceable):
     @property
     def sizes(self) -> jax.Array:
         """How many inputs each neuron reads, int32 (neurons...)."""
-        flat = flat_weight(jnp.asarray(self.footprint), self.is_erosion)
-        return jnp.sum(flat, axis=0, dtype=jnp.int32)
+        return _sizes(self.footprint, self.complement)
+
+    @property
+    def ranks(self) -> jax.Array:
+        """How many of these must be set, int32 (neurons...): 1 of dilations, all of erosions."""
+        return jnp.where(self.is_erosion, self.sizes, 1)
 
 
-Neurons = RealNeurons | BooleanNeurons
+@pytree
+class RankNeurons(Replaceable):
+    """Rank neurons: whether at least ``rank`` inputs of a footprint are set, complemented or not.
+
+    The dilation (rank 1) and the erosion (rank |S|) are the ends of these rank-order filters; the
+    median is the middle, rank (|S| + 1) / 2. A rank <= 0 is the constant 1, one > |S| the constant
+    0. Each is the union of the erosions by all subsets of ``rank`` inputs.
+
+    Attributes:
+      footprint: bool (footprint..., neurons...).
+      rank: int32 (neurons...).
+      complement: bool (neurons...); whether the output is complemented.
+    """
+
+    footprint: jax.Array
+    rank: jax.Array
+    complement: jax.Array
+
+    @property
+    def sizes(self) -> jax.Array:
+        """How many inputs each neuron reads, int32 (neurons...)."""
+        return _sizes(self.footprint, self.complement)
+
+    @property
+    def ranks(self) -> jax.Array:
+        """``rank``, as every set of binary neurons has it."""
+        return self.rank
+
+
+BinaryNeurons = BooleanNeurons | RankNeurons
+Neurons = RealNeurons | BooleanNeurons | RankNeurons
+
+
+def _sizes(footprint: jax.Array, per_neuron: jax.Array) -> jax.Array:
+    return jnp.sum(flat_weight(jnp.asarray(footprint), per_neuron), axis=0, dtype=jnp.int32)
+
+
+def with_ranks(neurons: BinaryNeurons) -> RankNeurons:
+    """The same neurons, written with a rank for each."""
+    return RankNeurons(neurons.footprint, neurons.ranks, neurons.complement)
+
+
+def without_ranks(neurons: BinaryNeurons) -> BinaryNeurons:
+    """The same neurons as dilations and erosions, bool arrays only, where they all are.
+
+    Constants are empty footprints then. Where a rank lies between the ends, and under a trace, the
+    neurons come back as they are.
+    """
+    if isinstance(neurons, BooleanNeurons) or isinstance(neurons.rank, jax.core.Tracer):
+        return neurons
+    footprint, rank = np.asarray(neurons.footprint), np.asarray(neurons.rank)
+    inputs = tuple(range(footprint.ndim - rank.ndim))
+    size = footprint.sum(axis=inputs)
+    if ((rank > 1) & (rank < size)).any():
+        return neurons
+    is_erosion = np.where((rank < 1) | (rank > size), rank < 1, (rank == size) & (size > 1))
+    footprint = footprint & (rank >= 1) & (rank <= size)
+    return BooleanNeurons(jnp.asarray(footprint), jnp.asarray(is_erosion), neurons.complement)
 
 
 def is_neurons(node: object) -> bool:
     """Whether a node of a parameter tree is a set of neurons: an ``is_leaf`` for `jax.tree`."""
-    return isinstance(node, RealNeurons | BooleanNeurons)
+    return isinstance(node, Neurons)
 
 
 def map_neurons(fn: Callable[[Neurons], Any], tree: Any) -> Any:
@@ -135,13 +199,10 @@ def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
     """Raises ValueError unless the fields of a set of neurons fit together.
 
     Args:
-      neurons: of either kind.
+      neurons: of any kind.
       weight_rank: the number of axes that the weights must have; None for any.
     """
-    if isinstance(neurons, RealNeurons):
-        names = ("weight", "bias", "scale")
-    else:
-        names = ("footprint", "is_erosion", "complement")
+    names = tuple(field.name for field in fields(neurons))[:3]
     weight, *others = (jnp.asarray(getattr(neurons, name)) for name in names)
     if weight_rank is not None and weight.ndim != weight_rank:
         raise ValueError(
@@ -158,10 +219,14 @@ def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
                 f"last axes of {names[0]}, one value per neuron (map a batch of parameters with "
                 "jax.vmap)"
             )
-    if isinstance(neurons, BooleanNeurons):
-        for name, field in zip(names, (weight, *others), strict=True):
-            if field.dtype != jnp.bool_:
-                raise ValueError(f"{name} of boolean neurons must be bool, got {field.dtype}")
+    if isinstance(neurons, RealNeurons):
+        return
+    for name, field in zip(names, (weight, *others), strict=True):
+        dtype = jnp.int32 if name == "rank" else jnp.bool_
+        if field.dtype != dtype:
+            raise ValueError(
+                f"{name} of binary neurons must be {jnp.dtype(dtype).name}, got {field.dtype}"
+            )
 
 
 def per_neuron(fn: Callable[..., Result], neuron_rank: int) -> Callable[..., Result]:
@@ -197,21 +262,27 @@ def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Arra
 
 
 def weights_of(neurons: Neurons) -> jax.Array:
-    """The array (footprint..., neurons...) of either kind."""
+    """The array (footprint..., neurons...) of any kind."""
     return neurons.weight if isinstance(neurons, RealNeurons) else neurons.footprint
 
 
-def as_real_neurons(
-    boolean: BooleanNeurons, *, threshold: str = "tanh", scale: float = 32.0
-) -> RealNeurons:
-    """Writes boolean neurons as BiSE weights: W = footprint, B = 1/2 or |S| - 1/2, p = -+scale.
+def neurons_shape(neurons: Neurons) -> tuple[int, ...]:
+    """The shape (neurons...) of the fields that have a value for each neuron."""
+    sign = neurons.scale if isinstance(neurons, RealNeurons) else neurons.complement
+    return tuple(sign.shape)
 
-    The result is activated and `bimonn_jax.binarize` gives ``boolean`` back, except that an erosion
+
+def as_real_neurons(
+    binary: BinaryNeurons, *, threshold: str = "tanh", scale: float = 32.0
+) -> RealNeurons:
+    """Writes binary neurons as BiSE weights: W = footprint, B = rank - 1/2, p = -+scale.
+
+    The result is activated and `bimonn_jax.binarize` gives ``binary`` back, except that an erosion
     by a single input comes back as the dilation by it, which is the same. For a whole network:
     ``map_neurons(as_real_neurons, tree)``.
 
     Args:
-      boolean: the neurons.
+      binary: the neurons.
       threshold: name of xi.
       scale: |p| > 0; the larger, the smaller the dead zones that the smooth network carries.
 
@@ -219,13 +290,11 @@ def as_real_neurons(
       Float32 parameters with identity reparametrizations.
     """
     if not scale > 0:
-        raise ValueError(f"scale must be > 0, got {scale}: complements are taken from `boolean`")
+        raise ValueError(f"scale must be > 0, got {scale}: complements are taken from `binary`")
     check_names("identity", "identity", threshold)
-    weight = boolean.footprint.astype(jnp.float32)
-    size = boolean.sizes.astype(jnp.float32)
     return RealNeurons(
-        weight=weight,
-        bias=jnp.where(boolean.is_erosion, size - 0.5, 0.5),
-        scale=jnp.where(boolean.complement, -scale, scale).astype(jnp.float32),
+        weight=binary.footprint.astype(jnp.float32),
+        bias=binary.ranks.astype(jnp.float32) - 0.5,
+        scale=jnp.where(binary.complement, -scale, scale).astype(jnp.float32),
         threshold=threshold,
     )

@@ -63,7 +63,7 @@ def _as_images(values: jax.Array, neurons: Neurons, shape: tuple[int, int] | Non
     The second half of the channels of a hit-or-miss transform belongs to complements: it is drawn
     with a minus sign over the first.
     """
-    bias = neurons.bias if isinstance(neurons, RealNeurons) else neurons.is_erosion
+    bias = neurons.bias if isinstance(neurons, RealNeurons) else neurons.complement
     flat: np.ndarray = np.asarray(flat_weight(values, bias), float).reshape(-1, np.size(bias))
     kernel = values.shape[: values.ndim - np.ndim(bias)]
     if len(kernel) == 2:

@@ -76,7 +76,7 @@ def _(layer: TiltLayer, own, shape):
     literals = np.zeros((count, 3), int)
     literals[:, 2] = np.arange(count)[::-1]
     no = np.zeros(count, bool)
-    return [Gates("tilt", literals, no, np.arange(count + 1), ~no, no, count)]
+    return [Gates("tilt", literals, no, np.arange(count + 1), np.ones(count, int), no, count)]
 
 
 @rule_of.register
