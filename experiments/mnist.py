@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from bimonn_jax import binarize, certify, summary
-from bimonn_jax.binarization.conversion import METHODS
+from bimonn_jax.binarization.approximation import METHODS
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.image_files import Reading

@@ -25,7 +25,7 @@ import numpy as np
 
 from bimonn_jax import apply_layers, binarize
 from bimonn_jax._support.files import write_text
-from bimonn_jax.binarization.conversion import METHODS
+from bimonn_jax.binarization.approximation import METHODS
 from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.samples import batches
 from bimonn_jax.networks.kinds import Architecture

@@ -1,11 +1,16 @@
+from .approximation import (
+    METHODS as METHODS,
+)
 from .certificate import (
     Certificate as Certificate,
     certify as certify,
 )
 from .conversion import (
-    METHODS as METHODS,
     LayerReport as LayerReport,
     binarize as binarize,
+)
+from .input_means import (
+    input_means as input_means,
 )
 from .layer_summary import (
     LayerSummary as LayerSummary,

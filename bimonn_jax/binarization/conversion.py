@@ -5,9 +5,8 @@ projection finds nearby. Only the parameters are needed: the same tree comes bac
 `RealNeurons` replaced by a `BooleanNeurons`, and ``model.apply({"params": boolean}, x)`` runs it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, overload
 
 import jax
@@ -15,207 +14,113 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax._support.pytrees import pytree, static
-from bimonn_jax.binarization.projection.activable import project
-from bimonn_jax.binarization.projection.constant import PROJECTIONS, squared_distance
-from bimonn_jax.binarization.projection.nearest import nearest_operators, nearest_operators_traced
-from bimonn_jax.neurons.activation import Activation, activation, activation_on_host
+from bimonn_jax.binarization.approximation import METHODS, Nearest, nearest_of_all
+from bimonn_jax.binarization.decision import Decision, decide_all
+from bimonn_jax.binarization.projection.constant import PROJECTIONS
 from bimonn_jax.neurons.heads import TernaryLatents, binarize_heads, is_ternary
 from bimonn_jax.neurons.params import (
+    BinaryNeurons,
     BooleanNeurons,
     Neurons,
+    RankNeurons,
     RealNeurons,
-    flat_weight,
     map_named_neurons,
     named_neurons,
-    real_parameters,
+    without_ranks,
 )
 
-# Every way to choose the operator of a neuron that is not activated.
-METHODS = (*PROJECTIONS, "activable", "qp")
 # The dtypes that real-valued neurons may have.
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-
-# Footprints (n, neurons...), is_erosion and squared distances (neurons...) of projections.
-# By NumPy for concrete parameters, by JAX for traced ones.
-_Nearest = tuple[Any, Any, Any]
-
-
-@pytree
-class Decision:
-    """One set of neurons before those that are not activated are projected.
-
-    Attributes:
-      W: float (n, neurons...); the weights.
-      B: float (neurons...); the biases.
-      is_negative: bool (neurons...); the sign of the scale, which complements the output.
-      activation: which operator each neuron is, on bits.
-    """
-
-    W: Any
-    B: Any
-    is_negative: Any
-    activation: Activation
 
 
 @pytree
 class _Binarized:
-    """Boolean neurons; which were activated, bool (neurons...); squared distances, 0 for those."""
+    """Binary neurons; which were activated, bool (neurons...); squared distances, 0 for those."""
 
-    boolean: BooleanNeurons
+    binary: BinaryNeurons
     is_exact: jax.Array
     squared_distance: jax.Array
 
 
-@jax.jit
-def all_real_parameters(
+def _binarize_all(
     params: Mapping[str, RealNeurons],
-) -> dict[str, tuple[jax.Array, jax.Array, jax.Array]]:
-    """`bimonn_jax.neurons.real_parameters` of several sets of neurons, as one program."""
-    return {path: real_parameters(neurons) for path, neurons in params.items()}
-
-
-def decide_all(params: Mapping[str, RealNeurons]) -> dict[str, Decision]:
-    """Which neurons are activated, and as what: for `binarize` and `bimonn_jax.certify` alike.
-
-    W and B are those that run, in the dtype of the parameters. Whether they are activated is then
-    decided in float64; under a trace, or for neurons that several devices hold, in that dtype, but
-    at least in float32.
-    """
-    return {path: _decide(*fields) for path, fields in all_real_parameters(params).items()}
-
-
-def _is_on_host(x: jax.Array) -> bool:
-    return not isinstance(x, jax.core.Tracer) and x.sharding.num_devices == 1
-
-
-def _decide(W: jax.Array, B: jax.Array, p: jax.Array) -> Decision:
-    W = flat_weight(W, B)
-    if _is_on_host(B):
-        # Float64 holds all shorter types exactly.
-        columns, biases, scales = (np.asarray(v, np.float64) for v in (W, B, p))
-        found = activation_on_host(columns, biases, scales)
-        return Decision(columns, biases, np.signbit(scales), found)
-    dtype = jnp.promote_types(jnp.promote_types(W.dtype, B.dtype), jnp.float32)
-    W, B = W.astype(dtype), B.astype(dtype)
-    # By the sign bit: p < 0 fails for a subnormal p where those are flushed to zero.
-    return Decision(W, B, jnp.signbit(p), activation(W, B, p.astype(B.dtype)))
-
-
-def _binarize_all(params: Mapping[str, RealNeurons], method: str) -> dict[str, _Binarized]:
+    method: str,
+    *,
+    ranks: bool,
+    input_mean: Mapping[str, jax.Array] | None,
+) -> dict[str, _Binarized]:
     """All sets of neurons of a tree, by path."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
     decisions = decide_all(params)
     # Neurons that were trained through the binarization are activated by construction.
     open_sets = [path for path, neurons in params.items() if neurons.weight_reparam != "boolean"]
-    nearest = _nearest_of_all([decisions[path] for path in open_sets], method)
+    means = _means(params, open_sets, method, input_mean, ranks=ranks)
+    nearest = nearest_of_all(
+        [decisions[path] for path in open_sets], method, ranks=ranks, input_means=means
+    )
     by_path = dict(zip(open_sets, nearest, strict=True))
     return {
-        path: _exact_or_nearest(params[path], decision, by_path.get(path))
+        path: _exact_or_nearest(params[path], decision, by_path.get(path), ranks=ranks)
         for path, decision in decisions.items()
     }
 
 
+def _means(
+    params: Mapping[str, RealNeurons],
+    paths: list[str],
+    method: str,
+    input_mean: Mapping[str, jax.Array] | None,
+    *,
+    ranks: bool,
+) -> list[jax.Array | None]:
+    """The means of the inputs of each of some sets, float (n, neurons...), or None for all."""
+    if input_mean is None:
+        return [None] * len(paths)
+    if method not in PROJECTIONS or not ranks:
+        raise ValueError(
+            f"input_mean moves the ranks that the methods {sorted(PROJECTIONS)} give; method "
+            f"{method!r} with ranks={ranks} takes none"
+        )
+    if missing := [path for path in paths if path not in input_mean]:
+        raise ValueError(
+            f"input_mean has no means for {missing}: it needs one array for each set of neurons, "
+            "see bimonn_jax.binarization.input_means"
+        )
+    found: list[jax.Array | None] = []
+    for path in paths:
+        weight, bias = params[path].weight, params[path].bias
+        mean = jnp.broadcast_to(jnp.asarray(input_mean[path]), weight.shape)
+        found.append(mean.reshape(-1, *bias.shape))
+    return found
+
+
 def _exact_or_nearest(
-    params: RealNeurons, decision: Decision, nearest: _Nearest | None
+    params: RealNeurons, decision: Decision, nearest: Nearest | None, *, ranks: bool
 ) -> _Binarized:
-    exact = decision.activation
-    footprint, is_erosion, distance = exact.footprint, exact.is_erosion, 0 * decision.B
+    exact, is_exact = decision.activation, decision.is_exact(ranks=ranks)
+    footprint, rank, distance = exact.footprint, exact.rank, 0 * decision.B
     if nearest is not None:
         xp = np if isinstance(decision.B, np.ndarray) else jnp
-        footprint, is_erosion, distance = (
-            xp.where(exact.is_activated, mine, other)
-            for mine, other in zip((footprint, is_erosion, distance), nearest, strict=True)
+        footprint, rank, distance = (
+            xp.where(is_exact, mine, other)
+            for mine, other in zip((footprint, rank, distance), nearest, strict=True)
         )
+    size = footprint.sum(axis=0, dtype=np.int32)
     footprint = footprint.reshape(params.weight.shape)
-    boolean = BooleanNeurons(footprint, is_erosion, decision.is_negative)
-    found: _Binarized = _Binarized(boolean, exact.is_activated, distance)
+    binary: BinaryNeurons
+    # Known without the values of the arrays, as tracing asks: what was trained as boolean is.
+    if not ranks or params.bias_reparam == "boolean":
+        is_erosion = (rank == size) & (size != 1)
+        binary = BooleanNeurons(footprint, is_erosion, decision.is_negative)
+    else:
+        binary = without_ranks(RankNeurons(footprint, rank, decision.is_negative))
+    found: _Binarized = _Binarized(binary, is_exact, distance)
     # Not by jnp.asarray, which compiles a program for every shape. Distances that no number of the
     # dtype can hold are infinite.
     with np.errstate(over="ignore"):
         found = jax.tree.map(lambda v: v if isinstance(v, jax.Array) else jax.device_put(v), found)
     return found
-
-
-def _nearest_of_all(decisions: Sequence[Decision], method: str) -> list[_Nearest]:
-    """The nearest operators of sets of neurons, by one of the projections."""
-    is_on_host = all(isinstance(decision.B, np.ndarray) for decision in decisions)
-    is_traced = any(isinstance(decision.B, jax.core.Tracer) for decision in decisions)
-    if method == "qp" and is_traced:
-        raise ValueError(
-            "method 'qp' calls a solver and needs concrete parameters, not a trace of jax.jit: use "
-            "method='activable', which gives the same operators"
-        )
-    if method == "qp" or (method == "activable" and is_on_host):
-        return _nearest_of_open(decisions, method)
-    if method == "activable" and is_traced:
-        together = _nearest_together(decisions)
-        if together is not None:
-            return together
-    return [_nearest(jnp.asarray(d.W), jnp.asarray(d.B), method) for d in decisions]
-
-
-def _nearest_together(decisions: Sequence[Decision]) -> list[_Nearest] | None:
-    """By one part of a program for all shapes, if the network is small."""
-    flat = [(d.W.reshape(len(d.W), -1), d.B.reshape(-1)) for d in decisions]
-    found = nearest_operators_traced(flat)
-    if found is None:
-        return None
-    return [
-        (
-            footprint.reshape(d.W.shape),
-            is_erosion.reshape(d.B.shape),
-            distance.reshape(d.B.shape),
-        )
-        for d, (footprint, is_erosion, distance) in zip(decisions, found, strict=True)
-    ]
-
-
-def _nearest_of_open(decisions: Sequence[Decision], method: str) -> list[_Nearest]:
-    """By what looks only at neurons that are not activated, outside of any trace."""
-    is_open = [~np.asarray(d.activation.is_activated).reshape(-1) for d in decisions]
-    sets = [
-        (np.asarray(d.W).reshape(len(d.W), mine.size)[:, mine], np.asarray(d.B).reshape(-1)[mine])
-        for d, mine in zip(decisions, is_open, strict=True)
-    ]
-    found = nearest_operators(sets) if method == "activable" else [_by_programs(*s) for s in sets]
-    return [
-        _at_their_places(decision, mine, operators)
-        for decision, mine, operators in zip(decisions, is_open, found, strict=True)
-    ]
-
-
-@partial(jax.jit, static_argnames="method")
-def _nearest(W: jax.Array, B: jax.Array, method: str) -> _Nearest:
-    if method == "activable":
-        nearest = project(W, B)
-        return nearest.footprint, nearest.is_erosion, nearest.squared_distance
-    footprint = PROJECTIONS[method](W)
-    return footprint, jnp.sum(W, axis=0) < 2 * B, squared_distance(W, footprint)
-
-
-def _by_programs(W: np.ndarray, B: np.ndarray) -> _Nearest:
-    """`nearest_operators` of one set, by quadratic programs."""
-    # The one import of CVXPY, which evaluation does without.
-    from bimonn_jax.binarization.projection.qp import project_qp
-
-    if not B.size:
-        return np.zeros(W.shape, bool), np.zeros(0, bool), np.zeros(0)
-    nearest = project_qp(W, B)
-    return nearest.footprint, nearest.is_erosion, nearest.squared_distance
-
-
-def _at_their_places(
-    decision: Decision, is_open: np.ndarray, found: Sequence[np.ndarray]
-) -> _Nearest:
-    """What was found of the open neurons, (..., k) each, among all neurons; 0 for the others."""
-    placed = []
-    for values in found:
-        full = np.zeros((*values.shape[:-1], is_open.size), values.dtype)
-        full[..., is_open] = values
-        placed.append(full.reshape(*values.shape[:-1], *decision.B.shape))
-    footprint, is_erosion, distance = placed
-    return footprint, is_erosion, distance
 
 
 def checked_parameters(params: Any) -> Any:
@@ -301,45 +206,70 @@ def _check_finite(name: str, values: jax.Array) -> None:
 
 @overload
 def binarize(
-    params: Any, *, method: str = "activable", return_report: Literal[False] = False
+    params: Any,
+    *,
+    method: str = "activable",
+    ranks: bool = True,
+    input_mean: Mapping[str, jax.Array] | None = None,
+    return_report: Literal[False] = False,
 ) -> Any: ...
 
 
 @overload
 def binarize(
-    params: Any, *, method: str = "activable", return_report: Literal[True]
+    params: Any,
+    *,
+    method: str = "activable",
+    ranks: bool = True,
+    input_mean: Mapping[str, jax.Array] | None = None,
+    return_report: Literal[True],
 ) -> tuple[Any, tuple["LayerReport", ...]]: ...
 
 
-def binarize(params: Any, *, method: str = "activable", return_report: bool = False) -> Any:
-    """Replaces every BiSE neuron of a parameter tree by a boolean one.
+def binarize(
+    params: Any,
+    *,
+    method: str = "activable",
+    ranks: bool = True,
+    input_mean: Mapping[str, jax.Array] | None = None,
+    return_report: bool = False,
+) -> Any:
+    """Replaces every BiSE neuron of a parameter tree by a binary one.
 
-    Neurons that are activated on binary inputs are replaced without loss, whatever the method. The
-    test runs in the precision of the weights, at least float32; `bimonn_jax.certify` proves that
-    its rounding did no harm.
+    Neurons that are activated on binary inputs, as dilations, erosions or other rank operators, are
+    replaced without loss, whatever the method. The test runs in the precision of the weights, at
+    least float32; `bimonn_jax.certify` proves that its rounding did no harm.
     All methods but "qp" work under `jax.jit` and `jax.vmap`; outside of these "activable" takes one
-    program for neurons of all shapes, and no operator is nearer than the one it finds, by however
-    little. Within a program that holds up to rounding, see `bimonn_jax.project`.
+    program for neurons of all shapes, and no dilation or erosion is nearer than the one it finds,
+    by however little. Within a program that holds up to rounding, see `bimonn_jax.project`.
 
     Args:
       params: a tree with `RealNeurons` among its nodes; other leaves (a real head) are kept. NumPy
         arrays are taken as JAX takes them: float64 as float32, unless x64 is on.
       method: the projection of neurons that are not activated: "activable" (nearest activable
-        neuron, exact; much the best for positive weights, see BUILD_NOTES.md), "qp" (the
-        same by CVXPY and OSQP, some 100,000 times slower), "constant" (nearest lambda 1_S),
+        dilation or erosion, exact; see docs/projection.md), "qp" (the same by CVXPY and OSQP, some
+        100,000 times slower), "constant" (nearest lambda 1_S, of which every bias is a rank),
         "uniform" or "normal" (its approximations by a threshold on the weights).
+      ranks: whether rank operators between dilation and erosion count. If False, only the paper's
+        two operators do: neurons that are other ones are projected too, and "constant", "uniform"
+        and "normal" choose the operator by the half of the weights in which the bias lies.
+      input_mean: by path, the mean of each input on data, float, broadcast to the shape of the
+        weights (`bimonn_jax.binarization.input_means`). "constant", "uniform" and "normal" then
+        move the bias by what the weights that a neuron loses gave on average: an approximation.
       return_report: whether to say what happened to each neuron; needs concrete parameters.
 
     Returns:
-      The same tree with `BooleanNeurons` in place of `RealNeurons`, and a ternary head's weights in
-      place of its latents. With ``return_report``, (tree, reports): one `LayerReport` per set of
-      neurons, in the order of the tree.
+      The same tree with binary neurons in place of `RealNeurons`, and a ternary head's weights in
+      place of its latents. Sets of neurons of which each is a dilation, an erosion or constant are
+      `BooleanNeurons`, bool arrays only; others, and under a trace all that might be such, are
+      `RankNeurons`. With ``return_report``, (tree, reports): one `LayerReport` per set of neurons,
+      in the order of the tree.
 
     Raises:
       TypeError: if there is nothing to binarize in the tree, as in a checkpoint restored as plain
         dictionaries, or neurons are of another dtype than float16, bfloat16, float32 or float64.
-      ValueError: for an unknown method, "qp" under a trace, or (outside of a trace) parameters
-        that are not finite or a scale of 0.
+      ValueError: for an unknown method, "qp" under a trace, means that the method does not use or
+        that are missing, or (outside of a trace) parameters that are not finite or a scale of 0.
       RuntimeError: if OSQP does not converge.
 
     Examples:
@@ -349,19 +279,14 @@ def binarize(params: Any, *, method: str = "activable", return_report: bool = Fa
       >>> binarize({"layer": neurons})["layer"].footprint[:, 0]
       Array([ True,  True, False], dtype=bool)
     """
-    tree, binarized = _binarize(params, method)
-    if not return_report:
-        return tree
-    return tree, tuple(_report(path, found) for path, found in binarized.items())
-
-
-def _binarize(params: Any, method: str) -> tuple[Any, dict[str, _Binarized]]:
-    """The boolean tree, and what became of each set of real-valued neurons, by path."""
     named = named_neurons(checked_parameters(params))
     real = {path: neurons for path, neurons in named.items() if isinstance(neurons, RealNeurons)}
-    binarized = _binarize_all(real, method)
-    tree = map_named_neurons(lambda path, n: binarized[path].boolean if path in real else n, params)
-    return binarize_heads(tree), binarized
+    found = _binarize_all(real, method, ranks=ranks, input_mean=input_mean)
+    tree = map_named_neurons(lambda path, n: found[path].binary if path in real else n, params)
+    tree = binarize_heads(tree)
+    if not return_report:
+        return tree
+    return tree, tuple(_report(path, each, input_mean) for path, each in found.items())
 
 
 @pytree
@@ -371,38 +296,49 @@ class LayerReport:
     Attributes:
       path: where they stand in the parameter tree.
       is_exact: bool (neurons...); activated, replaced without loss.
-      is_erosion: bool (neurons...).
+      rank: int (neurons...); how many inputs of the footprint must be set.
       is_constant: bool (neurons...); empty footprint: the output never changes.
       footprint_size: int (neurons...).
       squared_distance: float (neurons...); to what the method projects onto, 0 where exact: of the
         weights to the nearest lambda 1_S, or of weights and bias to the nearest activable neuron
         (by "activable" to a relative error of 1e-7). It may be 0 where not exact, if the dtype has
         no number so small, or infinite.
+      is_moved: whether ranks of neurons that are not exact are those of biases moved by means of
+        data.
     """
 
     path: str = static()
     is_exact: np.ndarray
-    is_erosion: np.ndarray
+    rank: np.ndarray
     is_constant: np.ndarray
     footprint_size: np.ndarray
     squared_distance: np.ndarray
+    is_moved: bool = static(default=False)
 
     def __str__(self) -> str:
         """One line: how many neurons, of which operator, exact or approximated."""
         live = ~self.is_constant
+        is_dilation = live & (self.rank == 1)
+        is_erosion = live & ~is_dilation & (self.rank == self.footprint_size)
+        between = int((live & ~is_dilation & ~is_erosion).sum())
         approximated = ~self.is_exact
         worst = float(self.squared_distance.max(initial=0.0))
+        moved = ", biases moved by means of data" if self.is_moved and approximated.any() else ""
         return (
             f"{self.path}: {self.is_exact.size} neurons, {int(self.is_exact.sum())} exact, "
-            f"{int(approximated.sum())} approximated (squared distance up to {worst:.3g}); "
-            f"{int((live & ~self.is_erosion).sum())} dilations, "
-            f"{int((live & self.is_erosion).sum())} erosions, "
-            f"{int(self.is_constant.sum())} constant"
+            f"{int(approximated.sum())} approximated (squared distance up to {worst:.3g}{moved}); "
+            f"{int(is_dilation.sum())} dilations, {int(is_erosion.sum())} erosions, "
+            + (f"{between} ranks between them, " if between else "")
+            + f"{int(self.is_constant.sum())} constant"
         )
 
 
-def _report(path: str, found: _Binarized) -> LayerReport:
-    boolean = found.boolean
-    size = boolean.sizes
-    fields = found.is_exact, boolean.is_erosion, size == 0, size, found.squared_distance
-    return LayerReport(path, *(np.asarray(field) for field in fields))
+def _report(
+    path: str, found: _Binarized, input_mean: Mapping[str, jax.Array] | None
+) -> LayerReport:
+    binary = found.binary
+    size = binary.sizes
+    fields = found.is_exact, binary.ranks, size == 0, size, found.squared_distance
+    is_exact, rank, is_constant, footprint_size, distance = map(np.asarray, fields)
+    is_moved = input_mean is not None and path in input_mean
+    return LayerReport(path, is_exact, rank, is_constant, footprint_size, distance, is_moved)

@@ -1,6 +1,6 @@
 """Proofs that one set of neurons computes its operators, for inputs in given dead zones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bimonn_jax.binarization.conversion import all_real_parameters, checked_parameters, decide_all
+from bimonn_jax.binarization.conversion import checked_parameters
+from bimonn_jax.binarization.decision import all_real_parameters, decide_all
 from bimonn_jax.binarization.rounding import (
     FLOAT64,
     HostNeurons,
@@ -37,7 +38,7 @@ class LayerCertificate:
       dtype: in which they run, of which "float" speaks.
       is_exact: bool, for "real" and "float": the neuron is its operator on all inputs that reach
         it.
-      is_erosion: bool; the operator, where exact.
+      rank: int; the operator, where exact: how many inputs of its footprint must be set.
       footprint_size: int; 0 for a constant neuron, 1 for a copy of one input, where exact.
       zones: the dead zone of the outputs, for "real" and "float". A neuron that is not exact has
         (1, 0): anything; one whose sums may overflow (NaN, NaN): perhaps no number.
@@ -46,17 +47,18 @@ class LayerCertificate:
     path: str
     dtype: str
     is_exact: Mapping[Arithmetic, np.ndarray]
-    is_erosion: np.ndarray
+    rank: np.ndarray
     footprint_size: np.ndarray
     zones: Zones
 
     def counts(self) -> dict[str, int]:
-        """Neurons by operator: dilation, erosion, copy, constant, and not activated."""
-        exact, size = self.is_exact["real"], self.footprint_size
+        """Neurons by operator: dilation, erosion, rank, copy, constant, and not activated."""
+        exact, rank, size = self.is_exact["real"], self.rank, self.footprint_size
         proper = exact & (size > 1)
         return {
-            "dilation": int((proper & ~self.is_erosion).sum()),
-            "erosion": int((proper & self.is_erosion).sum()),
+            "dilation": int((proper & (rank == 1)).sum()),
+            "erosion": int((proper & (rank == size)).sum()),
+            "rank": int((proper & (rank > 1) & (rank < size)).sum()),
             "copy": int((exact & (size == 1)).sum()),
             "constant": int((exact & (size == 0)).sum()),
             "not activated": int((~exact).sum()),
@@ -82,30 +84,40 @@ class LayerCertificate:
         return f"{self.path}: {counts}; dead zone ({low:.3g}, {high:.3g}){note}"
 
 
-def _operator_in_rationals(w: np.ndarray, b: float, p: float) -> tuple[bool, list[bool]] | None:
-    """(is_erosion, footprint) of one neuron (n,) on binary inputs, in exact arithmetic, or None."""
+def _operator_in_rationals(w: np.ndarray, b: float, p: float) -> tuple[int, list[bool]] | None:
+    """(rank, footprint) of one neuron (n,) on binary inputs, in exact arithmetic, or None.
+
+    As in `bimonn_jax.neurons.activation`.
+    """
     weights, bias = [Fraction(float(x)) for x in w], Fraction(float(b))
 
     def fires(total: Fraction) -> bool:
         return total > bias if p > 0 else total >= bias
 
-    highest = sum((x for x in weights if x > 0), Fraction(0))
-    lowest = sum((x for x in weights if x < 0), Fraction(0))
-    dilating = [fires(x) for x in weights]
-    inside = [x for x, selected in zip(weights, dilating, strict=True) if selected]
-    if not fires(highest - sum(inside, Fraction(0))) and (
-        not inside or fires(min(inside) + lowest)
-    ):
-        return False, dilating
-    eroding = [not fires(highest - x) for x in weights]
-    inside = [x for x, selected in zip(weights, eroding, strict=True) if selected]
-    if fires(sum(inside, Fraction(0)) + lowest) and all(x > 0 for x in inside):
-        return True, eroding
-    return None
+    def total(chosen: Iterable[Fraction]) -> Fraction:
+        return sum(chosen, Fraction(0))
+
+    if fires(Fraction(0)):
+        return (0, [False] * len(w)) if fires(total(x for x in weights if x < 0)) else None
+    before, rank = Fraction(0), 1
+    for x in sorted(weights, reverse=True):
+        if fires(before + x):
+            break
+        before, rank = before + x, rank + 1
+    else:
+        # Not even all positive weights together do.
+        return 1, [False] * len(w)
+    footprint = [fires(before + x) for x in weights]
+    inside = sorted(x for x, selected in zip(weights, footprint, strict=True) if selected)
+    outside = [x for x, selected in zip(weights, footprint, strict=True) if not selected]
+    highest, lowest = (total(part(x, Fraction(0)) for x in outside) for part in (max, min))
+    if fires(before + highest) or not fires(total(inside[:rank]) + lowest):
+        return None
+    return rank, footprint
 
 
 def _is_operator_in_rationals(
-    neurons: HostNeurons, undecided: np.ndarray, footprint: np.ndarray, is_erosion: np.ndarray
+    neurons: HostNeurons, undecided: np.ndarray, footprint: np.ndarray, rank: np.ndarray
 ) -> np.ndarray:
     """Of the undecided neurons, those that are the given operators in exact arithmetic."""
     proven = np.zeros_like(undecided)
@@ -113,9 +125,7 @@ def _is_operator_in_rationals(
         column = (slice(None), *index)
         B, p = float(neurons.B[index]), float(neurons.p[index])
         found = _operator_in_rationals(neurons.W[column], B, p)
-        if found is not None:
-            same_operator = found[0] == is_erosion[index] or sum(found[1]) == 1
-            proven[index] = same_operator and found[1] == footprint[column].tolist()
+        proven[index] = found == (rank[index], footprint[column].tolist())
     return proven
 
 
@@ -152,7 +162,7 @@ class Certifiable:
       given: as they came: "real" speaks of these.
       running: as they run: "float" speaks of these, and `binarize` decides from them.
       footprint: bool (n, neurons...); of the operators that `binarize` finds.
-      is_erosion: bool (neurons...); which of these are erosions.
+      rank: int (neurons...); of these operators.
       is_activated: bool (neurons...); where it finds one at all.
       rounding: the arithmetic in which they run.
       threshold: name of xi.
@@ -163,7 +173,7 @@ class Certifiable:
     given: HostNeurons
     running: HostNeurons
     footprint: np.ndarray
-    is_erosion: np.ndarray
+    rank: np.ndarray
     is_activated: np.ndarray
     rounding: Rounding
     threshold: str
@@ -193,7 +203,7 @@ def certifiable_sets(params: Any) -> dict[str, Certifiable]:
             given=given,
             running=mine,
             footprint=np.asarray(found.footprint),
-            is_erosion=np.asarray(found.is_erosion),
+            rank=np.asarray(found.rank),
             is_activated=np.asarray(found.is_activated),
             rounding=rounding,
             threshold=neurons.threshold,
@@ -216,29 +226,29 @@ def certify_neurons(mine: Certifiable, zones: Zones) -> LayerCertificate:
             is_real=is_real,
         )
     size = mine.footprint.sum(axis=0)
-    return LayerCertificate(mine.path, mine.rounding.dtype, is_exact, mine.is_erosion, size, out)
+    return LayerCertificate(mine.path, mine.rounding.dtype, is_exact, mine.rank, size, out)
 
 
 def _certify_in(
     mine: Certifiable, neurons: HostNeurons, rounding: Rounding, zone: DeadZone, *, is_real: bool
 ) -> tuple[np.ndarray, DeadZone]:
     """Which neurons are exact in one arithmetic, bool (neurons...), and their dead zones."""
-    W, B, p, size = neurons.W.reshape(mine.shape), neurons.B, neurons.p, mine.footprint.sum(axis=0)
+    W, B, p = neurons.W.reshape(mine.shape), neurons.B, neurons.p
     on_bits = are_bits(zone)
+    ends = {} if on_bits else {"v1": zone.v1, "v2": zone.v2}
     margin = _margin(neurons, rounding, is_real=is_real, on_bits=on_bits)
-    found = activation_on_host(W, B, p, v1=zone.v1, v2=zone.v2, margin=margin)
-    same = (found.footprint == mine.footprint).all(axis=0)
-    same &= (found.is_erosion == mine.is_erosion) | (size == 1)
+    found = activation_on_host(W, B, p, **ends, margin=margin)
+    same = (found.footprint == mine.footprint).all(axis=0) & (found.rank == mine.rank)
     exact = found.is_activated & same
     if is_real and on_bits:
         possible = activation_on_host(W, B, p, margin=-margin).is_activated
         undecided = possible & ~np.asarray(found.is_activated) & (neurons.error == 0)
-        exact |= _is_operator_in_rationals(neurons, undecided, mine.footprint, mine.is_erosion)
+        exact |= _is_operator_in_rationals(neurons, undecided, mine.footprint, mine.rank)
     exact &= mine.is_activated
     with np.errstate(over="ignore", invalid="ignore"):
-        ends = found.lower + margin, found.upper - margin
+        sums = found.lower + margin, found.upper - margin
     with jax.enable_x64(True):
-        low, high = map(np.asarray, _output_ends(*ends, B, p, threshold=mine.threshold))
+        low, high = map(np.asarray, _output_ends(*sums, B, p, threshold=mine.threshold))
     error = 0.0 if mine.threshold == "step" else rounding.threshold_error
     # A tie has no room for a dead zone: its low outputs reach 1/2, and nothing else is known.
     proven, tie = exact & found.is_activated, exact & ~np.asarray(found.is_activated)
@@ -249,4 +259,4 @@ def _certify_in(
         # Even a weight of 0 spreads what is no number to all readers.
         is_nan |= bool(np.isnan(zone.v1).any())
         exact, v1, v2 = exact & ~is_nan, np.where(is_nan, np.nan, v1), np.where(is_nan, np.nan, v2)
-    return exact, DeadZone(v1, v2)
+    return np.asarray(exact), DeadZone(v1, v2)

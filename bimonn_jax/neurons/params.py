@@ -125,7 +125,8 @@ def without_ranks(neurons: BinaryNeurons) -> BinaryNeurons:
         return neurons
     is_erosion = np.where((rank < 1) | (rank > size), rank < 1, (rank == size) & (size > 1))
     footprint = footprint & (rank >= 1) & (rank <= size)
-    return BooleanNeurons(jnp.asarray(footprint), jnp.asarray(is_erosion), neurons.complement)
+    footprint, is_erosion = jax.device_put((footprint, is_erosion))
+    return BooleanNeurons(footprint, is_erosion, neurons.complement)
 
 
 def is_neurons(node: object) -> bool:

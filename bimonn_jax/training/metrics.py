@@ -33,6 +33,8 @@ def map_in_chunks(
 def activated_share(params: Any) -> jax.Array:
     """Share of the neurons of a parameter tree that are activated on binary inputs, float ().
 
+    As operators of any rank, see `bimonn_jax.neurons.activation`.
+
     Raises:
       ValueError: if there are no real-valued neurons in it; boolean ones are activated by nature.
     """

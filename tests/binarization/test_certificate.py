@@ -13,6 +13,7 @@ from bimonn_jax import (
     Complement,
     DenseBiMoNN,
     NeuronConfig,
+    RankNeurons,
     RealNeurons,
     Sequential,
     as_real_neurons,
@@ -106,8 +107,9 @@ def test_a_certified_network_equals_its_boolean_one_on_all_inputs(name, threshol
 
 def test_the_smooth_certificate_refuses_where_the_smooth_network_really_differs():
     model = BiMoNN((1, 1), (3, 3))
-    params = map_neurons(as_real_neurons, binarize(init(model, 1), method="constant"))
-    bise = binarize(params)["layers_0"]["bise"]
+    boolean = binarize(init(model, 1), method="constant", ranks=False)
+    params = map_neurons(as_real_neurons, boolean)
+    bise = boolean["layers_0"]["bise"]
     row = jnp.zeros((3, 3, 1, 1), bool).at[1].set(True)
     params["layers_0"]["bise"] = as_real_neurons(bise.replace(footprint=row))
     params = with_scales(params, 0.3)
@@ -190,12 +192,19 @@ def test_the_certificate_counts_and_reads_well():
     assert bise.counts() == {
         "dilation": 0,
         "erosion": 1,
+        "rank": 0,
         "copy": 1,
         "constant": 0,
         "not activated": 0,
     }
     assert (lui.counts()["copy"], lui.counts()["constant"]) == (1, 1)
     assert "layers_0/bise: 1 erosion, 1 copy; dead zone (0, 1)" in str(certify(params))
+    medians = as_real_neurons(
+        RankNeurons(jnp.ones((5, 2), bool), jnp.array([3, 1]), jnp.zeros(2, bool))
+    )
+    (proof,) = certify({"lui": medians}).layers
+    assert proof.counts()["rank"] == 1
+    assert str(proof).startswith("lui: 1 dilation, 1 rank; dead zone (")
 
 
 def test_boolean_and_damaged_trees_are_refused():

@@ -38,7 +38,7 @@ def equals_its_boolean_network(model, params, x):
 @pytest.mark.parametrize(("bias", "level"), [(1.5, 0.5), (0.5, 0.9)])
 def test_level_sets_after_neurons_do_not_hide_them(bias, level):
     model = Sequential(modules=(LUI(1), LevelSets((level,)), LUI(1)))
-    first, last = lui(np.ones((3, 1)), [bias], [1]), lui([[1]], [0.5], [4])
+    first, last = lui([[2], [1], [1]], [bias], [1]), lui([[1]], [0.5], [4])
     params = {"layers_0": {"lui": first}, "layers_2": {"lui": last}}
     assert not equals_its_boolean_network(model, params, jnp.asarray(all_inputs(3)))
     assert not certify(params, model.architecture).exact_real
@@ -60,13 +60,13 @@ def test_complements_of_flat_features_carry_the_dead_zones_of_their_own_features
 
 def test_a_smooth_proof_needs_only_the_neurons_that_the_outputs_read():
     model = Sequential(modules=(LUI(2), LUI(1)))
-    first = lui(np.ones((3, 2)), [0.5, 1.5], [9, 9])
+    first = lui([[1, 2], [1, 1], [1, 1]], [0.5, 1.5], [9, 9])
     params = {"layers_0": {"lui": first}, "layers_1": {"lui": lui([[1], [0]], [0.5], [9])}}
     smooth = certify(params, model.architecture)
     assert smooth.layers[0].is_exact["real"].tolist() == [True, False]
     assert smooth.exact_real
     assert equals_its_boolean_network(model, params, jnp.asarray(all_inputs(3)))
-    # The other neuron alone is no dilation and no erosion.
+    # The other neuron fires by its first input, or by both others: that is no rank.
     assert not certify(params).exact_real
 
 
@@ -87,13 +87,13 @@ def wrong_claims(neurons):
     W, B, p = (np.asarray(a) for a in real_parameters(neurons))
     exact = certify({"lui": neurons}).layers[0].is_exact["real"]
     boolean = binarize(neurons)
-    S, is_erosion = np.asarray(boolean.footprint), np.asarray(boolean.is_erosion)
+    S, rank = np.asarray(boolean.footprint), np.asarray(boolean.ranks)
     inputs, wrong = all_inputs(W.shape[0]), []
     for k in np.flatnonzero(exact):
         w, b = [Fraction(float(v)) for v in W[:, k]], Fraction(float(B[k]))
         sums = [sum((v for v, bit in zip(w, x, strict=True) if bit), Fraction()) for x in inputs]
         real = [s > b if p[k] > 0 else s >= b for s in sums]
-        hits = ((inputs ^ is_erosion[k]) & S[:, k]).any(axis=1) ^ is_erosion[k]
+        hits = (inputs & S[:, k]).sum(axis=1) >= rank[k]
         if (hits != np.array(real)).any():
             wrong.append((W[:, k].tolist(), float(B[k]), float(p[k])))
     return wrong

@@ -11,6 +11,7 @@ from bimonn_jax import (
     BooleanNeurons,
     DenseBiMoNN,
     NeuronConfig,
+    RankNeurons,
     RealNeurons,
     as_real_neurons,
     binarize,
@@ -18,12 +19,12 @@ from bimonn_jax import (
     map_neurons,
 )
 from bimonn_jax._support.random_arrays import bernoulli
-from bimonn_jax.binarization.conversion import METHODS as ALL_METHODS
+from bimonn_jax.binarization.approximation import METHODS as ALL_METHODS
 from bimonn_jax.binarization.projection.activable import project
 from bimonn_jax.binarization.projection.constant import PROJECTIONS
 from bimonn_jax.binarization.projection.nearest import _search, nearest_operators
 from bimonn_jax.neurons.activation import activation
-from bimonn_jax.neurons.params import flat_weight, named_neurons, real_parameters
+from bimonn_jax.neurons.params import flat_weight, named_neurons, real_parameters, with_ranks
 from tests.support.boolean_networks import network as random_network
 from tests.support.projection_oracles import rational_squared_distance
 
@@ -41,19 +42,35 @@ def sizes_of(n):
 
 
 def equal(a, b):
+    a, b = (map_neurons(with_ranks, tree) for tree in (a, b))
     assert jax.tree.structure(a) == jax.tree.structure(b)
     return jax.tree.all(jax.tree.map(lambda u, v: bool((u == v).all()), a, b))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_tree_keeps_its_structure_and_holds_only_bools(method):
+def test_the_tree_keeps_its_structure_and_holds_bools_and_where_needed_ranks(method):
     params = {**init(), "other": jnp.arange(3.0)}
-    boolean = binarize(params, method=method)
-    assert list(named_neurons(boolean)) == list(named_neurons(params))
-    assert all(isinstance(n, BooleanNeurons) for n in named_neurons(boolean).values())
-    leaves = jax.tree.leaves(list(named_neurons(boolean).values()))
-    assert {leaf.dtype.name for leaf in leaves} == {"bool"}
-    np.testing.assert_array_equal(boolean["other"], params["other"])
+    for ranks in (False, True):
+        binary = binarize(params, method=method, ranks=ranks)
+        assert list(named_neurons(binary)) == list(named_neurons(params))
+        for neurons in named_neurons(binary).values():
+            is_between = (neurons.ranks > 1) & (neurons.ranks < neurons.sizes)
+            assert isinstance(neurons, RankNeurons) == bool(is_between.any())
+            assert ranks or isinstance(neurons, BooleanNeurons)
+            dtypes = {name: str(value.dtype) for name, value in vars(neurons).items()}
+            assert dtypes.pop("rank", "int32") == "int32"
+            assert set(dtypes.values()) == {"bool"}
+        np.testing.assert_array_equal(binary["other"], params["other"])
+
+
+def test_within_a_program_only_what_it_asks_for_decides_the_type():
+    tree = init()
+    for ranks, expected in ((False, BooleanNeurons), (True, RankNeurons)):
+        found = jax.jit(lambda tree, ranks=ranks: binarize(tree, ranks=ranks))(tree)
+        assert {type(n) for n in named_neurons(found).values()} == {expected}
+    trained = init(BiMoNN((2,), 3, NeuronConfig.boolean("mixed")))
+    found = jax.jit(binarize)(trained)
+    assert {type(n) for n in named_neurons(found).values()} == {BooleanNeurons}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -68,28 +85,32 @@ def test_jit_and_vmap_give_the_same(method):
         assert equal(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), p)
 
 
+@pytest.mark.parametrize("ranks", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_activated_neurons_are_their_operators_whatever_the_method(method):
+def test_activated_neurons_are_their_operators_whatever_the_method(method, ranks):
     rng = np.random.default_rng(0)
     W = jnp.asarray(rng.normal(0.5, 0.6, (4, 500)), jnp.float32)
     neurons = RealNeurons(W, jnp.asarray(rng.uniform(0, 2, 500), jnp.float32), jnp.ones(500))
     exact = activation(*real_parameters(neurons))
-    keep = np.asarray(exact.is_activated)
+    keep = np.asarray(exact.is_activated if ranks else exact.is_end)
     assert 20 < keep.sum() < 480
-    boolean = binarize(neurons, method=method)
-    np.testing.assert_array_equal(boolean.footprint[:, keep], exact.footprint[:, keep])
-    np.testing.assert_array_equal(boolean.is_erosion[keep], exact.is_erosion[keep])
+    binary = binarize(neurons, method=method, ranks=ranks)
+    np.testing.assert_array_equal(binary.footprint[:, keep], exact.footprint[:, keep])
+    np.testing.assert_array_equal(binary.ranks[keep], exact.rank[keep])
     if method == "activable":
         nearest = project(W, neurons.bias)
-        np.testing.assert_array_equal(boolean.footprint[:, ~keep], nearest.footprint[:, ~keep])
-        np.testing.assert_array_equal(boolean.is_erosion[~keep], nearest.is_erosion[~keep])
-        return
-    expected = jax.vmap(PROJECTIONS[method], in_axes=1, out_axes=1)(W)
-    np.testing.assert_array_equal(boolean.footprint[:, ~keep], expected[:, ~keep])
-    half = np.asarray(W.sum(axis=0) / 2)
-    np.testing.assert_array_equal(
-        boolean.is_erosion[~keep], np.asarray(neurons.bias)[~keep] > half[~keep]
-    )
+        expected, is_erosion = np.asarray(nearest.footprint), np.asarray(nearest.is_erosion)
+    else:
+        expected = np.asarray(jax.vmap(PROJECTIONS[method], in_axes=1, out_axes=1)(W))
+        is_erosion = np.asarray(neurons.bias > W.sum(axis=0) / 2)
+    rank = np.where(is_erosion, expected.sum(axis=0), 1)
+    if method != "activable" and ranks:
+        # As many equal weights as exceed the bias; by a weight that is not positive, the fewest.
+        level = (np.asarray(W) * expected).sum(axis=0) / expected.sum(axis=0)
+        enough = np.floor(np.asarray(neurons.bias) / np.where(level > 0, level, np.inf)) + 1
+        rank = np.clip(enough, 1, expected.sum(axis=0))
+    np.testing.assert_array_equal(binary.footprint[:, ~keep], expected[:, ~keep])
+    np.testing.assert_array_equal(binary.ranks[~keep], rank[~keep])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +147,7 @@ def test_the_report_counts_operators_and_distances():
     np.testing.assert_array_equal(boolean["lui"].complement, [False, False, True, False])
     assert str(report) == (
         "lui: 4 neurons, 3 exact, 1 approximated (squared distance up to 3.2); "
-        "2 dilations, 0 erosions, 2 constant"
+        "1 dilations, 0 erosions, 1 ranks between them, 2 constant"
     )
 
 
@@ -249,17 +270,22 @@ def test_a_program_finds_the_operators_of_the_host_whatever_the_scale(power):
     # Which of two equally near ones it is, rounding decides within a program.
     traced = jax.jit(binarize)(neurons)
     for w, b, *found in zip(
-        np.asarray(W).T, np.asarray(B), traced.footprint.T, traced.is_erosion,
-        host.footprint.T, host.is_erosion, report.is_exact, strict=True,
+        np.asarray(W).T, np.asarray(B), traced.footprint.T, traced.ranks,
+        host.footprint.T, host.ranks, report.is_exact, strict=True,
     ):  # fmt: skip
-        mine, mine_erosion, other, other_erosion, is_exact = map(np.asarray, found)
+        mine, mine_rank, other, other_rank, is_exact = map(np.asarray, found)
         if is_exact:
             assert (mine == other).all()
-            assert mine_erosion == other_erosion
+            assert mine_rank == other_rank
             continue
         found, least = (
-            rational_squared_distance(w, b, S, is_erosion)
-            for S, is_erosion in ((mine, mine_erosion), (other, other_erosion))
+            # Of one input both operators are the same.
+            min(
+                rational_squared_distance(w, b, S, is_erosion)
+                for is_erosion in (False, True)
+                if rank == (S.sum() if is_erosion else 1)
+            )
+            for S, rank in ((mine, mine_rank), (other, other_rank))
         )
         assert least <= found <= least * Fraction(1 + 1e-12)
 

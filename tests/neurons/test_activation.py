@@ -35,28 +35,32 @@ def assert_no_false_answer(W, B, p):
             np.testing.assert_array_equal(value, getattr(result, name))
     tables = fires(W, B, p)
     for k in range(W.shape[1]):
-        operators = TABLES[n].get(tables[:, k].tobytes(), set())
-        assert bool(result.is_activated[k]) == bool(operators), (W[:, k], B[k], p[k])
-        if operators:
-            found = bool(result.is_erosion[k]), result.footprint[:, k].tobytes()
-            assert found in operators
+        operator = TABLES[n].get(tables[:, k].tobytes())
+        assert bool(result.is_activated[k]) == (operator is not None), (W[:, k], B[k], p[k])
+        if operator is not None:
+            assert (int(result.rank[k]), result.footprint[:, k].tobytes()) == operator
+    size = result.footprint.sum(axis=0)
+    return int((result.is_activated & (result.rank > 1) & (result.rank < size)).sum())
 
 
 def random_neurons(rng, n, count):
     W = rng.normal(rng.uniform(-0.5, 1.5, count), rng.uniform(0.1, 1.5, count), (n, count))
     W = np.where(rng.uniform(size=W.shape) < 0.2, 0.05 * W, W)
+    # Weights of some that are nearly constant, as ranks between the ends have them.
+    W = np.where(rng.uniform(size=count) < 0.3, np.where(W > 0.5, 1 + 0.02 * W, 0.02 * W), W)
     low, high = np.minimum(W, 0).sum(axis=0), np.maximum(W, 0).sum(axis=0)
     B = low - 0.2 + rng.uniform(size=count) * (high - low + 0.4)
     return W.astype(np.float32), B.astype(np.float32), rng.choice([-2.0, 1.5], count)
 
 
-def test_twenty_thousand_neurons_of_any_sign_have_no_false_answer_either_way():
-    rng, seen = np.random.default_rng(0), 0
+def test_forty_thousand_neurons_of_any_sign_have_no_false_answer_either_way():
+    rng, seen, between = np.random.default_rng(0), 0, 0
     for n in range(1, 9):
-        W, B, p = random_neurons(rng, n, 2500)
-        assert_no_false_answer(W, B, p)
+        W, B, p = random_neurons(rng, n, 5000)
+        between += assert_no_false_answer(W, B, p)
         seen += W.shape[1]
-    assert seen == 20_000
+    assert seen == 40_000
+    assert between > 1000
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
@@ -103,10 +107,11 @@ def test_on_almost_binary_inputs_the_output_is_the_operator_and_keeps_its_dead_z
     keep = np.asarray(result.is_activated)
     assert keep.sum() > 100
     W, B, p, v1, v2 = W[:, keep], B[keep], p[keep], v1[:, keep], v2[:, keep]
-    S, is_erosion, lower, upper = (
+    S, rank, lower, upper = (
         np.asarray(a)[..., keep]
-        for a in (result.footprint, result.is_erosion, result.lower, result.upper)
+        for a in (result.footprint, result.rank, result.lower, result.upper)
     )
+    assert ((rank > 1) & (rank < S.sum(axis=0))).sum() > 50
     ends = np.asarray(jnp.stack([THRESHOLDS[name].forward(p * (e - B)) for e in (lower, upper)]))
     for bits in all_inputs(n):
         for corner in (True, False):  # Extreme values first, then values inside of the ranges.
@@ -115,11 +120,39 @@ def test_on_almost_binary_inputs_the_output_is_the_operator_and_keeps_its_dead_z
             low, high = v1 * inward, v2 + (1 - v2) * inward
             x = np.where(bits[:, None], high, low)
             y = np.asarray(THRESHOLDS[name].forward(jnp.asarray(p * ((x * W).sum(axis=0) - B))))
-            hits = ((bits[:, None] ^ is_erosion) & S).any(axis=0) ^ is_erosion
+            hits = (bits[:, None] & S).sum(axis=0) >= rank
             np.testing.assert_array_equal(y > 0.5, hits ^ (p < 0))
             assert (
                 np.where(hits ^ (p < 0), y - ends.max(axis=0), ends.min(axis=0) - y) > -1e-5
             ).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7])
+def test_dead_zones_are_decided_exactly_by_the_intervals_of_all_sums(n):
+    rng, count = np.random.default_rng(n), 3000
+    # Of sixteenths and powers of two, so that every sum is exact and ties are frequent.
+    W = rng.integers(-1, 5, (n, count)) / 4 + rng.integers(0, 2, (n, count)) / 16
+    B = rng.integers(-4, 8 * n, count) / 16
+    p = rng.choice([-1.0, 1.0], count)
+    v1, v2 = rng.integers(0, 3, (n, count)) / 16, 1 - rng.integers(0, 3, (n, count)) / 16
+    result = activation_on_host(W, B, p, v1=v1, v2=v2)
+    bits = all_inputs(n)[:, :, None]
+    low = np.where(bits, np.where(W > 0, v2, 1) * W, np.where(W > 0, 0, v1) * W).sum(axis=1)
+    high = np.where(bits, np.where(W > 0, 1, v2) * W, np.where(W > 0, v1, 0) * W).sum(axis=1)
+    always, sometimes = (np.where(p > 0, t > B, t >= B) for t in (low, high))
+    is_decided = (always == sometimes).all(axis=0)
+    activated = 0
+    for k in range(count):
+        operator = TABLES[n].get(always[:, k].tobytes()) if is_decided[k] else None
+        assert result.is_activated[k] == (operator is not None)
+        if operator is not None:
+            assert (result.rank[k], result.footprint[:, k].tobytes()) == operator
+            # The ends of the gap: the largest sum that gives 0, and the smallest that gives 1.
+            zeros, ones = high[~always[:, k], k], low[always[:, k], k]
+            assert result.lower[k] == zeros.max(initial=-np.inf)
+            assert result.upper[k] == ones.min(initial=np.inf)
+            activated += 1
+    assert activated > 100
 
 
 def test_zero_scale_is_never_activated_and_a_batch_may_be_mapped():

@@ -19,7 +19,6 @@ from bimonn_jax import (
     LUI,
     BiSE,
     BiSEL,
-    BooleanNeurons,
     Complement,
     Flatten,
     HitOrMiss,
@@ -28,6 +27,7 @@ from bimonn_jax import (
     LUIConv,
     Parallel,
     PopcountHead,
+    RankNeurons,
     RealNeurons,
     Sequential,
     Skip,
@@ -39,6 +39,7 @@ from bimonn_jax import (
     map_neurons,
 )
 from bimonn_jax.neurons.apply import apply_dense
+from bimonn_jax.neurons.params import named_neurons
 from tests.support.neuron_oracles import all_inputs
 
 DTYPES = {
@@ -86,6 +87,9 @@ def random_neurons(rng, dtype, n, count):
     """Neurons (n, count) with random operators in reach, ties among them, as NumPy arrays."""
     whole = rng.integers(-2, 4, (n, count)) * 1.0
     W = np.where(rng.random(count) < 0.5, whole, rng.normal(0.6, 0.6, (n, count)))
+    # Weights that are nearly constant where they are not small: ranks between the ends.
+    nearly = np.where(W > 0.5, 1, 0.1 * W) + 0.05 * rng.integers(-1, 2, (n, count))
+    W = np.where(rng.random(count) < 0.3, nearly, W)
     W = W * np.where(rng.random((n, count)) < 0.1, 2.0 ** rng.integers(-30, 1, (n, count)), 1)
     chosen = rng.random((n, count)) < 0.5
     B = (W * chosen).sum(axis=0) + rng.choice([0, 0.5, 1e-3, -1e-3, 1e-7], count)
@@ -117,10 +121,12 @@ class Claims:
     equal: int = 0
     proven: int = 0
     false: int = 0
+    between: int = 0
 
-    def add(self, equal, proven):
-        """Counts some cases, bool arrays."""
+    def add(self, equal, proven, is_between=False):
+        """Counts some cases, bool arrays; of the proven ones also ranks between the ends."""
         equal, proven = np.asarray(equal), np.asarray(proven)
+        self.between += int((proven & is_between).sum())
         self.cases += equal.size
         self.equal += int(equal.sum())
         self.proven += int(proven.sum())
@@ -135,7 +141,8 @@ class Claims:
         """One row."""
         return (
             f"{self.cases:7,} cases, {self.equal:7,} equal, {self.proven:7,} proven, "
-            f"{self.equal - self.proven + self.false:6,} refused though equal, {self.false} false"
+            f"{self.equal - self.proven + self.false:6,} refused though equal, {self.false} false; "
+            f"{self.between:,} proven ones are ranks between the ends"
         )
 
 
@@ -151,9 +158,10 @@ def check_neurons(rng, dtype, n, count):
         outputs = [np.asarray(run(running, inputs)) for run in (jax.jit(apply_dense), apply_dense)]
     table = real_tables(given.weight, given.bias, given.scale)
     real, runs = Claims(), Claims()
-    real.add((table == of_boolean).all(axis=0), proof.is_exact["real"])
+    is_between = (proof.rank > 1) & (proof.rank < proof.footprint_size)
+    real.add((table == of_boolean).all(axis=0), proof.is_exact["real"], is_between)
     equal = np.all([(y > 0.5) == of_boolean for y in outputs], axis=(0, 1))
-    runs.add(equal, proof.is_exact["float"])
+    runs.add(equal, proof.is_exact["float"], is_between)
     return real, runs
 
 
@@ -173,9 +181,13 @@ def random_network(rng, name, dtypes):
             fields = bits + 0.0, (rng.random(old.bias.shape) < 0.5) + 0.0, np.ones(old.bias.shape)
             free = (jnp.asarray(cast(field, dtype)) for field in fields)
             return RealNeurons(*free, "boolean", "boolean", "step")
-        coins = (rng.random(old.bias.shape) < share for share in (0.5, 0.3))
+        size = bits.reshape(-1, *old.bias.shape).sum(axis=0)
+        # Ends and what lies between, constants too.
+        rank = rng.choice([0, 1, 2, 3, 100], old.bias.shape)
+        rank = np.where(rank == 100, size, np.minimum(rank, size + 1)).astype(np.int32)
+        complement = rng.random(old.bias.shape) < 0.3
         sharp = float(rng.choice([3.0, 10.0, 40.0]))
-        new = as_real_neurons(BooleanNeurons(bits, *map(jnp.asarray, coins)), scale=sharp)
+        new = as_real_neurons(RankNeurons(*map(jnp.asarray, (bits, rank, complement))), scale=sharp)
         size = magnitude(rng, dtype, ()) if rng.random() < 0.3 else 1.0
         W = np.asarray(new.weight) + noise * rng.normal(size=old.weight.shape)
         B = np.asarray(new.bias) + noise * rng.normal(size=old.bias.shape)
@@ -193,15 +205,20 @@ def random_network(rng, name, dtypes):
 
 
 def check_network(rng, name, dtypes):
-    """Whether a random network equals its boolean one as it runs, and whether that was proven."""
+    """Whether a random network equals its binary one, whether that was proven, and of what it is.
+
+    The last is whether neurons are ranks between the ends.
+    """
     with jax.enable_x64("float64" in dtypes):
         model, params, x = random_network(rng, name, dtypes)
         smooth = np.asarray(apply_layers(model.architecture, params, x)).astype(np.float64)
-        boolean = np.asarray(apply_layers(model.architecture, binarize(params), x))
+        binary = binarize(params)
+        boolean = np.asarray(apply_layers(model.architecture, binary, x))
         proof = certify(params, model.architecture)
+    is_between = any(isinstance(n, RankNeurons) for n in named_neurons(binary).values())
     if boolean.dtype == bool:
         smooth = smooth > 0.5
-    return np.array_equal(smooth, boolean), proof.exact_float
+    return np.array_equal(smooth, boolean), proof.exact_float, is_between
 
 
 def main():

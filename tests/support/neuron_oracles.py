@@ -11,12 +11,18 @@ def all_inputs(n):
 
 
 def operator_tables(n):
-    """{truth table as bytes: {(is_erosion, footprint as bytes)}} of all operators on n bits."""
+    """{truth table as bytes: (rank, footprint as bytes)} of all rank operators on n bits.
+
+    Constants are those by no inputs: rank 0, always 1, and rank 1, always 0.
+    """
     inputs, tables = all_inputs(n), {}
     for S in all_inputs(n):
-        for is_erosion in (False, True):
-            output = (inputs | ~S).all(axis=1) if is_erosion else (inputs & S).any(axis=1)
-            tables.setdefault(output.tobytes(), set()).add((is_erosion, S.tobytes()))
+        ranks = range(1, S.sum() + 1) if S.any() else (0, 1)
+        for rank in ranks:
+            table = ((inputs & S).sum(axis=1) >= rank).tobytes()
+            # Each is another function.
+            assert table not in tables
+            tables[table] = rank, S.tobytes()
     return tables
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax.binarization.projection.sorted_weights import first_of, sort_descending
+from bimonn_jax._support.sorting import sort_descending
+from bimonn_jax.binarization.projection.sorted_weights import first_of
 
 Projection = Callable[[jax.Array], jax.Array]
 
@@ -94,3 +95,39 @@ def squared_distance(W: jax.Array, footprint: jax.Array) -> jax.Array:
     size = jnp.maximum(jnp.sum(mask, axis=0), 1)
     level = jax.lax.stop_gradient(jnp.maximum(jnp.sum(mask * W, axis=0) / size, 0))
     return jnp.sum(jnp.square(W - level[None] * mask), axis=0)
+
+
+def rank_of_constant(
+    W: jax.Array,
+    B: jax.Array,
+    footprint: jax.Array,
+    *,
+    is_negative: jax.Array,
+    input_mean: jax.Array | None = None,
+) -> jax.Array:
+    """The rank of the neuron with the nearest weights lambda 1_S: those count the inputs of S.
+
+    [lambda count > B] is "at least floor(B / lambda) + 1 of S"; for p < 0, where equality fires,
+    "at least ceil(B / lambda)". Where there is no such count, or lambda is 0, the nearest of 1 to
+    |S| is taken: what is not constant as it is does not become so.
+
+    Args:
+      W: float (n, neurons...).
+      B: float (neurons...).
+      footprint: S, bool (n, neurons...), not empty.
+      is_negative: bool (neurons...); the sign of the scale p.
+      input_mean: float (n, neurons...); the mean of each input on data. Where it is given, B is
+        lowered by what the weights that the neuron loses, W - lambda 1_S, gave on average.
+
+    Returns:
+      int32 (neurons...).
+    """
+    mask = footprint.astype(W.dtype)
+    size = jnp.sum(mask, axis=0)
+    level = jnp.maximum(jnp.sum(mask * W, axis=0) / size, 0)
+    if input_mean is not None:
+        B = B - jnp.sum((W - level[None] * mask) * input_mean, axis=0)
+    count = B / jnp.where(level > 0, level, 1)
+    rank = jnp.where(is_negative, jnp.ceil(count), jnp.floor(count) + 1)
+    # Within int32 before it becomes one.
+    return jnp.where(level > 0, jnp.clip(rank, 1, size), 1).astype(jnp.int32)
