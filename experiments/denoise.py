@@ -76,6 +76,7 @@ class Config(ImageSettings):
     coefficient: float = option("Coefficient of the regularizer.", 0.01)
     relative: bool = option("Whether distances are divided by |W|^2.", False)
     channels: int = option("Hidden channels of --recipe=paper.", 3, at_least=1)
+    scale_growth: float = option("By how much its scales grow; 1 for not at all.", 1.0, at_least=1)
 
     def sources(self) -> tuple[Path, ...]:
         """The folders or files of both kinds."""
@@ -99,7 +100,8 @@ class Config(ImageSettings):
             if self.regularizer == "none":
                 self.refuse_unused("without --regularizer", "coefficient", "relative")
         else:
-            self.refuse_unused(recipe, "regularizer", "coefficient", "relative", "channels")
+            of_paper = "regularizer", "coefficient", "relative", "channels", "scale_growth"
+            self.refuse_unused(recipe, *of_paper)
         if not self.sources():
             of_images = ("threshold", "foreground", "level_sets", "on_error")
             self.refuse_unused("without --input", *of_images)
@@ -123,7 +125,13 @@ def paper_recipe(config: Config) -> Recipe:
     chosen = None
     if config.regularizer != "none":
         chosen = regularizer(config.regularizer, relative=config.relative)
-    return relaxed((config.channels, 1), 5, regularizer=chosen, coefficient=config.coefficient)
+    return relaxed(
+        (config.channels, 1),
+        5,
+        regularizer=chosen,
+        coefficient=config.coefficient,
+        scale_growth=config.scale_growth,
+    )
 
 
 def used_channels(architecture: Architecture, boolean: Any) -> list[int]:
@@ -172,7 +180,7 @@ class Trained:
 
 def settings_of(config: Config, task: Task, steps: int) -> dict[str, Any]:
     """What must be as it was for a training to go on from its checkpoint."""
-    names = ("seed", "regularizer", "coefficient", "relative")
+    names = ("seed", "regularizer", "coefficient", "relative", "scale_growth")
     settings = {"data": task.name, "steps": steps, **{n: getattr(config, n) for n in names}}
     if config.sources():
         settings["images"] = [printable(path) for path in config.sources()]

@@ -63,6 +63,9 @@ class Config(Settings):
     seed: int = option("Seed of data and starts.", 0)
     steps: int | None = option("Steps per start; a default per recipe.", None, at_least=1)
     starts: int = option("Starts of the boolean recipe, at most.", 5, at_least=1)
+    paper_starts: int = option("Starts of --recipe=paper.", 1, at_least=1)
+    coefficient: float = option("Coefficient of its regularizer.", 0.01)
+    scale_growth: float = option("By how much its scales grow; 1 for not at all.", 1.0, at_least=1)
 
     def check(self) -> None:
         """Raises ValueError for unknown names."""
@@ -81,11 +84,17 @@ def boolean_recipes(name: str, size: int) -> list[Recipe]:
     return [tophat(8, size, white=name == "white_tophat")]
 
 
-def paper_recipe(name: str, size: int) -> Recipe:
+def paper_recipe(config: Config, name: str) -> Recipe:
     """The paper's training, with its regularizer relative to |W|^2 in the second half."""
     layers = 1 if name in ("dilation", "erosion") else 2
-    exact = regularizer("exact", relative=True)
-    return relaxed((1,) * layers, size, learning_rate=2e-2, regularizer=exact)
+    return relaxed(
+        (1,) * layers,
+        config.size,
+        learning_rate=2e-2,
+        regularizer=regularizer("exact", relative=True),
+        coefficient=config.coefficient,
+        scale_growth=config.scale_growth,
+    )
 
 
 def is_recovered(name: str, boolean: Any, target: np.ndarray) -> bool | None:
@@ -137,7 +146,7 @@ def train(
         sample(validation_key, 64),
         key=learn_key,
         steps=config.steps or (600 if is_boolean else 800),
-        starts=config.starts if is_boolean else 1,
+        starts=config.starts if is_boolean else config.paper_starts,
         stop_score=0.999 if is_boolean else float("inf"),
         patience=300 if is_boolean else None,
         callback=callback,
@@ -163,7 +172,7 @@ def learn_operator(
     if recipe == "search":
         architecture, params, starts = search(config, name, sample, learn_key, callback)
     else:
-        recipes = [paper_recipe(name, config.size)]
+        recipes = [paper_recipe(config, name)]
         if recipe == "boolean":
             recipes = boolean_recipes(name, config.size)
         keys = jnp.stack([example_key, validation_key, learn_key])

@@ -1,3 +1,6 @@
+from .annealing import (
+    grow_scales as grow_scales,
+)
 from .baselines import (
     Handmade as Handmade,
     best_handmade as best_handmade,

@@ -21,8 +21,9 @@ from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.models import BiMoNN, Sequential
 from bimonn_jax.networks.modules import LUI, BiSEL, Complement, LevelSets
 from bimonn_jax.neurons.initializers import NeuronConfig, Operator
+from bimonn_jax.training.annealing import grow_scales
 from bimonn_jax.training.checkpoints import Checkpoints
-from bimonn_jax.training.loop import FitResult, fit
+from bimonn_jax.training.loop import FitResult, Revise, fit
 from bimonn_jax.training.losses import Loss, mse
 from bimonn_jax.training.metrics import compare
 from bimonn_jax.training.optimizers import optimizer_for, warmup_cosine
@@ -46,6 +47,8 @@ class Recipe:
       regularizer: added to the loss, or None.
       coefficient: of the regularizer.
       delay: share of the steps after which the regularizer acts.
+      scale_growth: by how much the scales of relaxed neurons grow, from 0.3 to 0.9 of the steps on;
+        1 for not at all.
     """
 
     name: str
@@ -56,6 +59,14 @@ class Recipe:
     regularizer: Regularizer | None = None
     coefficient: float = 0.0
     delay: float = 0.0
+    scale_growth: float = 1.0
+
+    def after_evaluation(self, steps: int, every: int) -> Revise | None:
+        """What `fit` does after evaluations, in a training of so many steps."""
+        if self.scale_growth == 1:
+            return None
+        start, until = int(0.3 * steps), int(0.9 * steps)
+        return grow_scales(self.scale_growth, start=start, until=until, every=every)
 
 
 def _latent_optimizer(learning_rate: float) -> Callable[[int], optax.GradientTransformation]:
@@ -250,6 +261,7 @@ def relaxed(
     regularizer: Regularizer | None = None,
     coefficient: float = 0.01,
     delay: float = 0.5,
+    scale_growth: float = 1.0,
 ) -> Recipe:
     """The paper's training: smooth BiSE neurons and Adam, binarized afterwards.
 
@@ -261,6 +273,8 @@ def relaxed(
       regularizer: see `bimonn_jax.training.regularization`, or None.
       coefficient: of the regularizer.
       delay: share of the steps after which it acts.
+      scale_growth: by how much the scales grow, see `Recipe`; with it and a regularizer, what is
+        learned is close to its binarization, or equal to it.
     """
     config = config or NeuronConfig("dual", "projected")
     model = BiMoNN(features, (kernel_size, kernel_size), config)
@@ -273,6 +287,7 @@ def relaxed(
         regularizer=regularizer,
         coefficient=coefficient,
         delay=delay,
+        scale_growth=scale_growth,
     )
 
 
@@ -349,6 +364,7 @@ def learn(
                 regularizer=recipe.regularizer,
                 coefficient=recipe.coefficient,
                 delay=int(recipe.delay * steps),
+                after_evaluation=recipe.after_evaluation(steps, steps_per_evaluation),
                 steps_per_evaluation=steps_per_evaluation,
                 patience=patience,
                 stop_score=stop_score,
