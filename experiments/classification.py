@@ -84,9 +84,13 @@ def split(data: ImageClassification, levels: int = 1) -> Parts:
     return Parts(data.name, data.classes, thresholds, *parts)
 
 
+def share_of_bits(parts: Parts) -> float:
+    """How many of the bits that a network reads are set, of all."""
+    return float(apply_layers(to_bits(parts.thresholds), {}, parts.train[0][:10_000]).mean())
+
+
 def relaxed_model(parts: Parts, features: int, weights: str) -> Sequential:
     """The paper's classifier with one of its weight reparametrizations, for these images."""
-    share = apply_layers(to_bits(parts.thresholds), {}, parts.train[0][:10_000]).mean()
     bias = "identity" if weights == "identity" else "projected"
-    config = NeuronConfig(weights, bias, input_mean=float(share))
+    config = NeuronConfig(weights, bias, input_mean=share_of_bits(parts))
     return relaxed_classifier(parts.thresholds, features, parts.classes, config)

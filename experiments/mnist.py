@@ -2,8 +2,9 @@
 
     python -m experiments.mnist --data_dir=... --out_dir=out/mnist
 
-``--recipe=boolean`` (default) is boolean in every forward pass; ``--recipe=paper`` is the paper's
-relaxed network with a real head, binarized by every projection. Both are compared with a plain
+``--recipe=boolean`` (default) and ``--recipe=rank`` are boolean in every forward pass, the first
+made of hit-or-miss transforms, the second of rank neurons; ``--recipe=paper`` is the paper's
+relaxed network with a real head, binarized by every projection. All are compared with a plain
 network of the same size, trained in the same run. Validation chooses the parameters; the test set
 is looked at once, by the boolean network that was read back from its file.
 
@@ -38,6 +39,8 @@ from bimonn_jax.training.classifiers import (
     Convolution,
     Head,
     boolean_classifier,
+    rank_classifier,
+    rank_loss,
     refit_head,
     to_bits,
 )
@@ -49,12 +52,26 @@ from bimonn_jax.training.metrics import (
     error_percent,
     live_neurons,
 )
-from bimonn_jax.training.optimizers import mean_over_positions, optimizer_for, warmup_cosine
+from bimonn_jax.training.optimizers import (
+    mean_over_positions,
+    optimizer_for,
+    rank_optimizer,
+    warmup_cosine,
+)
+from bimonn_jax.training.ranks import rank_shares
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.starts import restart_dead, start_from_images
 from bimonn_jax.viz import plot_history, plot_network, plot_stages
 
-from .classification import Classification, Labeled, Parts, load, relaxed_model, split
+from .classification import (
+    Classification,
+    Labeled,
+    Parts,
+    load,
+    relaxed_model,
+    share_of_bits,
+    split,
+)
 from .dense_baseline import train_baseline
 from .output import say, watch
 from .program import Program, option
@@ -65,19 +82,22 @@ from .report import write_json, write_report
 class Config(Classification):
     """The images, the network and its training."""
 
-    recipe: Literal["boolean", "paper"] = option("What to train.", "boolean")
+    recipe: Literal["boolean", "rank", "paper"] = option("What to train.", "boolean")
     head: Head = option("Head of --recipe=boolean.", "ternary")
     convolutions: tuple[str, ...] = option(
         "Convolutions of --recipe=boolean: kernel:features:pool of each, or none.", ("7:192:4",)
     )
     features: int | None = option("Dense neurons; 4096 of the paper, or none.", None, at_least=0)
+    rank_layers: tuple[int, ...] = option("Neurons of the layers of --recipe=rank.", (2000, 1000))
+    sparse: bool = option("Whether rank neurons read a quarter of their inputs at most.", False)
     level_sets: int = option("Thresholds per channel.", 1, at_least=1)
     epochs: float = option("Passes over the training images.", 20.0, at_least=0)
     batch: int = option("Images per step.", 250, at_least=1)
-    shift: int = option("Augmentation with --recipe=boolean, pixels.", 1)
+    shift: int = option("Augmentation of all but --recipe=paper, pixels.", 1)
     learning_rate: float = option("Learning rate of the sets, with --recipe=boolean.", 15.0)
+    rank_rate: float = option("Learning rate of Adam, with --recipe=rank.", 1e-2)
     restart: float = option("Share of the steps in which dead neurons start again.", 0.5)
-    head_rate: float = option("Learning rate of Adam, of all real parameters.", 5e-3)
+    head_rate: float = option("Learning rate of Adam, of all real parameters; not of rank.", 5e-3)
     surrogate_temperature: float = option("Temperature of the sets: see NeuronConfig.", 0.7)
     temperature: float = option("Scores are divided by it in the loss.", 4.0)
     weights: Literal["identity", "positive", "dual"] = option(
@@ -94,7 +114,7 @@ class Config(Classification):
     @property
     def is_boolean(self) -> bool:
         """Whether the network is boolean while it learns."""
-        return self.recipe == "boolean"
+        return self.recipe != "paper"
 
     @property
     def drawn_shift(self) -> int:
@@ -106,11 +126,18 @@ class Config(Classification):
         self.read_convolutions()
         of_paper = ("weights", "regularizer", "coefficient", "relative", "delay", "refit_steps")
         of_boolean = (
-            "head", "convolutions", "shift", "learning_rate", "restart", "surrogate_temperature",
+            "head", "convolutions", "learning_rate", "restart", "surrogate_temperature",
             "temperature",
         )  # fmt: skip
-        recipe = f"with --recipe={self.recipe}"
-        self.refuse_unused(recipe, *(of_paper if self.is_boolean else of_boolean))
+        of_rank = ("rank_layers", "sparse", "rank_rate")
+        unused = {
+            "boolean": (*of_paper, *of_rank),
+            "rank": (*of_paper, *of_boolean, "features", "head_rate"),
+            "paper": (*of_boolean, *of_rank, "shift"),
+        }
+        self.refuse_unused(f"with --recipe={self.recipe}", *unused[self.recipe])
+        if not self.rank_layers or min(self.rank_layers) < 1:
+            raise ValueError(f"--rank_layers={list(self.rank_layers)}: numbers >= 1 were expected")
         if self.head == "real":
             self.refuse_unused("with --head=real", "temperature")
         if self.regularizer == "none":
@@ -125,16 +152,18 @@ class Config(Classification):
             raise ValueError(f"--convolutions={list(self.convolutions)}: {known}") from error
 
 
-def evaluation(architecture: Architecture, validation: Labeled, *, is_paper: bool) -> Any:
+def evaluation(architecture: Architecture, validation: Labeled, *, recipe: str) -> Any:
     """The metrics of `fit`: accuracy as trained, as booleans, and the state of the neurons."""
     images, labels = validation
 
     def evaluate(params: Any) -> dict[str, jax.Array]:
-        boolean = binarize(params, method="activable")
+        # Networks of rank neurons need no operators to be told that they are boolean.
+        boolean = params if recipe == "rank" else binarize(params, method="activable")
         live = live_neurons(architecture, boolean, images[:1000])
         error = error_percent(architecture, boolean, images, labels)
         metrics = {"accuracy_boolean": 100 - error}
-        if is_paper:
+        metrics |= rank_shares(params)
+        if recipe == "paper":
             metrics["accuracy_float"] = 100 - error_percent(architecture, params, images, labels)
             metrics["activated_share"] = activated_share(params)
             metrics |= {f"activated_share/{p}": s for p, s in activated_shares(params).items()}
@@ -176,6 +205,24 @@ def boolean_start(config: Config, parts: Parts, steps: int) -> Start:
     return architecture, params, options
 
 
+def rank_start(config: Config, parts: Parts, steps: int) -> Start:
+    """Rank neurons, of which footprints and ranks are learned, by Adam."""
+    model = rank_classifier(
+        parts.thresholds,
+        config.rank_layers,
+        parts.classes,
+        input_mean=share_of_bits(parts),
+        sparse=config.sparse,
+    )
+    params = model.init(jax.random.key(config.seed), parts.train[0][:1])["params"]
+    options = {
+        "optimizer": rank_optimizer(steps, learning_rate=config.rank_rate),
+        "loss": rank_loss(config.rank_layers[-1]),
+        "score": "accuracy_boolean",
+    }
+    return model.architecture, params, options
+
+
 def paper_start(config: Config, parts: Parts, steps: int) -> Start:
     """The paper's relaxed network with a real head, by Adam."""
     features = 4096 if config.features is None else config.features
@@ -199,7 +246,7 @@ def train_network(
     """Trains; validation chooses the parameters. Also returns the seconds that it took."""
     steps = max(1, round(config.epochs * len(parts.train[1]) / config.batch))
     say("Choosing where the network starts.")
-    start = boolean_start if config.is_boolean else paper_start
+    start = {"boolean": boolean_start, "rank": rank_start, "paper": paper_start}[config.recipe]
     architecture, params, options = start(config, parts, steps)
     started = time.perf_counter()
     with watch(folder / "events", steps, parts.name) as callback:
@@ -207,7 +254,7 @@ def train_network(
             partial(apply_layers, architecture),
             params,
             batches(*parts.train, config.batch, shift=config.drawn_shift),
-            evaluation(architecture, parts.validation, is_paper=not config.is_boolean),
+            evaluation(architecture, parts.validation, recipe=config.recipe),
             key=jax.random.key(config.seed + 1),
             steps=steps,
             steps_per_evaluation=-(-steps // config.evaluations),

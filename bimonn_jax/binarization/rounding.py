@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.neurons.params import RealNeurons
-from bimonn_jax.neurons.reparam import dual_total
+from bimonn_jax.neurons.reparam import BINARY, dual_total
 
 # What a computed xi may be off by, in units of roundoff: tests/binarization/test_rounding.py tries
 # all numbers of 16 bits, and float32 in steps. Compilers use approximations of xi there; float64
@@ -115,7 +115,7 @@ def _reparametrization_error(
     softplus, of_sum = 2 * _SOFTPLUS_UNITS, 2 * (n + _SOFTPLUS_UNITS)
     weight_units = {"identity": 0, "positive": softplus, "dual": 2 * of_sum}
     underflow = np.zeros_like(B)
-    if params.weight_reparam == "boolean":
+    if params.weight_reparam in BINARY:
         # Whole numbers and halves: exact while they have enough digits, else anything.
         return np.where(total + 1 <= 1 / (2 * rounding.unit), 0.0, np.inf)
     if params.weight_reparam == "positive":

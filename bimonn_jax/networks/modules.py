@@ -173,6 +173,11 @@ class NeuronModule(LayerModule):
                 "and kernel sizes must be >= 1"
             )
         config = self.config_of(neuron_set.part)
+        if config.weight_reparam.startswith("ternary") and not neuron_set.complements:
+            raise ValueError(
+                f"weight_reparam={config.weight_reparam!r} is of neurons that read complements "
+                f"too; those of {type(self).__name__} do not: take HitOrMiss or HitOrMissConv"
+            )
         return self.param(neuron_set.part, init_neurons, shape, neuron_set.neuron_rank, config)
 
 

@@ -41,7 +41,7 @@ def boolean_input(x: jax.Array) -> jax.Array:
 
 def neuron_outputs(params: RealNeurons, t: jax.Array, p: jax.Array) -> jax.Array:
     """The outputs xi(t) of neurons whose t = p (W x - B), an array to which ``p`` broadcasts."""
-    if params.threshold == "step":
+    if params.bias_reparam == "boolean":
         # The surrogate peaks where an erosion just fires and a dilation just does not: no input of
         # the footprint violates the operator.
         is_erosion = jnp.broadcast_to((params.bias > 0.5).reshape(p.shape), t.shape)

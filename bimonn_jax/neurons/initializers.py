@@ -13,9 +13,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from bimonn_jax._support.random_arrays import uniform
-from bimonn_jax.neurons.params import RealNeurons, per_neuron
-from bimonn_jax.neurons.reparam import BIASES, WEIGHTS, check_names, dual_total
+from bimonn_jax._support.random_arrays import normal, uniform
+from bimonn_jax.neurons.params import RealNeurons, halves_back, per_neuron
+from bimonn_jax.neurons.reparam import BIASES, BINARY, WEIGHTS, check_names, dual_total
 
 Operator = Literal["dilation", "erosion", "mixed"]
 FlaxInitializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
@@ -29,17 +29,19 @@ class NeuronConfig:
     """The static choices of a layer's neurons and how they start.
 
     Attributes:
-      weight_reparam: "identity", "positive", "dual", or "boolean" (see `NeuronConfig.boolean`).
+      weight_reparam: "identity", "positive", "dual", "boolean" (see `NeuronConfig.boolean`), or
+        "ternary" and "ternary_sparse" (see `NeuronConfig.rank`).
       bias_reparam: "identity", "positive", "projected", "reparametrized" (and their
-        "_two_smallest" variants), or "boolean".
+        "_two_smallest" variants), "boolean", or "rank".
       threshold: "tanh", "sigmoid", "erf", "arctan", or "step".
       init: "balanced" (this module's formula), "heuristic" (W uniform around 2 / n, B at half of
         the sum of W, p = 1: the earlier papers), or a Flax initializer for the free weights.
       input_mean: m_in, in (0, 1); measure it on the data for the first layer.
       operator: where neurons start when trained through the binarization: "dilation", "erosion"
-        or "mixed" (every other one); ignored otherwise.
+        or "mixed" (every other one); ignored otherwise, also by rank neurons.
       temperature: 1 / p of neurons trained through the binarization: how far from flipping the
-        surrogate gradient still reaches, in pixels; ignored otherwise.
+        surrogate gradient still reaches, in pixels; of rank neurons, in roots of the number of
+        their inputs. Ignored otherwise.
 
     Raises:
       ValueError: for unknown names, names that do not go together, or numbers out of range.
@@ -70,10 +72,27 @@ class NeuronConfig:
         """Neurons whose forward pass is boolean, trained with a surrogate gradient."""
         return cls("boolean", "boolean", "step", operator=operator, temperature=temperature)
 
+    @classmethod
+    def rank(
+        cls, *, sparse: bool = False, input_mean: float = 0.5, temperature: float = 0.25
+    ) -> "NeuronConfig":
+        """Neurons over inputs and their complements whose forward pass is that of `RankNeurons`.
+
+        Footprints and ranks are both learned. They start at random, where as many inputs of a
+        footprint are set as the mean says.
+
+        Args:
+          sparse: footprints of about a quarter of the inputs; otherwise of more than half.
+          input_mean: m_in, in (0, 1).
+          temperature: 1 / p in roots of the number of inputs, about how far their sums spread.
+        """
+        weights = "ternary_sparse" if sparse else "ternary"
+        return cls(weights, "rank", "step", input_mean=input_mean, temperature=temperature)
+
     @property
     def is_boolean(self) -> bool:
         """Whether the neurons are trained through the binarization."""
-        return self.weight_reparam == "boolean"
+        return self.weight_reparam in BINARY
 
 
 def init_neurons(
@@ -104,10 +123,11 @@ def init_neurons(
             f"{fan_in}: use {config.bias_reparam.removesuffix('_two_smallest')!r}"
         )
     weight_key, bias_key = jax.random.split(key)
-    draw = _draw_boolean if config.is_boolean else _draw_real
+    draw = {"boolean": _draw_boolean, "rank": _draw_ternary}.get(config.bias_reparam, _draw_real)
     weight, bias, scale = draw(weight_key, bias_key, (fan_in, *neuron_shape), config)
+    is_ternary = config.bias_reparam == "rank"
     return RealNeurons(
-        weight=weight.reshape(weight_shape),
+        weight=halves_back(weight, weight_shape) if is_ternary else weight.reshape(weight_shape),
         bias=bias,
         scale=jnp.full(neuron_shape, scale, jnp.float32),
         weight_reparam=config.weight_reparam,
@@ -154,3 +174,17 @@ def _draw_boolean(
     index = jnp.arange(math.prod(shape[1:])).reshape(shape[1:])
     is_erosion = {"dilation": index < 0, "erosion": index >= 0, "mixed": index % 2 == 1}
     return omega, is_erosion[config.operator].astype(jnp.float32), 1 / config.temperature
+
+
+def _draw_ternary(
+    weight_key: jax.Array, bias_key: jax.Array, shape: tuple[int, ...], config: NeuronConfig
+) -> Draw:
+    # Differences on both sides of 0, small enough that training can change all of them.
+    n, rank = shape[0] // 2, len(shape) - 1
+    d = 0.05 * normal(weight_key, (n, *shape[1:]))
+    omega = jnp.concatenate([0.5 + d, 0.5 - d])
+    to_weights = WEIGHTS[config.weight_reparam].forward
+    W = per_neuron(lambda w: to_weights(w, jnp.float32(1)), rank)(omega)
+    means = jnp.repeat(jnp.float32([config.input_mean, 1 - config.input_mean]), n)
+    B = jnp.einsum("i,i...->...", means, W)
+    return omega, per_neuron(BIASES["rank"].inverse, rank)(B, W), 1 / (config.temperature * n**0.5)

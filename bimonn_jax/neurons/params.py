@@ -196,6 +196,30 @@ def flat_weight(weight: jax.Array, bias: jax.Array) -> jax.Array:
     return weight.reshape(math.prod(inputs), *bias.shape)
 
 
+def halves_first(weight: jax.Array, neuron_rank: int) -> jax.Array:
+    """Reshapes weights (..., 2 C, neurons...) to (2 n, neurons...): of inputs, then complements.
+
+    Raises:
+      ValueError: if there are not as many weights of complements.
+    """
+    at = weight.ndim - neuron_rank - 1
+    leading, rows, neurons = weight.shape[:at], weight.shape[at], weight.shape[at + 1 :]
+    if rows % 2:
+        raise ValueError(
+            f"weight has shape {weight.shape}: neurons over inputs and complements have as many "
+            f"rows of both; got {rows}"
+        )
+    halves = jnp.moveaxis(weight.reshape(*leading, 2, rows // 2, *neurons), at, 0)
+    return halves.reshape(math.prod(leading) * rows, *neurons)
+
+
+def halves_back(flat: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The inverse of `halves_first`, to weights of that shape."""
+    at = len(shape) - flat.ndim
+    halves = flat.reshape(2, *shape[:at], shape[at] // 2, *shape[at + 1 :])
+    return jnp.moveaxis(halves, 0, at).reshape(shape)
+
+
 def check_neurons(neurons: Neurons, weight_rank: int | None = None) -> None:
     """Raises ValueError unless the fields of a set of neurons fit together.
 
@@ -253,13 +277,14 @@ def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Arra
         jnp.asarray(field, jax.dtypes.canonicalize_dtype(field.dtype))
         for field in (params.weight, params.bias, params.scale)
     )
-    omega = flat_weight(weight, bias)
+    is_ternary = params.bias_reparam == "rank"
+    omega = halves_first(weight, bias.ndim) if is_ternary else flat_weight(weight, bias)
     total = dual_total(params.threshold).astype(omega.dtype)
     to_weight, to_bias = WEIGHTS[params.weight_reparam], BIASES[params.bias_reparam]
     rank = bias.ndim
     W = per_neuron(lambda w: to_weight.forward(w, total), rank)(omega)
     B = per_neuron(lambda b, w: to_bias.forward(b, w), rank)(bias, W)
-    return W.reshape(weight.shape), B, scale
+    return halves_back(W, weight.shape) if is_ternary else W.reshape(weight.shape), B, scale
 
 
 def weights_of(neurons: Neurons) -> jax.Array:

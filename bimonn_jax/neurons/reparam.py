@@ -5,6 +5,7 @@ tables `WEIGHTS` and `BIASES` hold them by name; `check_names` says which go tog
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -38,12 +39,34 @@ def _dual(omega: jax.Array, total: jax.Array) -> jax.Array:
     return total * positive / jnp.sum(positive)
 
 
+# Latents are compared in steps of this size, whose sums are exact: the same inputs are in a
+# footprint in every program that runs the neuron, whatever the order of its sums.
+_LATENT_STEP = 2.0**-12
+
+
+def _ternary(level: float, omega: jax.Array, total: jax.Array) -> jax.Array:
+    positive, negative = jnp.split(omega, 2)
+    d = positive - negative
+    steps = jnp.round(jnp.clip(lax.stop_gradient(d), -1, 1) / _LATENT_STEP).astype(jnp.int32)
+    size = jnp.abs(steps)
+    threshold = jnp.sum(size).astype(jnp.float32) * (level / len(d))
+    is_read = size.astype(jnp.float32) > threshold
+    # Exactly 0, with the derivative of the identity.
+    through = d - lax.stop_gradient(d)
+    sides = [(is_read & (steps > 0), through), (is_read & (steps < 0), -through)]
+    return jnp.concatenate([side.astype(d.dtype) + to_latent for side, to_latent in sides])
+
+
 WEIGHTS: dict[str, WeightReparam] = {
     "identity": WeightReparam(lambda omega, total: omega, lambda W: W),
     "positive": WeightReparam(lambda omega, total: jax.nn.softplus(omega), inverse_softplus),
     "dual": WeightReparam(_dual, inverse_softplus),
     # Trained through the binarization: the forward weights are the footprint itself.
     "boolean": WeightReparam(lambda omega, total: straight_through(omega), lambda W: W),
+    # The same over [x, 1 - x], by the rule of ternary weight networks: with d the difference of the
+    # two halves, an input is read where d > 0.7 mean |d|, its complement where d < -0.7 mean |d|.
+    "ternary": WeightReparam(partial(_ternary, 0.7), lambda W: W),
+    "ternary_sparse": WeightReparam(partial(_ternary, 1.4), lambda W: W),
 }
 
 
@@ -83,6 +106,23 @@ def _boolean_bias(beta: jax.Array, W: jax.Array) -> jax.Array:
     return 0.5 + straight_through(beta) * (jnp.sum(W) - 1.0)
 
 
+def _rank_bias(beta: jax.Array, W: jax.Array) -> jax.Array:
+    # The neuron asks whether inputs outvote the complemented ones by more than floor(sqrt(n) beta):
+    # sums spread like the root of n, and in this unit one learning rate suits neurons of any size.
+    # Footprints that change at inputs that are mostly 0 leave these sums as they were.
+    latent = (len(W) // 2) ** 0.5 * beta
+    whole = jnp.floor(lax.stop_gradient(latent)) + 0.5
+    B: jax.Array = jnp.sum(W[len(W) // 2 :]) + whole + (latent - lax.stop_gradient(latent))
+    return B
+
+
+def _rank_latent(B: jax.Array, W: jax.Array) -> jax.Array:
+    # In the middle of the latents of a rank, far from its neighbors.
+    middle = jnp.floor(B - jnp.sum(W[len(W) // 2 :])) + 0.5
+    beta: jax.Array = middle / (len(W) // 2) ** 0.5
+    return beta
+
+
 BIASES: dict[str, BiasReparam] = {
     "identity": BiasReparam(lambda beta, W: beta, lambda B, W: B),
     "positive": BiasReparam(
@@ -93,7 +133,12 @@ BIASES: dict[str, BiasReparam] = {
     "projected_two_smallest": _clipped(two_smallest_bias_range, through_bounds=False),
     "reparametrized_two_smallest": _clipped(two_smallest_bias_range, through_bounds=True),
     "boolean": BiasReparam(_boolean_bias, lambda B, W: (jnp.sum(W) - 0.5 == B).astype(W.dtype)),
+    "rank": BiasReparam(_rank_bias, _rank_latent),
 }
+
+
+# The weights of neurons trained through the binarization, with the biases that go with them.
+BINARY = {"boolean": "boolean", "ternary": "rank", "ternary_sparse": "rank"}
 
 
 def dual_total(threshold: str) -> jax.Array:
@@ -111,13 +156,12 @@ def check_names(weight: str, bias: str, threshold: str) -> None:
     _known("weight_reparam", weight, WEIGHTS)
     _known("bias_reparam", bias, BIASES)
     _known("threshold", threshold, THRESHOLDS)
-    boolean = {"weight_reparam": weight == "boolean", "bias_reparam": bias == "boolean"}
-    boolean["threshold"] = threshold == "step"
-    if any(boolean.values()) and not all(boolean.values()):
+    is_binary = weight in BINARY or bias in BINARY.values() or threshold == "step"
+    if is_binary and (BINARY.get(weight), "step") != (bias, threshold):
+        pairs = ", ".join(f"{w!r} with {b!r}" for w, b in BINARY.items())
         raise ValueError(
-            "training through the binarization takes weight_reparam='boolean', "
-            f"bias_reparam='boolean' and threshold='step' together; got {weight!r}, {bias!r} and "
-            f"{threshold!r}"
+            "training through the binarization takes threshold='step', and of weight_reparam and "
+            f"bias_reparam {pairs}; got {weight!r} with {bias!r} and {threshold!r}"
         )
     if bias.startswith(("projected", "reparametrized")) and weight == "identity":
         raise ValueError(

@@ -14,6 +14,8 @@ from .classifiers import (
     HEADS as HEADS,
     Convolution as Convolution,
     boolean_classifier as boolean_classifier,
+    rank_classifier as rank_classifier,
+    rank_loss as rank_loss,
     refit_head as refit_head,
     relaxed_classifier as relaxed_classifier,
 )
@@ -48,7 +50,11 @@ from .metrics import (
 from .optimizers import (
     mean_over_positions as mean_over_positions,
     optimizer_for as optimizer_for,
+    rank_optimizer as rank_optimizer,
     warmup_cosine as warmup_cosine,
+)
+from .ranks import (
+    rank_shares as rank_shares,
 )
 from .recipes import (
     Learned as Learned,

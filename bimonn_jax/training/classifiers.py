@@ -28,7 +28,7 @@ from bimonn_jax.networks.modules import (
 from bimonn_jax.neurons.heads import binarize_heads
 from bimonn_jax.neurons.initializers import NeuronConfig
 from bimonn_jax.training.loop import fit
-from bimonn_jax.training.losses import Loss
+from bimonn_jax.training.losses import Loss, cross_entropy
 from bimonn_jax.training.metrics import error_percent, map_in_chunks
 
 Head = Literal["real", "ternary", "popcount"]
@@ -85,6 +85,39 @@ def boolean_classifier(
             HEADS[head](classes),
         )
     )
+
+
+def rank_classifier(
+    thresholds: LevelThresholds,
+    features: Sequence[int],
+    classes: int,
+    *,
+    input_mean: float = 0.5,
+    sparse: bool = False,
+) -> Sequential:
+    """Level sets, dense layers of rank neurons, a ternary head: counts and comparisons throughout.
+
+    Takes images uint8 (..., H, W, C), gives scores (..., classes). Starts at random; train it with
+    `rank_optimizer` and `rank_loss`.
+
+    Args:
+      thresholds: of the level sets, see `bimonn_jax.data.classification.choose_thresholds`.
+      features: neurons of each layer, in order.
+      classes: how many.
+      input_mean: share of the inputs of the first layer that are set.
+      sparse: see `NeuronConfig.rank`.
+    """
+    means = (input_mean, *[0.5] * (len(features) - 1))
+    layers = (
+        HitOrMiss(count, config=NeuronConfig.rank(input_mean=mean, sparse=sparse))
+        for count, mean in zip(features, means, strict=True)
+    )
+    return Sequential((LevelSets(thresholds), Flatten(), *layers, TernaryHead(classes)))
+
+
+def rank_loss(features: int) -> Loss:
+    """Cross entropy of the votes of so many features: their scores spread like the root of it."""
+    return cross_entropy(features**0.5 / 4)
 
 
 def to_bits(thresholds: LevelThresholds) -> Architecture:

@@ -11,6 +11,7 @@ import optax
 from bimonn_jax.networks.architecture import layer_outputs
 from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.params import Neurons, RealNeurons, map_neurons
+from bimonn_jax.neurons.reparam import BINARY
 
 
 def _keep_in_unit_interval() -> optax.GradientTransformation:
@@ -23,10 +24,13 @@ def _keep_in_unit_interval() -> optax.GradientTransformation:
 
 def _labels(params: Any) -> Any:
     def of(neurons: Neurons) -> Neurons:
-        if isinstance(neurons, RealNeurons) and neurons.weight_reparam == "boolean":
-            tags: Any = {"weight": "latent", "bias": "frozen", "scale": "frozen"}
-            return replace(neurons, **tags)
-        return neurons
+        if not isinstance(neurons, RealNeurons) or neurons.weight_reparam not in BINARY:
+            return neurons
+        tags: Any = {"weight": "latent", "scale": "frozen"}
+        # Operators are chosen, ranks are learned.
+        return replace(
+            neurons, **tags | ({"bias": "frozen"} if neurons.bias_reparam == "boolean" else {})
+        )
 
     return map_neurons(of, jax.tree.map(lambda _: "real", params))
 
@@ -42,7 +46,8 @@ def optimizer_for(
       real: for real-valued parameters; Adam with learning rate 1e-2 by default.
       latent: for the weights of neurons trained through the binarization, which are kept in [0, 1];
         SGD with momentum 0.9 and learning rate 2 by default (BUILD_NOTES.md: Adam kills neurons).
-        Their operators and scales stay as they started.
+        Their operators and scales stay as they started; ranks are real-valued parameters. For rank
+        neurons see `rank_optimizer`.
     """
     transforms = {
         "real": real or optax.adam(1e-2),
@@ -50,6 +55,25 @@ def optimizer_for(
         "frozen": optax.set_to_zero(),
     }
     return optax.multi_transform(transforms, _labels)
+
+
+def rank_optimizer(
+    steps: int, *, learning_rate: float = 1e-2, warmup: int = 200
+) -> optax.GradientTransformation:
+    """Adam for networks of rank neurons: footprints, ranks and heads, at one rate.
+
+    Args:
+      steps: how many there will be; the rate falls to 0 by a cosine.
+      learning_rate: of ranks and heads; of the latents of footprints half of it, for what counts
+        is the difference of two.
+      warmup: steps at first in which the rate rises.
+    """
+    rise = min(warmup, steps // 10)
+    rate, half = (
+        optax.warmup_cosine_decay_schedule(0.0, peak, rise, steps)
+        for peak in (learning_rate, learning_rate / 2)
+    )
+    return optimizer_for(real=optax.adam(rate), latent=optax.adam(half))
 
 
 def warmup_cosine(learning_rate: float, steps: int, *, warmup: int = 50) -> optax.Schedule:

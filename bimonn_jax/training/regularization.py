@@ -22,6 +22,7 @@ from bimonn_jax.neurons.params import (
     named_neurons,
     real_parameters,
 )
+from bimonn_jax.neurons.reparam import BINARY
 
 # (parameter tree, step) -> scalar.
 Regularizer = Callable[..., jax.Array]
@@ -92,7 +93,7 @@ def regularizer(
             chosen = {path: chosen[path] for path in layers}
         total: jax.Array = jnp.float32(0.0)
         for neurons in chosen.values():
-            if isinstance(neurons, RealNeurons) and neurons.weight_reparam != "boolean":
+            if isinstance(neurons, RealNeurons) and neurons.weight_reparam not in BINARY:
                 mine, share, counts = _whose_turn(neurons, step, turns(neurons.bias.size))
                 W, B, _ = real_parameters(mine)
                 # Computed once, not within each of the sums below.

@@ -11,14 +11,14 @@ from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.neurons.apply import apply_dense
 from bimonn_jax.neurons.initializers import NeuronConfig, init_neurons
 from bimonn_jax.neurons.params import real_parameters
-from bimonn_jax.neurons.reparam import BIASES, dual_total
+from bimonn_jax.neurons.reparam import BIASES, BINARY, dual_total
 from bimonn_jax.neurons.thresholds import THRESHOLDS
 
 SMOOTH = ["tanh", "sigmoid", "erf", "arctan"]
 REAL_NAMES = [
     (weight, bias)
     for weight in ("identity", "positive", "dual")
-    for bias in sorted(set(BIASES) - {"boolean"})
+    for bias in sorted(set(BIASES) - set(BINARY.values()))
     if weight != "identity" or bias in ("identity", "positive")
 ]
 names = pytest.mark.parametrize(("weight", "bias"), REAL_NAMES)
@@ -129,9 +129,11 @@ def test_a_flax_initializer_draws_the_free_weights():
 
 
 @pytest.mark.parametrize(
-    ("shape", "rank"), [((3, 3, 2, 4), 2), ((6, 5), 1), ((2, 2, 7), 1), ((4,), 0)]
+    ("shape", "rank"), [((3, 2, 2, 4), 2), ((6, 5), 1), ((2, 2, 7), 1), ((4,), 0)]
 )
-@pytest.mark.parametrize("config", [NeuronConfig(), NeuronConfig.boolean("mixed")])
+@pytest.mark.parametrize(
+    "config", [NeuronConfig(), NeuronConfig.boolean("mixed"), NeuronConfig.rank()]
+)
 def test_shapes_names_and_jit(shape, rank, config):
     params = init_neurons(jax.random.key(2), shape, rank, config)
     assert params.weight.shape == shape
@@ -184,6 +186,29 @@ def test_the_boolean_configuration_is_the_three_names_together():
     assert not NeuronConfig().is_boolean
 
 
+@pytest.mark.parametrize(("sparse", "share"), [(False, 0.576), (True, 0.264)])
+@pytest.mark.parametrize("input_mean", [0.5, 0.1])
+def test_rank_neurons_start_near_half_of_their_outputs(sparse, share, input_mean):
+    n = 400
+    params = draw(2 * n, NeuronConfig.rank(sparse=sparse, input_mean=input_mean))
+    W, B, p = map(np.asarray, real_parameters(params))
+    assert set(np.unique(W)) == {0.0, 1.0}
+    assert not np.any(W[:n] * W[n:])
+    # Normal latents are above 0.7 or 1.4 times their mean size so often.
+    assert abs((W[:n] + W[n:]).mean() - share) < 0.01
+    np.testing.assert_array_equal(B % 1, 0.5)
+    np.testing.assert_allclose(p, 1 / (0.25 * 20))
+    x = bernoulli(jax.random.key(1), input_mean, (1000, n))
+    assert abs(apply_dense(params, x, complements=True).mean() - 0.5) < 0.03
+
+
+def test_the_rank_configurations_are_the_names_together():
+    config = NeuronConfig.rank(input_mean=0.2, temperature=3.0)
+    assert config == NeuronConfig("ternary", "rank", "step", input_mean=0.2, temperature=3.0)
+    assert NeuronConfig.rank(sparse=True).weight_reparam == "ternary_sparse"
+    assert config.is_boolean
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -191,7 +216,7 @@ def test_the_boolean_configuration_is_the_three_names_together():
         ({"bias_reparam": "clip"}, r"bias_reparam must be one of .*'projected'"),
         ({"threshold": "relu"}, r"threshold must be one of .*'arctan'"),
         ({"weight_reparam": "identity"}, "bias_reparam='projected' needs positive weights"),
-        ({"threshold": "step"}, "threshold='step' together"),
+        ({"threshold": "step"}, "takes threshold='step', and of weight_reparam"),
         ({"init": "uniform"}, r"init must be one of .*'balanced'.*'uniform'"),
         ({"operator": "opening"}, r"operator must be one of .*'mixed'.*'opening'"),
         ({"input_mean": 0.0}, r"input_mean must be in \(0, 1\); got 0.0"),

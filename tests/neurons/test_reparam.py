@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from bimonn_jax.neurons.reparam import (
     BIASES,
+    BINARY,
     WEIGHTS,
     bias_range,
     check_names,
@@ -40,6 +41,18 @@ def test_inverse_softplus_undoes_softplus_over_a_wide_range(transform):
     np.testing.assert_allclose(jax.nn.softplus(transform(inverse_softplus)(y)), y, rtol=1e-5)
 
 
+def ternary(level):
+    """Footprints over x and 1 - x of latents in [0, 1]."""
+
+    def weights(omega, total):
+        d = np.subtract(*np.split(omega, 2, axis=-1))
+        d = np.round(np.clip(d, -1, 1) * 4096)
+        size = level * np.abs(d).mean(-1, keepdims=True)
+        return np.concatenate([d > size, -d > size], axis=-1)
+
+    return weights
+
+
 FORMULAS = {
     "identity": lambda omega, total: omega,
     "positive": lambda omega, total: np.log1p(np.exp(omega)),
@@ -47,12 +60,14 @@ FORMULAS = {
         total * np.log1p(np.exp(omega)) / np.log1p(np.exp(omega)).sum(-1, keepdims=True)
     ),
     "boolean": lambda omega, total: omega > 0.5,
+    "ternary": ternary(0.7),
+    "ternary_sparse": ternary(1.4),
 }
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_are_their_formulas(name, transform):
-    omega, total = draw(0, (4, 5)), np.linspace(1, 3, 4, dtype=np.float32)
+    omega, total = draw(0, (4, 6)), np.linspace(1, 3, 4, dtype=np.float32)
     one_neuron = WEIGHTS[name].forward
     over_neurons = (
         transform(one_neuron) if transform is jax.vmap else jax.vmap(transform(one_neuron))
@@ -67,7 +82,7 @@ def test_weights_are_their_formulas(name, transform):
 def test_weights_in_the_range_come_back_from_the_inverse(name):
     forward, inverse = WEIGHTS[name]
     total = jnp.float32(3.5)
-    W = forward(draw(1, (7,)), total)
+    W = forward(draw(1, (8,)), total)
     np.testing.assert_allclose(forward(inverse(W), total), W, rtol=1e-5, atol=1e-6)
 
 
@@ -82,6 +97,50 @@ def test_boolean_weights_have_the_gradient_of_the_identity():
     omega, direction = draw(3, (6,)), draw(4, (6,))
     gradient = jax.grad(lambda w: WEIGHTS["boolean"].forward(w, 1.0) @ direction)(omega)
     np.testing.assert_array_equal(gradient, direction)
+
+
+@pytest.mark.parametrize("name", ["ternary", "ternary_sparse"])
+def test_ternary_weights_have_the_gradient_of_the_identity_on_differences(name):
+    omega, direction = draw(3, (8,)), draw(4, (8,))
+    gradient = jax.grad(lambda w: WEIGHTS[name].forward(w, 1.0) @ direction)(omega)
+    through = direction[:4] - direction[4:]
+    np.testing.assert_allclose(gradient, jnp.concatenate([through, -through]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ternary", "ternary_sparse"])
+def test_ternary_footprints_do_not_depend_on_how_they_are_compiled(name, transform):
+    # Differences a step beside the threshold: what rounding of the mean would decide.
+    n = 1000
+    size = np.random.default_rng(0).integers(0, 4097, (50, n))
+    level = {"ternary": 0.7, "ternary_sparse": 1.4}[name] * size.mean(axis=1)
+    size[:, :3] = np.round(level)[:, None] + [-1, 0, 1]
+    d = np.random.default_rng(1).choice([-1, 1], size.shape) * size / 4096
+    omega = np.concatenate([0.5 + d / 2, 0.5 - d / 2], axis=1).astype(np.float32)
+    one = WEIGHTS[name].forward
+    over = transform(one) if transform is jax.vmap else jax.vmap(transform(one), in_axes=(0, None))
+    found = over(omega, jnp.ones(50)) if transform is jax.vmap else over(omega, 1.0)
+    expected = FORMULAS[name](omega.astype(float), None)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 16, 17])
+def test_every_rank_has_a_latent_and_comes_back(n):
+    forward, inverse = BIASES["rank"]
+    for asked, of_complements in [(n, 0), (0, n), (n // 2, n - n // 2)]:
+        W = (jnp.arange(2 * n) < asked) | (jnp.arange(2 * n) >= 2 * n - of_complements)
+        W = W.astype(jnp.float32)
+        for rank in range(-1, n + 3):
+            B = forward(inverse(jnp.float32(rank - 0.5), W), W)
+            assert rank - 0.5 == B
+
+
+def test_the_latent_of_a_rank_is_in_roots_of_the_inputs_and_passes_its_gradient():
+    W = jnp.ones(18)  # Nine inputs and their complements.
+    B, to_beta = jax.value_and_grad(BIASES["rank"].forward)(jnp.float32(0.7), W)
+    assert B == 9 + 2 + 0.5  # 3 * 0.7 = 2.1
+    assert to_beta == 3
+    to_W = jax.grad(BIASES["rank"].forward, argnums=1)(jnp.float32(0.7), W)
+    np.testing.assert_array_equal(to_W, [0] * 9 + [1] * 9)
 
 
 @given(positive_weights)
@@ -197,7 +256,7 @@ def test_the_dual_total_is_twice_where_the_threshold_reaches_95_percent(threshol
     np.testing.assert_allclose(dual_total(threshold), expected, rtol=1e-5)
 
 
-REAL_BIASES = sorted(set(BIASES) - {"boolean"})
+REAL_BIASES = sorted(set(BIASES) - set(BINARY.values()))
 
 
 @pytest.mark.parametrize("bias", REAL_BIASES)
@@ -229,13 +288,13 @@ def test_unknown_names_are_refused_with_the_known_ones(names, message):
         check_names(*names)
 
 
-@pytest.mark.parametrize("weight", ["boolean", "positive"])
-@pytest.mark.parametrize("bias", ["boolean", "identity"])
+@pytest.mark.parametrize("weight", [*BINARY, "positive"])
+@pytest.mark.parametrize("bias", ["boolean", "rank", "identity"])
 @pytest.mark.parametrize("threshold", ["step", "tanh"])
-def test_the_boolean_names_go_together_only(weight, bias, threshold):
-    parts = (weight == "boolean", bias == "boolean", threshold == "step")
-    if all(parts) or not any(parts):
+def test_the_names_of_training_through_the_binarization_go_together_only(weight, bias, threshold):
+    are_of_it = (weight != "positive", bias != "identity", threshold == "step")
+    if not any(are_of_it) or (all(are_of_it) and BINARY[weight] == bias):
         check_names(weight, bias, threshold)
     else:
-        with pytest.raises(ValueError, match="weight_reparam='boolean'"):
+        with pytest.raises(ValueError, match="'boolean' with 'boolean', 'ternary' with 'rank'"):
             check_names(weight, bias, threshold)
