@@ -391,6 +391,50 @@ static void finish_counting(counter *c)
    literals are left above any rank. So the total, T - rank + those that hold, is from 0 to 2 T - 1:
    it fits into the digits, and the last one is set if and only if the total is at least T, which is
    when at least rank literals hold. */
+
+/* Adds so many bits, two by two, to a digit; half as many carries take their place. */
+static inline void add_pairs(bits *digit, bits *v, int count)
+{
+    for (int k = 0; k < count; k += 2) {
+        bits a = v[k], b = v[k + 1];
+        v[k / 2] = majority(*digit, a, b);
+        *digit = sum(*digit, a, b);
+    }
+}
+
+/* Sixteen literals at a time, as long as there are so many; returns how many were counted. They
+   leave eight carries of weight 2, these four of weight 4, two of weight 8, and one of weight 16,
+   each with a digit, so that DIGITS must be at least 4. */
+static uint32_t count_many(
+    counter *c, const block *window, const literal *literals, uint32_t count, bits flip)
+{
+    uint32_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        block carry;
+        for (int l = 0; l < LANES; l++) {
+            bits v[16];
+            for (int k = 0; k < 16; k++)
+                v[k] = window[literals[i + (uint32_t)k]].lane[l] ^ flip;
+            add_pairs(&c->digit[0].lane[l], v, 16);
+            add_pairs(&c->digit[1].lane[l], v, 8);
+            add_pairs(&c->digit[2].lane[l], v, 4);
+            add_pairs(&c->digit[3].lane[l], v, 2);
+            carry.lane[l] = v[0];
+        }
+        carry_on(c, carry, 4);
+    }
+    return i;
+}
+
+static void count_literals(
+    counter *c, const block *window, const literal *literals, uint32_t count, bits flip)
+{
+    uint32_t counted = 0;
+    if (DIGITS >= 4)
+        counted = count_many(c, window, literals, count, flip);
+    count_votes(c, window, literals + counted, count - counted, flip);
+}
+
 static void apply_ranks(const block *image, int row_of_image, int channels, int height, int width,
     int pool, int count, const rank_gate *ranks, int count_of_ranks, const literal *literals,
     block *out)
@@ -404,8 +448,8 @@ static void apply_ranks(const block *image, int row_of_image, int channels, int 
                 const rank_gate *g = ranks + r;
                 counter total;
                 start_counting(&total, ((uint32_t)1 << (DIGITS - 1)) - g->rank);
-                count_votes(&total, window, literals + g->set, g->clear - g->set, 0);
-                count_votes(&total, window, literals + g->clear, g->end - g->clear, ~(bits)0);
+                count_literals(&total, window, literals + g->set, g->clear - g->set, 0);
+                count_literals(&total, window, literals + g->clear, g->end - g->clear, ~(bits)0);
                 finish_counting(&total);
                 for (int l = 0; l < LANES; l++)
                     found[g->number].lane[l] |= total.digit[DIGITS - 1].lane[l] ^ g->flip;
