@@ -18,6 +18,7 @@ from .packed import (
     erode_strips as erode_strips,
     pack_strips as pack_strips,
     packed_by_shape as packed_by_shape,
+    rank_strips as rank_strips,
     unpack_strips as unpack_strips,
 )
 from .python import (

@@ -341,14 +341,14 @@ def _gates(
     )
 
 
-def operator_gates(footprint: np.ndarray, *, is_erosion: bool) -> Gates:
-    """One gate: the dilation or erosion of one channel by a footprint, bool (kh, kw)."""
+def rank_gates(footprint: np.ndarray, rank: int) -> Gates:
+    """One gate: whether so many pixels of a footprint, bool (kh, kw), are set in one channel."""
     row, column = np.nonzero(footprint)
     zero = np.zeros_like(row)
     window = footprint.shape
     return _gates(
-        "erosion" if is_erosion else "dilation",
-        (np.array([len(row) if is_erosion else 1]), np.array([False])),
+        f"rank {rank}",
+        (np.array([rank]), np.array([False])),
         zero,
         (row, column, zero),
         1,

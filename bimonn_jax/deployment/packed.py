@@ -30,7 +30,7 @@ from bimonn_jax.deployment.circuit import (
     Upsample,
     Votes,
     circuit_of,
-    operator_gates,
+    rank_gates,
 )
 from bimonn_jax.morphology.levels import as_numbers, level_sets
 from bimonn_jax.morphology.windows import pad_image
@@ -45,6 +45,9 @@ _HALVES = ((16, 0x0000FFFF), (8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), 
 _MOST_SLICES = 512
 # Gates of similar size are computed together, up to this many superfluous literals each.
 _SIZE_STEP = 8
+# Up to so many words of features are counted by one loop, four times as fast as one by one; XLA has
+# nothing between the two that is faster than the latter.
+_MOST_FUSED = 128
 # Words that are worked on at once: they are to stay in the cache of a CPU.
 _WORDS_AT_ONCE = {"cpu": 2**19, "other": 2**26}
 # Shapes that `packed_by_shape` keeps the programs of, each about 10 MB.
@@ -135,18 +138,33 @@ def dilate_strips(words: jax.Array, footprint: np.ndarray, height: int) -> jax.A
     Returns:
       uint32 (N, S, W, C).
     """
-    return _operate_strips(words, footprint, height, is_erosion=False)
+    return _operate_strips(words, rank_gates(np.asarray(footprint), 1), height)
 
 
 def erode_strips(words: jax.Array, footprint: np.ndarray, height: int) -> jax.Array:
     """`bimonn_jax.morphology.erosion` of images packed by `pack_strips`: see `dilate_strips`."""
-    return _operate_strips(words, footprint, height, is_erosion=True)
+    return _operate_strips(words, rank_gates(np.asarray(footprint), np.count_nonzero(footprint)), height)
 
 
-def _operate_strips(
-    words: jax.Array, footprint: np.ndarray, height: int, *, is_erosion: bool
-) -> jax.Array:
-    gates = operator_gates(np.asarray(footprint), is_erosion=is_erosion)
+def rank_strips(words: jax.Array, footprint: np.ndarray, rank: int, height: int) -> jax.Array:
+    """The rank-order filter of images packed by `pack_strips`, zero border.
+
+    A pixel is set where at least ``rank`` pixels of the footprint around it are: 1 is the dilation,
+    all of them the erosion, and the middle of an odd number the median.
+
+    Args:
+      words: uint32 (N, S, W, C).
+      footprint: bool (kh, kw), concrete.
+      rank: how many pixels must be set. At most 0 gives 1 everywhere, more than there are 0.
+      height: of the images, in pixels.
+
+    Returns:
+      uint32 (N, S, W, C).
+    """
+    return _operate_strips(words, rank_gates(np.asarray(footprint), rank), height)
+
+
+def _operate_strips(words: jax.Array, gates: Gates, height: int) -> jax.Array:
     images, rows, width, channels = words.shape
     # Every channel of every image is one of L.
     planes = words.transpose(1, 2, 0, 3).reshape(1, rows, width, -1)
@@ -216,12 +234,18 @@ def apply_gates(gates: Gates, words: jax.Array, pad: Pad = _pad_samples) -> jax.
 def _by_slices(gates: Gates, padded: jax.Array, height: int, width: int) -> jax.Array:
     """One fused expression of slices."""
 
+    is_end = gates.is_end
+
+    def views(literals: np.ndarray) -> list[jax.Array]:
+        return [padded[c, r : r + height, k : k + width] for r, k, c in literals]
+
     def one(gate: int) -> jax.Array:
+        if not is_end[gate]:
+            literals, is_inverted = gates.literals_of(gate)
+            bits = [~v if i else v for v, i in zip(views(literals), is_inverted, strict=True)]
+            holds = _at_least(bits, int(gates.ranks[gate]))
+            return ~holds if gates.complement[gate] else holds
         must_be_set, must_be_clear, complement = gates.requirements(gate)
-
-        def views(literals: np.ndarray) -> list[jax.Array]:
-            return [padded[c, r : r + height, k : k + width] for r, k, c in literals]
-
         missed = reduce(
             jnp.bitwise_or,
             [~view for view in views(must_be_set)] + views(must_be_clear),
@@ -232,28 +256,89 @@ def _by_slices(gates: Gates, padded: jax.Array, height: int, width: int) -> jax.
     return jnp.stack([one(gate) for gate in range(len(gates))])
 
 
+def _at_least(words: Sequence[jax.Array], rank: int) -> jax.Array:
+    """Where at least ``rank`` of the words have a bit set, for 1 <= rank <= their number.
+
+    Three bits of a weight become one of it and one of twice that weight. What is added to their
+    number, 2^d - rank, makes digit d of the sum say whether it is at least 2^d: the number is less
+    than 2^d + rank, as d is so large, so that the sum has no digit above.
+    """
+    last = max(rank - 1, len(words) - rank).bit_length()
+    start = 2**last - rank
+    of_weight = [list(words), *([] for _ in range(last))]
+    for d, bits in enumerate(of_weight[:-1]):
+        above = of_weight[d + 1]
+        # One more is carried where one of two bits is set, rather than both.
+        one_more = start >> d & 1
+        while len(bits) > 2:
+            first, second, third, *bits = bits
+            some = first ^ second
+            bits.append(some ^ third)
+            above.append((first & second) | (some & third))
+        if len(bits) == 2:
+            first, second = bits
+            above.append(first | second if one_more else first & second)
+        elif bits and one_more:
+            above += bits
+    # Below 2^(d + 1), so at most one of the bits of weight 2^d is set.
+    return reduce(jnp.bitwise_or, of_weight[last])
+
+
 def _by_gathering(gates: Gates, rows: jax.Array) -> jax.Array:
     """From the rows of all literals, uint32 (n, L) -> (gates, L)."""
+    is_end = gates.is_end
+    found = [
+        by(gates, np.flatnonzero(members), rows)
+        for by, members in ((_by_intersecting, is_end), (_by_counting, ~is_end))
+        if members.any()
+    ]
+    inverse = np.argsort(np.argsort(~is_end, kind="stable"))
+    return found[0] if len(found) == 1 else jnp.concatenate(found)[inverse]
+
+
+def _strides(gates: Gates) -> np.ndarray:
+    """Of the row, column and channel of a literal among the rows of all."""
+    return np.array([gates.window[1] * gates.channels, gates.channels, 1])
+
+
+def _by_counting(gates: Gates, members: np.ndarray, rows: jax.Array) -> jax.Array:
+    """Gates of ranks from the rows of all literals, uint32 (n, L) -> (members, L).
+
+    Where a literal is inverted, the number of clear bits is that of all less that of the set ones.
+    """
     count = len(rows)
-    strides = np.array([gates.window[1] * gates.channels, gates.channels, 1])
+    masks = np.zeros((2, count, len(members)), bool)
+    for i, member in enumerate(members):
+        literals, is_inverted = gates.literals_of(member)
+        masks[is_inverted.astype(int), literals @ _strides(gates), i] = True
+    enough = gates.ranks[members] - masks[1].sum(axis=0)
+    holds = _counts(masks[0], masks[1], rows) >= enough[:, None].astype(np.int32)
+    words = _join(holds.reshape(len(members), WORD_BITS, -1), axis=1)
+    return words ^ np.where(gates.complement[members], _ONES, np.uint32(0))[:, None]
+
+
+def _by_intersecting(gates: Gates, members: np.ndarray, rows: jax.Array) -> jax.Array:
+    """Unions and intersections from the rows of all literals, uint32 (n, L) -> (members, L)."""
+    count = len(rows)
+    strides = _strides(gates)
     literals, flips = [], []
-    for gate in range(len(gates)):
-        must_be_set, must_be_clear, is_complement = gates.requirements(gate)
+    for member in members:
+        must_be_set, must_be_clear, is_complement = gates.requirements(member)
         literals.append(np.concatenate([must_be_set @ strides, must_be_clear @ strides + count]))
         flips.append(_ONES if is_complement else np.uint32(0))
-    sizes = np.diff(gates.starts)
+    sizes = gates.sizes[members]
     padded_sizes = -(-sizes // _SIZE_STEP) * _SIZE_STEP
 
     ones = 2 * count
     of_literals = jnp.concatenate([rows, ~rows, jnp.full((1, rows.shape[1]), _ONES)])
     found, order = [], []
     for size in np.unique(padded_sizes):
-        members = np.flatnonzero(padded_sizes == size)
-        picks = np.full((max(size, 1), len(members)), ones)
-        for i, member in enumerate(members):
-            picks[: sizes[member], i] = literals[member]
+        alike = np.flatnonzero(padded_sizes == size)
+        picks = np.full((max(size, 1), len(alike)), ones)
+        for i, gate in enumerate(alike):
+            picks[: sizes[gate], i] = literals[gate]
         found.append(reduce(jnp.bitwise_and, (of_literals[pick] for pick in picks)))
-        order.append(members)
+        order.append(alike)
     inverse = np.argsort(np.concatenate(order))
     return jnp.concatenate(found)[inverse] ^ np.stack(flips)[:, None]
 
@@ -281,30 +366,49 @@ def _transpose_bits(words: jax.Array) -> jax.Array:
     return words
 
 
-def _scores(votes: Votes, words: jax.Array) -> jax.Array:
-    """Scores int32 (L, 32, classes) of the samples in words uint32 (n, L).
+def _counts(positive: np.ndarray, negative: np.ndarray, words: jax.Array) -> jax.Array:
+    """Set bits of ``positive`` less those of ``negative``, of every sample.
 
     Bits are transposed, so that a word holds 32 features of one sample and counting is an
     instruction: ten times as fast as adding the votes of samples bit by bit. Words are padded with
-    features that no class counts. At most 2^24 vote for and as many against a class, so that int32
-    holds every sum.
+    features that nothing counts, and int32 holds every sum, as it holds the number of features.
+
+    Args:
+      positive: bool (n, M).
+      negative: bool (n, M).
+      words: uint32 (n, L).
+
+    Returns:
+      int32 (M, 32 L), bit b of word l at 32 b + l.
     """
     n, length = words.shape
     padded = jnp.pad(words, [(0, -n % WORD_BITS), (0, 0)]).reshape(-1, WORD_BITS, length)
     of_features = _transpose_bits(padded).reshape(len(padded), -1)
+    # A bit that counts against is 1 less its complement, so that one population count does both.
+    # What counts for both counts for nothing.
+    flips, masks = (
+        _pack_samples(jnp.asarray(of_bits)) for of_bits in (negative, positive ^ negative)
+    )
 
-    def count(scores: jax.Array, of_word: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
-        features, positive, negative = of_word
-        for_class, against = (
-            jax.lax.population_count(features[None] & voters[:, None]).astype(jnp.int32)
-            for voters in (positive, negative)
-        )
-        return scores + for_class - against, None
+    def count(counts: jax.Array, of_word: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        features, flip, mask = of_word
+        counted = (features[None] ^ flip[:, None]) & mask[:, None]
+        return counts + jax.lax.population_count(counted).astype(jnp.int32), None
 
-    masks = tuple(_pack_samples(jnp.asarray(v)) for v in (votes.positive, votes.negative))
-    start = jnp.zeros((votes.positive.shape[1], of_features.shape[1]), jnp.int32)
-    scores = jax.lax.scan(count, start, (of_features, *masks))[0]
-    return scores.T.reshape(WORD_BITS, length, -1).swapaxes(0, 1)
+    start = -np.sum(negative & ~positive, axis=0, dtype=np.int32)
+    counts = jnp.broadcast_to(start[:, None], (len(start), of_features.shape[1]))
+    of_words = of_features, flips, masks
+    if len(of_features) > _MOST_FUSED:
+        return jax.lax.scan(count, counts, of_words)[0]
+    for of_word in zip(*of_words, strict=True):
+        counts = count(counts, of_word)[0]
+    return counts
+
+
+def _scores(votes: Votes, words: jax.Array) -> jax.Array:
+    """Scores int32 (L, 32, classes) of the samples in words uint32 (n, L)."""
+    scores = _counts(votes.positive, votes.negative, words)
+    return scores.T.reshape(WORD_BITS, words.shape[1], -1).swapaxes(0, 1)
 
 
 def _apply_stages(circuit: Circuit, words: jax.Array, pad: Pad) -> jax.Array:
@@ -379,7 +483,9 @@ class _Computation:
             if isinstance(stage, Gates) and len(stage.literals) > _MOST_SLICES:
                 positions = math.prod(after[:2]) * stage.pool**2
                 windows = math.prod(stage.window) * stage.channels
-                widest = max(widest, positions * (2 * windows + len(stage)))
+                # A count is a number, of which a word has 32.
+                counts = WORD_BITS * np.count_nonzero(~stage.is_end)
+                widest = max(widest, positions * (2 * windows + len(stage) + counts))
         limit = _WORDS_AT_ONCE["cpu" if jax.default_backend() == "cpu" else "other"]
         return max(1, limit // widest)
 

@@ -29,6 +29,8 @@ import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
 """
 
+_IMPORT_OF_COUNT = "from scipy.ndimage import correlate as _correlate\n"
+
 _LEVEL_SETS = '''
 
 def level_sets(x, thresholds):
@@ -54,6 +56,14 @@ def footprint(*rows):
     return np.array([[mark == "#" for mark in row.split()] for row in rows])
 '''
 
+# Underscores: whatever a network may be called, it is not these.
+_COUNT = '''
+
+def _count(image, footprint, outside=0):
+    """How many pixels of a footprint are set around each pixel."""
+    return _correlate(image.astype(int), footprint.astype(int), mode="constant", cval=outside)
+'''
+
 _UNION = '''
 
 def union_over_windows(x, side):
@@ -70,10 +80,17 @@ def _picture(mask: np.ndarray) -> str:
 
 
 def _terms(gates: Gates, gate: int) -> Iterator[str]:
-    """The operators on the channels, and on their complements, that a gate joins."""
+    """The operators on the channels, and on their complements, that a gate joins or adds up."""
     literals, inverted = gates.literals_of(gate)
-    is_erosion = bool(gates.is_erosion[gate])
-    operator = "binary_erosion" if is_erosion else "binary_dilation"
+    is_end = bool(gates.is_end[gate])
+    # Correlations place a footprint as erosions do.
+    is_erosion = bool(gates.is_erosion[gate]) or not is_end
+    operator = ("binary_erosion" if is_erosion else "binary_dilation") if is_end else "_count"
+    if gates.window == (1, 1) and not is_end:
+        for sign in np.unique(inverted):
+            channels = literals[inverted == sign, 2].tolist()
+            yield f"np.sum({'~' if sign else ''}x[..., {channels}], axis=-1)"
+        return
     for channel, sign in sorted(set(zip(literals[:, 2].tolist(), inverted.tolist(), strict=True))):
         image = f"{'~' if sign else ''}x[..., {channel}]"
         if gates.window == (1, 1):
@@ -83,8 +100,18 @@ def _terms(gates: Gates, gate: int) -> Iterator[str]:
         mask = np.zeros(gates.window, bool)
         mask[mine[:, 0], mine[:, 1]] = True
         picture = _picture(footprint_for("scipy", mask, is_erosion=is_erosion))
-        outside = ", border_value=1" if sign else ""
+        outside = f", {'border_value' if is_end else 'outside'}=1" if sign else ""
         yield f"{operator}({image}, {picture}{outside})"
+
+
+def _rank(gates: Gates, gate: int) -> Iterator[str]:
+    """A gate between union and intersection, a term a line."""
+    yield f"        {'~' if gates.complement[gate] else ''}("
+    first, *others = _terms(gates, gate)
+    yield f"            {first}"
+    yield from (f"            + {term}" for term in others)
+    yield f"            >= {gates.ranks[gate]}"
+    yield "        ),"
 
 
 def _gates(gates: Gates, shape: Shape) -> Iterator[str]:
@@ -104,6 +131,9 @@ def _gates(gates: Gates, shape: Shape) -> Iterator[str]:
     for gate in range(len(gates)):
         yield f"        # {gate}: {title(gates, gate)}"
         is_erosion = bool(gates.is_erosion[gate])
+        if not gates.is_end[gate]:
+            yield from _rank(gates, gate)
+            continue
         joined = (" & " if is_erosion else " | ").join(_terms(gates, gate))
         joined = joined or f"np.{'ones' if is_erosion else 'zeros'}(x.shape[:2], bool)"
         value = f"~({joined})" if gates.complement[gate] else f"({joined})"
@@ -194,7 +224,9 @@ def export_python(
     has_levels = circuit.thresholds is not None
     text = '"""A boolean network, written by bimonn_jax."""\n'
     text += ("\nimport math\n" if has_levels else "") + _IMPORTS
+    text += _IMPORT_OF_COUNT if "_count(" in body else ""
     text += _LEVEL_SETS if has_levels else ""
     text += _FOOTPRINT if "footprint(" in body else ""
+    text += _COUNT if "_count(" in body else ""
     text += _UNION if "union_over_windows(" in body else ""
     return write_text(path, text + body + "\n", overwrite=overwrite)

@@ -25,6 +25,8 @@ from bimonn_jax.deployment.describe import chain, picture, title
 from bimonn_jax.deployment.names import check_identifier, in_comment
 from bimonn_jax.networks.boolean import BooleanNetwork
 
+# Single bits widen to a sum's width, as the standard says; Verilator would warn of each.
+_LINT_OFF, _LINT_ON = (f"    // verilator lint_{state} WIDTH" for state in ("off", "on"))
 # (row, column) of the padding -> what stands there by border; None for a constant 0.
 _SOURCES: dict[str, Callable[[int, int], int | None]] = {
     "edge": lambda i, size: min(max(i, 0), size - 1),
@@ -72,11 +74,23 @@ class _Image:
 
 
 def _gate(image: _Image, gates: Gates, gate: int, y: int, x: int) -> str:
+    """One gate at one position, an expression of one bit.
+
+    Of t literals at most t hold, and t < 2^width: a sum of that width is their number. The rank is
+    at most t, so it has that width too, and both sides are compared in it.
+    """
     literals, is_inverted = gates.literals_of(gate)
+    is_end = gates.is_end[gate]
+    # ~ would invert a bit of a sum after it was widened.
+    inversion = "~" if is_end else "!"
     terms = [
-        ("~" if inverted else "") + image.padded_bit(gates, y + row, x + column, channel)
+        (inversion if inverted else "") + image.padded_bit(gates, y + row, x + column, channel)
         for (row, column, channel), inverted in zip(literals.tolist(), is_inverted, strict=True)
     ]
+    if not is_end:
+        width = len(terms).bit_length()
+        holds = f"({width}'d0 + {' + '.join(terms)}) >= {width}'d{gates.ranks[gate]}"
+        return f"~({holds})" if gates.complement[gate] else holds
     is_erosion = bool(gates.is_erosion[gate])
     joined = (" & " if is_erosion else " | ").join(terms) or f"1'b{int(is_erosion)}"
     return f"~({joined})" if gates.complement[gate] else joined
@@ -86,10 +100,13 @@ def _gates(gates: Gates, image: _Image, shape: Shape, target: str, put: str) -> 
     yield f"    // {in_comment(gates.name)}"
     rows, columns, count = gates.shape_after(shape)
     height, width = gates.positions(shape)
+    is_end = gates.is_end
     for gate in range(count):
         yield f"    // gate {gate}: {title(gates, gate)}"
         if gates.window != (1, 1):
             yield from (f"    //   {line}" for line in picture(gates, gate))
+        if not is_end[gate]:
+            yield _LINT_OFF
         for row, column in product(range(rows), range(columns)):
             ys = range(row * gates.pool, min((row + 1) * gates.pool, height))
             xs = range(column * gates.pool, min((column + 1) * gates.pool, width))
@@ -97,6 +114,8 @@ def _gates(gates: Gates, image: _Image, shape: Shape, target: str, put: str) -> 
             value = values[0] if len(values) == 1 else " | ".join(f"({v})" for v in values)
             bit = f"{target}[{(row * columns + column) * count + gate}]"
             yield put.format(bit, value)
+        if not is_end[gate]:
+            yield _LINT_ON
 
 
 def _level_sets(stage: Thresholds, shape: Shape, target: str, put: str) -> Iterator[str]:
@@ -129,14 +148,13 @@ def _width(votes: Votes) -> int:
 
 
 def _votes(votes: Votes, bits: Sequence[str], width: int, put: str) -> Iterator[str]:
-    # Single bits widen to the sum's width, as the standard says; Verilator would warn of each.
-    yield "    // verilator lint_off WIDTH"
+    yield _LINT_OFF
     for k, (positive, negative) in enumerate(zip(votes.positive.T, votes.negative.T, strict=True)):
         terms = [f" + {bits[i]}" for i in np.flatnonzero(positive).tolist()]
         terms += [f" - {bits[i]}" for i in np.flatnonzero(negative).tolist()]
         sum_of_bits = f"{width}'d0" + "".join(terms)
         yield put.format(f"scores[{width * k + width - 1}:{width * k}]", sum_of_bits)
-    yield "    // verilator lint_on WIDTH"
+    yield _LINT_ON
 
 
 class _Module:

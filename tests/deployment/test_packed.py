@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from bimonn_jax.deployment.packed import (
     PackedNetwork,
@@ -16,11 +17,12 @@ from bimonn_jax.deployment.packed import (
     pack_samples,
     pack_strips,
     packed_by_shape,
+    rank_strips,
     unpack_samples,
     unpack_strips,
 )
 from bimonn_jax.morphology.operators import dilation, erosion
-from tests.support.boolean_networks import NAMES, examples, inputs, network, rounding
+from tests.support.boolean_networks import NAMES, RANK_NAMES, examples, inputs, network, rounding
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def collector_off():
         gc.enable()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + RANK_NAMES)
 @pytest.mark.parametrize("count", [1, 65])
 def test_equal_outputs(name, count):
     plain, shape = network(name)
@@ -75,6 +77,21 @@ def test_strips(height, size):
         twice = on_words(on_words(words, footprint, height), footprint, height)
         expected = operator(operator(planes, footprint), footprint)
         np.testing.assert_array_equal(unpack_strips(twice, height), jnp.moveaxis(expected, 1, -1))
+
+
+@pytest.mark.parametrize("height", [1, 31, 32, 70])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 4), (7, 7)])
+def test_strips_of_all_ranks(height, size):
+    rng = np.random.default_rng(height)
+    images = rng.random((2, height, 6, 3)) < 0.5
+    footprint = rng.random(size) < 0.7
+    words = pack_strips(jnp.asarray(images))
+    centered = [(0, 0), *(((k - 1) // 2, k // 2) for k in size), (0, 0)]
+    windows = sliding_window_view(np.pad(images, centered), size, axis=(1, 2))
+    counts = (windows & footprint).sum(axis=(-2, -1))
+    for rank in {-1, 0, *range(1, footprint.sum() + 3, 4), footprint.sum() - 1, footprint.sum()}:
+        found = unpack_strips(rank_strips(words, footprint, rank, height), height)
+        np.testing.assert_array_equal(found, counts >= rank)
 
 
 def test_within_jit():

@@ -23,7 +23,7 @@ from bimonn_jax.networks.modules import (
     TernaryHead,
 )
 from bimonn_jax.neurons.heads import TernaryWeights
-from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, RankNeurons, map_neurons
 
 SHAPE = (9, 7, 2)
 EVEN = ((1, 2), (0, 1))
@@ -97,6 +97,19 @@ MODULES = {
     ),
 }
 NAMES = list(MODULES)
+# The same modules, with neurons of any rank.
+_RANKS = ", ranks"
+RANK_NAMES = [f"{name}{_RANKS}" for name in NAMES]
+MODULES |= {f"{name}{_RANKS}": MODULES[name] for name in NAMES}
+
+
+def _ranks(footprint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Ranks at the edges as often as between them, constants beyond both ends seldom."""
+    size = footprint.sum(axis=0)
+    kinds = [size // 2, (size + 1) // 2, size // 3, 0 * size + 2, size - 1, 0 * size + 1, size]
+    kinds += [0 * size, size + 1]
+    kind = rng.choice(len(kinds), size.shape, p=[0.18, 0.18, 0.14, 0.2, 0.2, 0.03, 0.03, 0.02, 0.02])
+    return np.choose(kind, kinds).astype(np.int32)
 
 
 def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
@@ -110,6 +123,12 @@ def _random(name: str, rng: np.random.Generator) -> BooleanNetwork:
         bits, count = old.weight.shape, old.bias.shape
         # Gates of no, of few and, more seldom, of many literals.
         literals = rng.choice([0, 1, 2, 3, 12], count, p=[0.05, 0.3, 0.3, 0.3, 0.05])
+        inputs = bits[: len(bits) - len(count)]
+        if name.endswith(_RANKS):
+            literals = rng.choice([1, 3, 5, 8, 20], count, p=[0.05, 0.25, 0.3, 0.3, 0.1])
+            footprint = rng.random(bits) < literals / math.prod(inputs)
+            ranks = _ranks(footprint.reshape(-1, *count), rng)
+            return RankNeurons(footprint, ranks, rng.random(count) < 0.3)
         share = literals / math.prod(bits[:-1])
         return BooleanNeurons(
             rng.random(bits) < share, rng.random(count) < 0.5, rng.random(count) < 0.3

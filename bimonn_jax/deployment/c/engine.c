@@ -5,9 +5,10 @@
    and in place of the parts ENGINE_EXAMPLE_... its own header, tables and calls. With the examples
    this file compiles by itself.
 
-   ENGINE_WORDS: 64 samples to a word, else one sample at a time. ENGINE_GATES, ENGINE_ENLARGE,
-   ENGINE_PAD with ENGINE_ZERO, ENGINE_EDGE, ENGINE_REFLECT and ENGINE_WRAP: what calls need.
-   ENGINE_BITS, ENGINE_VOTES or ENGINE_LINEAR: what comes out; with the last two ENGINE_CLASSIFY. */
+   ENGINE_WORDS: 64 samples to a word, else one sample at a time. ENGINE_GATES, ENGINE_RANKS,
+   ENGINE_ENLARGE, ENGINE_PAD with ENGINE_ZERO, ENGINE_EDGE, ENGINE_REFLECT and ENGINE_WRAP: what
+   calls need. ENGINE_BITS, ENGINE_VOTES or ENGINE_LINEAR: what comes out; with the last two
+   ENGINE_CLASSIFY. ENGINE_COUNTER: what ENGINE_RANKS and ENGINE_VOTES need. */
 
 #if ENGINE_EXAMPLE_HEADER
 #include <stddef.h>
@@ -76,6 +77,14 @@ typedef struct {
 } gate;
 #endif /* ENGINE_GATES */
 
+#if ENGINE_RANKS
+/* A gate of that number, at least rank of whose literals must hold, others than 1 and all. */
+typedef struct {
+    uint32_t number, set, clear, end, rank;
+    bits flip;
+} rank_gate;
+#endif /* ENGINE_RANKS */
+
 #if ENGINE_EXAMPLE_TABLES
 /* Images of 3 x 3 numbers: level sets, erosions and dilations by 2 x 2 pixels, two classes. */
 typedef uint8_t pixel;
@@ -86,6 +95,14 @@ typedef uint16_t literal;
 #if ENGINE_GATES
 static const literal literals_0[] = {0, 1, 4, 5, 0, 1, 4, 5, 0};
 static const gate gates_0[] = {{0, 4, 4, 0}, {4, 4, 8, (bits)~(bits)0}};
+#endif
+
+#if ENGINE_RANKS
+static const rank_gate ranks_0[] = {{1, 0, 2, 4, 3, 0}};
+#endif
+
+#if ENGINE_RANKS && !ENGINE_VOTES
+enum { DIGITS = 4 };
 #endif
 
 #if ENGINE_VOTES
@@ -258,10 +275,7 @@ static void apply_gates(const block *image, int row_of_image, int channels, int 
 }
 #endif /* ENGINE_GATES */
 
-#if ENGINE_VOTES && ENGINE_WORDS
-typedef int32_t output;
-enum { OUTPUTS = CLASSES };
-
+#if ENGINE_COUNTER && ENGINE_WORDS
 /* Why the counts are right, for whatever votes.
 
    Between calls of carry_on, with C[d] = carry[d] where a carry waits at d and 0 elsewhere,
@@ -272,14 +286,7 @@ enum { OUTPUTS = CLASSES };
    d < DIGITS, of weight 2^d, either comes to wait where none does, or is added with the one that
    waits: digit + two carries, at most 3, is a new digit and a carry of weight 2^(d + 1), with which
    carry_on goes on. A carry at DIGITS has the weight 2^DIGITS, 0 in that arithmetic, and is
-   dropped. finish_counting adds what waits.
-
-   total_of starts from MOST_AGAINST - against, and counts votes for, and votes against that are not
-   cast. So it ends at MOST_AGAINST + score, at least 0, and at most MOST_AGAINST plus the most
-   votes for a class: DIGITS is the number of binary digits of that, so the total is below 2^DIGITS
-   and is what the digits say. It is at least 3, so digits 0 to 2 exist. Heads have at most 2^24
-   features (bimonn_jax.neurons.heads.check_countable), so totals are at most 2^25 and DIGITS is at
-   most 26: shifts of uint32_t and sums in int32_t hold it. */
+   dropped. finish_counting adds what waits. DIGITS is at least 3, so digits 0 to 2 exist. */
 
 /* Counts of set bits, one per sample, as binary digits; carries wait for a second one. */
 typedef struct {
@@ -376,6 +383,114 @@ static void finish_counting(counter *c)
                 add(&c->digit[d], &carry, &zero);
         }
 }
+#endif /* ENGINE_COUNTER && ENGINE_WORDS */
+
+#if ENGINE_RANKS && ENGINE_WORDS
+/* Why the last digit says whether a gate holds: with T = 2^(DIGITS - 1), counting starts from
+   T - rank. The writer takes DIGITS so large that every rank is at most T and that fewer than T
+   literals are left above any rank. So the total, T - rank + those that hold, is from 0 to 2 T - 1:
+   it fits into the digits, and the last one is set if and only if the total is at least T, which is
+   when at least rank literals hold. */
+
+/* Adds so many bits, two by two, to a digit; half as many carries take their place. */
+static inline void add_pairs(bits *digit, bits *v, int count)
+{
+    for (int k = 0; k < count; k += 2) {
+        bits a = v[k], b = v[k + 1];
+        v[k / 2] = majority(*digit, a, b);
+        *digit = sum(*digit, a, b);
+    }
+}
+
+/* Sixteen literals at a time, as long as there are so many; returns how many were counted. They
+   leave eight carries of weight 2, these four of weight 4, two of weight 8, and one of weight 16,
+   each with a digit, so that DIGITS must be at least 4. */
+static uint32_t count_many(
+    counter *c, const block *window, const literal *literals, uint32_t count, bits flip)
+{
+    uint32_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        block carry;
+        for (int l = 0; l < LANES; l++) {
+            bits v[16];
+            for (int k = 0; k < 16; k++)
+                v[k] = window[literals[i + (uint32_t)k]].lane[l] ^ flip;
+            add_pairs(&c->digit[0].lane[l], v, 16);
+            add_pairs(&c->digit[1].lane[l], v, 8);
+            add_pairs(&c->digit[2].lane[l], v, 4);
+            add_pairs(&c->digit[3].lane[l], v, 2);
+            carry.lane[l] = v[0];
+        }
+        carry_on(c, carry, 4);
+    }
+    return i;
+}
+
+static void count_literals(
+    counter *c, const block *window, const literal *literals, uint32_t count, bits flip)
+{
+    uint32_t counted = 0;
+    if (DIGITS >= 4)
+        counted = count_many(c, window, literals, count, flip);
+    count_votes(c, window, literals + counted, count - counted, flip);
+}
+
+static void apply_ranks(const block *image, int row_of_image, int channels, int height, int width,
+    int pool, int count, const rank_gate *ranks, int count_of_ranks, const literal *literals,
+    block *out)
+{
+    int columns = (width + pool - 1) / pool;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            const block *window = image + (y * row_of_image + x) * channels;
+            block *found = out + (y / pool * columns + x / pool) * count;
+            for (int r = 0; r < count_of_ranks; r++) {
+                const rank_gate *g = ranks + r;
+                counter total;
+                start_counting(&total, ((uint32_t)1 << (DIGITS - 1)) - g->rank);
+                count_literals(&total, window, literals + g->set, g->clear - g->set, 0);
+                count_literals(&total, window, literals + g->clear, g->end - g->clear, ~(bits)0);
+                finish_counting(&total);
+                for (int l = 0; l < LANES; l++)
+                    found[g->number].lane[l] |= total.digit[DIGITS - 1].lane[l] ^ g->flip;
+            }
+        }
+}
+#endif /* ENGINE_RANKS && ENGINE_WORDS */
+
+#if ENGINE_RANKS && !ENGINE_WORDS
+/* Gates of ranks, beside those that apply_gates has put into out; it ends where it is decided. */
+static void apply_ranks(const block *image, int row_of_image, int channels, int height, int width,
+    int pool, int count, const rank_gate *ranks, int count_of_ranks, const literal *literals,
+    block *out)
+{
+    int columns = (width + pool - 1) / pool;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            const block *window = image + (y * row_of_image + x) * channels;
+            block *found = out + (y / pool * columns + x / pool) * count;
+            for (int r = 0; r < count_of_ranks; r++) {
+                const rank_gate *g = ranks + r;
+                uint32_t missing = g->rank;
+                /* Until no more are missing, or more than there are left. */
+                for (uint32_t i = g->set; missing && missing <= g->end - i; i++)
+                    missing -= (window[literals[i]].lane[0] & 1) ^ (i >= g->clear);
+                found[g->number].lane[0] |= (bits)((missing == 0) ^ (g->flip & 1));
+            }
+        }
+}
+#endif /* ENGINE_RANKS && !ENGINE_WORDS */
+
+#if ENGINE_VOTES && ENGINE_WORDS
+typedef int32_t output;
+enum { OUTPUTS = CLASSES };
+
+/* Why totals are right: total_of starts from MOST_AGAINST - against, and counts votes for, and votes
+   against that are not cast. So it ends at MOST_AGAINST + score, at least 0, and at most
+   MOST_AGAINST plus the most votes for a class: DIGITS is at least the number of binary digits of
+   that, so the total is below 2^DIGITS and is what the digits say. Heads have at most 2^24 features
+   (bimonn_jax.neurons.heads.check_countable), so totals are at most 2^25: sums in int32_t hold
+   it. */
 
 /* The votes of a class, as a number that is never negative. */
 static void total_of(int k, const block *features, counter *c)
@@ -535,6 +650,9 @@ static const block *compute(network_workspace *w)
 #endif
 #if ENGINE_GATES
     apply_gates(w->image_1, 4, 1, 3, 3, 1, gates_0, 2, literals_0, w->image_0);
+#endif
+#if ENGINE_RANKS
+    apply_ranks(w->image_1, 4, 1, 3, 3, 1, 2, ranks_0, 1, literals_0, w->image_0);
 #endif
 #if ENGINE_ENLARGE
     enlarge(w->image_0, 3, 1, 2, 4, 4, 1, w->image_1);

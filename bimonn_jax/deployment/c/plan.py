@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+import numpy as np
+
 from bimonn_jax.deployment.circuit import (
     Circuit,
     Flatten,
@@ -120,9 +122,14 @@ class Plan:
         rows, columns = stage.positions(shape)
         # A larger pool has the same one window, and could overflow.
         pool = min(stage.pool, max(rows, columns))
-        tables = f"gates_{index}", len(stage), f"literals_{index}"
-        arguments = row, channels, rows, columns, pool, *tables
+        at, literals = (row, channels, rows, columns, pool), f"literals_{index}"
+        arguments = *at, f"gates_{index}", len(stage), literals
         self.calls.append(Call("apply_gates", source, arguments, found, 0, index))
+        between = np.count_nonzero(~stage.is_end)
+        if between:
+            # These are put beside the others.
+            arguments = *at, len(stage), f"ranks_{index}", between, literals
+            self.calls.append(Call("apply_ranks", source, arguments, found, 0, index))
         return found
 
     def _joined(self, index: int) -> int:

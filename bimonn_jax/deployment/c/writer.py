@@ -58,7 +58,9 @@ class _Writer:
         """The whole file."""
         own = {
             "HEADER": self.header(),
-            "TABLES": "".join([self._input(), *self._tables(), self._head_tables()]),
+            "TABLES": "".join(
+                [self._input(), *self._tables(), self._head_tables(), self._counter_tables()]
+            ),
             "CALLS": self._compute(),
         }
         return self._heading() + engine(self.name, self._needed(), own)
@@ -67,8 +69,15 @@ class _Writer:
         """The parts of the engine."""
         padded = {call.stage for call in self.plan.calls if call.function == "pad"}
         needed = {self.gates[index].border.upper() for index in padded}
-        functions = {"apply_gates": "GATES", "pad": "PAD", "enlarge": "ENLARGE"}
+        functions = {
+            "apply_gates": "GATES",
+            "apply_ranks": "RANKS",
+            "pad": "PAD",
+            "enlarge": "ENLARGE",
+        }
         needed |= {functions[call.function] for call in self.plan.calls}
+        if self.is_batch and (isinstance(self.head, Votes) or "RANKS" in needed):
+            needed.add("COUNTER")
         if self.is_batch:
             needed.add("WORDS")
         match self.head:
@@ -194,10 +203,21 @@ class _Writer:
             f"typedef {'uint16_t' if largest < 2**16 else 'uint32_t'} literal;\n"
         )
         yield from tables
+    @property
+    def _digits(self) -> int:
+        """Of the counters: see `engine.c` for why so many are right."""
+        largest = [0]
+        for stage in self.gates.values():
+            ranks, sizes = stage.ranks[~stage.is_end], stage.sizes[~stage.is_end]
+            # A digit more than what is below a rank or left above it has: it is the answer.
+            largest.append(2 * int(np.maximum(ranks - 1, sizes - ranks).max(initial=0)))
+        if isinstance(self.head, Votes):
+            largest.append(_most(self.head.positive) + _most(self.head.negative))
+        return max(3, max(largest).bit_length())
 
     def _head_tables(self) -> str:
         if isinstance(self.head, Votes):
-            return _vote_tables(self.head)
+            return _vote_tables(self.head, self._digits)
         if isinstance(self.head, Linear):
             rows = ",\n    ".join(
                 "{" + ", ".join(map(_float, row)) + "}" for row in self.head.kernel
@@ -210,6 +230,12 @@ class _Writer:
                 f"static const float kernel[FEATURES][CLASSES] = {{\n    {rows}}};\n"
             )
         return f"\nenum {{ OUTPUTS = {math.prod(self.circuit.shapes[-1])} }};\n"
+
+    def _counter_tables(self) -> str:
+        """The digits of counters, where no head says them."""
+        if isinstance(self.head, Votes) or "COUNTER" not in self._needed():
+            return ""
+        return f"\nenum {{ DIGITS = {self._digits} }};\n"
 
     def _compute(self) -> str:
         lines = [f"static const block *compute({self.name}_workspace *w)", "{"]
@@ -225,11 +251,17 @@ class _Writer:
 
 def _table(stage: Gates, index: int, strides: np.ndarray) -> str:
     """The literals of a layer, gate by gate, and where each gate's begin and end."""
-    literals, gates = [], []
+    literals, gates, ranks = [], [], []
     end = 0
     has_pictures = len(stage) <= _MOST_PICTURES
+    is_end = stage.is_end
     for g in range(len(stage)):
-        must_be_set, must_be_clear, is_complement = stage.requirements(g)
+        if is_end[g]:
+            must_be_set, must_be_clear, is_complement = stage.requirements(g)
+        else:
+            of_gate, is_inverted = stage.literals_of(g)
+            must_be_set, must_be_clear = of_gate[~is_inverted], of_gate[is_inverted]
+            is_complement = bool(stage.complement[g])
         mine = np.concatenate([must_be_set, must_be_clear]) @ strides
         if has_pictures:
             lines = "".join(f"\n     *   {line}" for line in picture(stage, g))
@@ -239,17 +271,31 @@ def _table(stage: Gates, index: int, strides: np.ndarray) -> str:
         if len(mine):
             literals.append(f"    {_numbers(mine.tolist())},")
         flip = "(bits)~(bits)0" if is_complement else "0"
-        gates.append(f"    {{{end}, {end + len(must_be_set)}, {end + len(mine)}, {flip}}},")
+        places = f"{end}, {end + len(must_be_set)}, {end + len(mine)}"
+        if is_end[g]:
+            gates.append(f"    {{{places}, {flip}}},")
+        else:
+            # Clear, until its rank is looked at.
+            gates.append(f"    {{{end}, {end}, {end}, (bits)~(bits)0}},")
+            ranks.append(f"    {{{g}, {places}, {stage.ranks[g]}, {flip}}},")
         end += len(mine)
     kh, kw = stage.window
-    return (
+    tables = (
         f"\n/* {in_comment(stage.name)}: {len(stage)} gates on windows of {kh} x {kw} pixels. */\n"
         f"static const literal literals_{index}[] = {{\n" + "\n".join(literals) + "\n    0};\n"
         f"static const gate gates_{index}[] = {{\n" + "\n".join(gates) + "\n};\n"
     )
+    if ranks:
+        tables += f"static const rank_gate ranks_{index}[] = {{\n" + "\n".join(ranks) + "\n};\n"
+    return tables
 
 
-def _vote_tables(head: Votes) -> str:
+def _most(votes: np.ndarray) -> int:
+    """The most votes that a class has."""
+    return int(votes.sum(axis=0).max(initial=0))
+
+
+def _vote_tables(head: Votes, digits: int) -> str:
     votes: list[int] = []
     starts, against, ends = [], [], []
     for positive, negative in zip(head.positive.T, head.negative.T, strict=True):
@@ -258,12 +304,9 @@ def _vote_tables(head: Votes) -> str:
         against.append(len(votes))
         votes += np.flatnonzero(negative).tolist()
         ends.append(len(votes))
-    most_against = int(head.negative.sum(axis=0).max(initial=0))
-    most = int((head.positive.sum(axis=0)).max(initial=0)) + most_against
-    # See `engine.c` for why so many digits are right.
     return (
-        f"\nenum {{ CLASSES = {len(starts)}, DIGITS = {max(3, most.bit_length())}, "
-        f"MOST_AGAINST = {most_against} }};\n\n"
+        f"\nenum {{ CLASSES = {len(starts)}, DIGITS = {digits}, "
+        f"MOST_AGAINST = {_most(head.negative)} }};\n\n"
         "/* Class k: features that vote for it, from votes_for[k] on, then those against it. */\n"
         f"static const literal votes[] = {{\n    {_numbers([*votes, 0])}}};\n"
         f"static const uint32_t votes_for[] = {{{_numbers(starts)}}};\n"
