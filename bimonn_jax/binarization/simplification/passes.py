@@ -224,10 +224,11 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
 
 
 def _is_same(one: BooleanNetwork, other: BooleanNetwork) -> bool:
-    """Whether two networks have equal arrays."""
-    pairs = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=False)
-    same_types = jax.tree.structure(one.params) == jax.tree.structure(other.params)
-    return same_types and all(np.array_equal(*pair) for pair in pairs)
+    """Whether two networks have equal arrays under equal names."""
+    first, second = (jax.tree_util.tree_leaves_with_path(each.params) for each in (one, other))
+    return [path for path, _ in first] == [path for path, _ in second] and all(
+        np.array_equal(a, b) for (_, a), (_, b) in zip(first, second, strict=True)
+    )
 
 
 def _once(network: BooleanNetwork) -> BooleanNetwork:

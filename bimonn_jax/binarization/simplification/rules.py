@@ -167,7 +167,8 @@ class _Bits:
 
     def key(self, *at: int) -> tuple[bytes, int, bool]:
         """Equal for neurons that are the same function of the same inputs."""
-        footprint = self.footprint[(..., *at)]
+        index: tuple[Any, ...] = (..., *at)
+        footprint = self.footprint[index]
         return footprint.tobytes(), int(self.rank[at]), bool(self.complement[at])
 
 
