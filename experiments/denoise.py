@@ -30,6 +30,7 @@ from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import load_pairs, split_pairs
+from bimonn_jax.deployment.describe import operator_name
 from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.morphology.footprints import same_up_to_translation, stick_footprints
 from bimonn_jax.networks.architecture import apply_layers
@@ -151,11 +152,17 @@ def footprint_rows(
             continue
         footprint = np.asarray(neurons.footprint)
         inputs, outputs = footprint.shape[2:]
-        operators = np.where(np.asarray(neurons.is_erosion), "erosions", "dilations")
+        ranks, sizes, complement = map(
+            np.asarray, (neurons.ranks, neurons.sizes, neurons.complement)
+        )
         for i in range(1 if outputs == 1 else inputs):
             # A layer with one output has a neuron per channel, others per channel and input.
             index = [(c, 0) if outputs == 1 else (i, c) for c in channels]
-            title = " and ".join(sorted({str(operators[at]) for at in index}))
+            names = {
+                operator_name(int(ranks[at]), int(sizes[at]), complement=bool(complement[at]))
+                for at in index
+            }
+            title = " and ".join(sorted(names))
             of = "" if outputs == 1 or inputs == 1 else f" of input {i}"
             rows[f"{layer.name}: {title}{of}"] = [footprint[:, :, a, b] for a, b in index]
     return rows

@@ -14,7 +14,8 @@ from bimonn_jax.binarization.neuron_proofs import LayerCertificate
 from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.heads import is_ternary
 from bimonn_jax.neurons.params import (
-    BooleanNeurons,
+    BinaryNeurons,
+    RankNeurons,
     RealNeurons,
     is_neurons,
     named_neurons,
@@ -27,6 +28,7 @@ _TITLES = (
     "neurons",
     "dilations",
     "erosions",
+    "ranks",
     "copies",
     "constant",
     "complements",
@@ -41,7 +43,7 @@ _TITLES = (
 class LayerSummary:
     """One set of neurons, or one set of other parameters (a head), of a network.
 
-    What operator a neuron is, is said of the boolean neuron: where it is not activated, of the one
+    What operator a neuron is, is said of the binary neuron: where it is not activated, of the one
     that `bimonn_jax.binarize` puts in its place.
 
     Attributes:
@@ -50,13 +52,15 @@ class LayerSummary:
       neurons: how many; 0 for parameters that are none.
       dilations: neurons by operator and footprint size: proper dilations,
       erosions: proper erosions,
+      ranks: what lies between the two,
       copies: footprints of one pixel,
-      constant: and empty footprints.
+      constant: and constants.
       complements: neurons whose output is complemented.
       activated: neurons that are activated, on binary inputs or on those that reach them, see
         `summary`; None if they are boolean already.
       mean_footprint: mean number of pixels of a footprint; None without neurons.
-      bits: of the boolean parameters; 32 for each real number.
+      bits: of the binary parameters: of a rank among n inputs as many as tell 0 to n; 32 for each
+        real number.
       dead_zone: (v1, v2), the worst of the outputs of the activated neurons; None if there are none
         or they are boolean already.
     """
@@ -66,6 +70,7 @@ class LayerSummary:
     neurons: int = 0
     dilations: int = 0
     erosions: int = 0
+    ranks: int = 0
     copies: int = 0
     constant: int = 0
     complements: int = 0
@@ -76,10 +81,11 @@ class LayerSummary:
 
     def cells(self) -> tuple[str, ...]:
         """The row of the table; what does not apply is empty."""
-        of_neurons: tuple[str, ...] = ("",) * 6
+        of_neurons: tuple[str, ...] = ("",) * 7
         if self.neurons:
-            counts = self.dilations, self.erosions, self.copies, self.constant, self.complements
-            of_neurons = tuple(f"{count:,}" for count in (self.neurons, *counts))
+            operators = self.dilations, self.erosions, self.ranks, self.copies, self.constant
+            counts = self.neurons, *operators, self.complements
+            of_neurons = tuple(f"{count:,}" for count in counts)
         return (
             self.path,
             " x ".join(map(str, self.shape)),
@@ -113,6 +119,7 @@ class Summary:
             neurons=neurons,
             dilations=sum(layer.dilations for layer in self.layers),
             erosions=sum(layer.erosions for layer in self.layers),
+            ranks=sum(layer.ranks for layer in self.layers),
             copies=sum(layer.copies for layer in self.layers),
             constant=sum(layer.constant for layer in self.layers),
             complements=sum(layer.complements for layer in self.layers),
@@ -159,23 +166,28 @@ class Summary:
 
 
 def _of_neurons(
-    path: str, shape: tuple[int, ...], boolean: BooleanNeurons, proof: LayerCertificate | None
+    path: str, shape: tuple[int, ...], binary: BinaryNeurons, proof: LayerCertificate | None
 ) -> LayerSummary:
-    is_erosion = np.asarray(boolean.is_erosion)
-    size = np.asarray(boolean.sizes)
+    rank, size = np.asarray(binary.ranks), np.asarray(binary.sizes)
+    is_constant = (rank < 1) | (rank > size)
+    is_proper = ~is_constant & (size > 1)
+    inputs = binary.footprint.size // max(size.size, 1)
+    # A bit tells a dilation from an erosion.
+    rank_bits = inputs.bit_length() if isinstance(binary, RankNeurons) else 1
     return LayerSummary(
         path=path,
         shape=shape,
-        neurons=is_erosion.size,
-        dilations=int(((size > 1) & ~is_erosion).sum()),
-        erosions=int(((size > 1) & is_erosion).sum()),
-        copies=int((size == 1).sum()),
-        constant=int((size == 0).sum()),
-        complements=int(np.asarray(boolean.complement).sum()),
+        neurons=size.size,
+        dilations=int((is_proper & (rank == 1)).sum()),
+        erosions=int((is_proper & (rank == size)).sum()),
+        ranks=int(((rank > 1) & (rank < size)).sum()),
+        copies=int((~is_constant & (size == 1)).sum()),
+        constant=int(is_constant.sum()),
+        complements=int(np.asarray(binary.complement).sum()),
         activated=None if proof is None else int(proof.is_exact["real"].sum()),
         mean_footprint=float(size.mean()) if size.size else None,
-        # Operator and complement are a bit each.
-        bits=boolean.footprint.size + 2 * is_erosion.size,
+        # The complement is one more bit.
+        bits=binary.footprint.size + (rank_bits + 1) * size.size,
         dead_zone=None if proof is None else proof.worst_zone(),
     )
 
@@ -219,7 +231,7 @@ def summary(
     """
     neurons = named_neurons(params)
     if not neurons:
-        raise TypeError("summary takes a tree with RealNeurons or BooleanNeurons among its nodes")
+        raise TypeError("summary takes a tree with neurons among its nodes")
     boolean = named_neurons(binarize(params, method=method))
     proofs: dict[str, LayerCertificate] = {}
     if any(isinstance(n, RealNeurons) for n in neurons.values()):
@@ -233,7 +245,7 @@ def summary(
         if path in neurons:
             shape = tuple(weights_of(node).shape)
             found = boolean[path]
-            assert isinstance(found, BooleanNeurons)
+            assert not isinstance(found, RealNeurons)
             layers.append(_of_neurons(path, shape, found, proofs.get(path)))
         else:
             layers.append(_of_other(path, node))

@@ -9,7 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.networks.kinds import Architecture, NeuronLayer
-from bimonn_jax.neurons.params import BooleanNeurons, map_named_neurons, named_neurons
+from bimonn_jax.neurons.params import (
+    BinaryNeurons,
+    RankNeurons,
+    map_named_neurons,
+    named_neurons,
+)
 
 # The kinds of layers whose "lui" are unions and intersections of channels.
 
@@ -29,14 +34,19 @@ class PruningReport:
     removed: dict[str, int]
 
 
-def _boolean_neurons(tree: Any) -> dict[str, BooleanNeurons]:
-    return {p: n for p, n in named_neurons(tree).items() if isinstance(n, BooleanNeurons)}
+def _binary_neurons(tree: Any) -> dict[str, BinaryNeurons]:
+    return {p: n for p, n in named_neurons(tree).items() if isinstance(n, BinaryNeurons)}
 
 
 def _without(tree: Any, path: str, index: tuple[int, ...]) -> Any:
-    """The tree with one bit of the footprints at ``path`` cleared."""
-    neurons = _boolean_neurons(tree)[path]
+    """The tree with one bit of the footprints at ``path`` cleared; erosions stay erosions."""
+    neurons = _binary_neurons(tree)[path]
     cut = replace(neurons, footprint=jnp.asarray(neurons.footprint).at[index].set(False))
+    if isinstance(cut, RankNeurons):
+        rank = jnp.asarray(cut.rank)
+        neuron = index[len(index) - rank.ndim :]
+        if 1 < rank[neuron] == neurons.sizes[neuron]:
+            cut = replace(cut, rank=rank.at[neuron].add(-1))
     return map_named_neurons(lambda mine, node: cut if mine == path else node, tree)
 
 
@@ -74,8 +84,9 @@ def prune(
 
     Each selected input of the given neurons is tried in order of what its removal costs, and cut
     when the metric does not fall by more than ``tolerance`` below the best seen; repeated until
-    nothing more goes. A neuron that no reader selects any more is dead weight. The metric should
-    be measured on data that is not the test set.
+    nothing more goes. An erosion asks for all inputs that are left; any other rank stays what it
+    is, the input being taken as clear. A neuron that no reader selects any more is dead weight. The
+    metric should be measured on data that is not the test set.
 
     Args:
       boolean: the boolean tree.
@@ -89,14 +100,14 @@ def prune(
       (pruned tree, report).
 
     Raises:
-      ValueError: if a path is not in the tree or its neurons are not boolean, or there are no
+      ValueError: if a path is not in the tree or its neurons are not binary, or there are no
         unions.
     """
-    sets = _boolean_neurons(boolean)
+    sets = _binary_neurons(boolean)
     chosen = _unions(sets, architecture) if paths is None else list(paths)
     for path in chosen:
         if path not in sets:
-            raise ValueError(f"paths must name boolean neurons among {sorted(sets)}; got {path!r}")
+            raise ValueError(f"paths must name binary neurons among {sorted(sets)}; got {path!r}")
     score = jax.jit(metric)
     before = best = float(score(boolean))
     removed = dict.fromkeys(chosen, 0)
@@ -104,7 +115,7 @@ def prune(
     changed = True
     while changed:
         changed = False
-        sets = _boolean_neurons(boolean)
+        sets = _binary_neurons(boolean)
         candidates = [
             (path, tuple(int(i) for i in index))
             for path in chosen

@@ -2,6 +2,8 @@
 
 from bimonn_jax.deployment.circuit import Circuit, Gates
 
+HIT_OR_MISS = "hit-or-miss transform"
+
 
 def chain(circuit: Circuit) -> str:
     """The shapes between the stages, such as "9x7x2 -> 1x1x126 -> 1x1x5"; of a graph, a list."""
@@ -9,34 +11,49 @@ def chain(circuit: Circuit) -> str:
     return arrow.join("x".join(map(str, shape)) for shape in circuit.shapes)
 
 
-def operator_name(name: str, size: int, *, is_erosion: bool, complement: bool) -> str:
-    """What an operator called ``name`` does with a footprint of so many bits, complemented or not.
+def operator_name(
+    rank: int, size: int, *, complement: bool, inverted: int = 0, slides: bool = True
+) -> str:
+    """What is computed by "at least ``rank`` of ``size`` bits are set", complemented or not.
 
-    Of no bits it is "all set" or "all clear", of one a "copy" or a "complement".
+    Unions and intersections are "dilation" and "erosion", over the channels of a pixel "union" and
+    "intersection". What lies between these is the "median of 9", or "rank 5 of 9". Where some of
+    the bits of a window are read as their complements, it is a "hit-or-miss transform", or a
+    "hit-or-miss transform, 5 of 9"; a dilation stays one. Of one bit it is a "copy" or a
+    "complement", a constant is "all set" or "all clear".
+
+    Args:
+      rank: how many must be set.
+      size: how many are read.
+      complement: whether the output is complemented.
+      inverted: how many of the bits are read as their complements.
+      slides: whether they are those of a window.
     """
-    if size == 0:
-        return "all set" if is_erosion ^ complement else "all clear"
+    if not 1 <= rank <= size:
+        return "all set" if (rank < 1) ^ complement else "all clear"
     if size == 1:
-        return "complement" if complement else "copy"
+        return "complement" if complement ^ (inverted == 1) else "copy"
+    if rank == 1:
+        name = "dilation" if slides else "union"
+    elif inverted and slides:
+        name = HIT_OR_MISS if rank == size else f"{HIT_OR_MISS}, {rank} of {size}"
+    elif rank == size:
+        name = "erosion" if slides else "intersection"
+    else:
+        name = f"median of {size}" if 2 * rank == size + 1 else f"rank {rank} of {size}"
     return f"complement of the {name}" if complement else name
 
 
 def title(gates: Gates, gate: int) -> str:
-    """What a gate computes: "erosion", "complement of the dilation", "hit-or-miss transform".
-
-    A gate that reads one bit is a "copy" or a "complement".
-    """
+    """What a gate computes, in the words of `operator_name`."""
     _, inverted = gates.literals_of(gate)
-    is_erosion = bool(gates.is_erosion[gate])
-    if gates.window == (1, 1):
-        name = "intersection" if is_erosion else "union"
-    elif is_erosion and inverted.any():
-        name = "hit-or-miss transform"
-    else:
-        name = "erosion" if is_erosion else "dilation"
-    # The complement of one inverted bit is a copy.
-    complement = bool(gates.complement[gate]) ^ (len(inverted) == 1 and bool(inverted[0]))
-    return operator_name(name, len(inverted), is_erosion=is_erosion, complement=complement)
+    return operator_name(
+        int(gates.ranks[gate]),
+        len(inverted),
+        complement=bool(gates.complement[gate]),
+        inverted=int(inverted.sum()),
+        slides=gates.window != (1, 1),
+    )
 
 
 def picture(gates: Gates, gate: int) -> list[str]:

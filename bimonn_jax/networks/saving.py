@@ -6,8 +6,9 @@ Boolean arrays are "bits", packed little-endian in each byte, or, where few are 
 distances between the indices of the set ones, in C order, the first from -1. A real head is
 "plain", in bfloat16 its bits as "uint16". Arrays are named by their paths, each part of which is
 percent-encoded: "layers_0/bise/footprint". "nodes" has the types of what is no dictionary there.
-Version 2 told these types by the names of their fields, and its paths were not encoded; version 1
-had no gaps and did not name the encoding.
+Version 4 has rank neurons, whose ranks are "plain" in int32; a network without them is written as
+version 3, which older libraries read. Version 2 told the types by the names of their fields, and
+its paths were not encoded; version 1 had no gaps and did not name the encoding.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from bimonn_jax.neurons.heads import TernaryLatents, TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons, RankNeurons, RealNeurons
 
 FORMAT = "bimonn_jax boolean network"
-VERSION = 3
+VERSION = 4
+_WITHOUT_RANKS = 3
 # What a file may hold altogether, so that a hostile one cannot fill the memory: bytes that it
 # unpacks to, and elements of its arrays, of which bits take a byte each.
 _MOST_BYTES = 2**30
@@ -53,6 +55,7 @@ _FIELDS = {
     "ternary_votes": ("negative", "positive"),
 }
 _REAL = ("float16", "float32", "float64")
+_RANK = "int32"
 # What ZIP, which .npz is, has room for.
 _MOST_NAME_BYTES = 2**16 - 1
 # Where buffers start that JAX takes as they are, without a copy.
@@ -178,7 +181,7 @@ def save_network(
     check_consistency(architecture, boolean)
     header: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if "rank_neurons" in nodes.values() else _WITHOUT_RANKS,
         "architecture": to_json(architecture),
         "metadata": dict(metadata or {}),
         "nodes": nodes,
@@ -206,8 +209,10 @@ def _encode(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
             raise ValueError(f"{name} holds values that are not finite")
         if array.dtype.name == "bfloat16":
             return "uint16", array.view(np.uint16)
-        if array.dtype.name not in _REAL:
-            raise ValueError(f"{name} is {array.dtype}; one of {_REAL} or bfloat16 was expected")
+        if array.dtype.name not in (*_REAL, _RANK):
+            raise ValueError(
+                f"{name} is {array.dtype}; one of {_REAL}, {_RANK} or bfloat16 was expected"
+            )
         return "plain", array
     gaps = np.diff(np.flatnonzero(array), prepend=-1)
     dtype = np.uint16 if gaps.max(initial=0) < 2**16 else np.uint32
@@ -230,8 +235,8 @@ def _read_array(name: str, stored: np.ndarray, description: Mapping[str, Any]) -
     if encoding == "uint16" and dtype == "bfloat16" and stored.dtype == np.uint16:
         encoding, stored = "plain", stored.view(jnp.bfloat16)
     if encoding == "plain":
-        is_real = stored.dtype.name in (*_REAL, "bfloat16")
-        if stored.shape != shape or stored.dtype.name != dtype or not is_real:
+        is_plain = stored.dtype.name in (*_REAL, _RANK, "bfloat16")
+        if stored.shape != shape or stored.dtype.name != dtype or not is_plain:
             raise ValueError(f"array {name!r} is not what the header says: {shape} of {dtype}")
         if not np.isfinite(stored).all():
             raise ValueError(f"array {name!r} holds values that are not finite")
@@ -295,6 +300,10 @@ def _read(archive: np.lib.npyio.NpzFile) -> BooleanNetwork:
     _check_shapes(descriptions)
     arrays = {n: _read_array(n, archive[n], d) for n, d in descriptions.items()}
     nodes = header["nodes"] if header["version"] > 2 else None
+    if header["version"] <= _WITHOUT_RANKS and any(
+        d["dtype"] == _RANK for d in descriptions.values()
+    ):
+        raise ValueError(f"it holds ranks, which version {header['version']} does not know")
     network = BooleanNetwork(
         from_json(header["architecture"]), _unflatten(arrays, nodes), header["metadata"]
     )

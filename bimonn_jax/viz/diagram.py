@@ -20,7 +20,15 @@ from bimonn_jax.deployment.circuit import (
 from bimonn_jax.deployment.describe import title
 from bimonn_jax.networks.architecture import stage_outputs
 from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.viz.figures import SYMBOLS, lines_height, new_figure, symbol, text_width, wrapped
+from bimonn_jax.viz.figures import (
+    RANK_SIGN,
+    SYMBOLS,
+    lines_height,
+    new_figure,
+    symbol,
+    text_width,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +123,10 @@ def _label(gates: Gates, gate: int) -> str:
     channels = len(np.unique(literals[:, 2]))
     more = f", {_MOST_CHANNELS} of {channels} channels"
     is_cut = gates.window != (1, 1) and channels > _MOST_CHANNELS
-    return f"{symbol(title(gates, gate))} {gate}{more if is_cut else ''}"
+    sign = symbol(title(gates, gate))
+    # Two numbers side by side would read as one.
+    number = f", no. {gate}" if sign[-1].isdigit() and "/" in sign else f" {gate}"
+    return f"{sign}{number}{more if is_cut else ''}"
 
 
 def _reads(gates: Gates, source: np.ndarray, sources: int) -> np.ndarray:
@@ -217,9 +228,14 @@ class _Drawing:
 
 
 def _deciding(gates: Gates, reads: np.ndarray, set_share: np.ndarray) -> np.ndarray:
-    """How often each source decides a gate: a union by what is set, an intersection by the rest."""
+    """How often each source decides a gate: a union by what is set, an intersection by the rest.
+
+    Between these it is both, the more the latter the higher the rank.
+    """
     shares = np.stack([set_share, 1 - set_share], axis=-1)
-    deciding = np.where(gates.is_erosion[:, None, None], 1 - shares, shares)
+    by_clear = np.where(gates.is_erosion, 1.0, (gates.ranks - 1) / np.maximum(gates.sizes - 1, 1))
+    by_clear = by_clear[:, None, None]
+    deciding = by_clear * (1 - shares) + (1 - by_clear) * shares
     return np.asarray(np.max(np.where(reads > 0, deciding, 0.0), axis=2))
 
 
@@ -277,6 +293,7 @@ def _draw_node(axis: "Axes", column: _Column, node: int, x: float, y: float) -> 
             below = axis.text((left + right) / 2, bottom + 0.02, name, fontsize=_TINY, zorder=4)
             below.set(ha="center", va="top", bbox={"color": "white", "pad": 0.2})
         left = right + _GAP
+    label = wrapped(label, _COLUMN - 0.3, _SMALL)
     axis.text(x, top - 0.03, label, ha="center", va="bottom", fontsize=_SMALL, zorder=4)
     return half_width
 
@@ -309,8 +326,8 @@ def plot_network(
 
     A neuron over a window is drawn as its footprint: dark pixels are read (must be set, for an
     erosion), white ones are read as their complement (must be clear), gray ones are not read. One
-    over the channels of a pixel is drawn as its sign: ∪ or ∩. Of the channels of a window that are
-    read the first three are drawn, each in a frame over its name.
+    over the channels of a pixel is drawn as its sign: ∪ or ∩, or 5 / 9 for at least 5 of 9. Of the
+    channels of a window that are read the first three are drawn, each in a frame over its name.
     Lines lead to what reads it; dashed ones where the complement is read. Neurons that nothing
     reads are left out. Of stages with more than ``max_neurons`` neurons those are drawn that are
     read most, and their number is said.
@@ -319,8 +336,8 @@ def plot_network(
       network: the network; `bimonn_jax.simplify` it first, for less to read.
       input_shape: of one input, (H, W, C) or (n,).
       x: examples, (N, *input_shape): a line is then the thicker the more often its source decides
-        its reader, being set before a union or clear before an intersection; else by how many of
-        the inputs of its reader it has.
+        its reader, being set before a union or clear before an intersection, and by both before
+        what lies between; else by how many of the inputs of its reader it has.
       max_neurons: neurons to draw of each stage.
 
     Returns:
@@ -371,12 +388,15 @@ def _column_name(column: _Column) -> str:
 
 def _legend(columns: Sequence[_Column], is_by_deciding: bool) -> str:
     """What the signs and colors mean that are drawn, and the lines."""
-    drawn = {column.labels[node].split(" ")[0] for column in columns for node in column.drawn}
+    labels = {column.labels[node] for column in columns for node in column.drawn}
+    ranks = [found for label in labels if (found := RANK_SIGN.match(label))]
+    drawn = {label.split(" ")[0] for label in labels if not RANK_SIGN.match(label)}
+    drawn |= {sign for found in ranks for sign in found.groups("")}
     # Lines are not broken between a sign and its name.
     signs = [
         f"{sign} {name}".replace(" ", "\u00a0")
-        for name, sign in SYMBOLS.items()
-        if any(sign in label for label in drawn)
+        for name, sign in (*SYMBOLS.items(), *([("at least k of n", "k / n")] if ranks else []))
+        if any(sign in label for label in drawn) or sign == "k / n"
     ]
     has_pixels = any(column.pictures[node] for column in columns for node in column.drawn)
     lines = f"{_LINES}; {_BY_DECIDING if is_by_deciding else _BY_READING}"

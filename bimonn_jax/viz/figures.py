@@ -1,6 +1,7 @@
 """What all pictures share: figures without a display, symbols of operators."""
 
 import io
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cache
@@ -8,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bimonn_jax.deployment.describe import HIT_OR_MISS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of the names in `bimonn_jax.deployment.title`, and of complements of them.
+# Of the names in `bimonn_jax.deployment.describe.operator_name`, and of complements of them.
 SYMBOLS = {
     "dilation": "⊕",
     "erosion": "⊖",
-    "hit-or-miss transform": "⊛",
+    HIT_OR_MISS: "⊛",
     "union": "∪",
     "intersection": "∩",
     "copy": "=",
@@ -25,14 +28,25 @@ SYMBOLS = {
     "all clear": "0",
 }
 _COMPLEMENT = "complement of the "
+_RANK = re.compile(rf"(?:(median)|rank (\d+)|({HIT_OR_MISS}), (\d+)) of (\d+)")
+# Of signs of ranks: those before them.
+RANK_SIGN = re.compile(r"(¬?)(⊛ )?\d+ / \d+")
 # At few dots per inch letters are moved to whole dots: a line becomes up to 7 % longer.
 _HINTED = 1.08
 
 
 def symbol(title: str) -> str:
-    """The sign of an operator by its name: ⊕, ⊖, ⊛, ∪, ∩, =, with ¬ before a complement."""
+    """The sign of an operator by its name: ⊕, ⊖, ⊛, ∪, ∩, =, with ¬ before a complement.
+
+    What lies between these has its rank and size, "5 / 9" or "⊛ 5 / 9".
+    """
     name = title.removeprefix(_COMPLEMENT)
-    return ("¬" if title.startswith(_COMPLEMENT) else "") + SYMBOLS[name]
+    before = "¬" if title.startswith(_COMPLEMENT) else ""
+    if (found := _RANK.fullmatch(name)) is None:
+        return before + SYMBOLS[name]
+    median, rank, hit_or_miss, hits, size = found.groups()
+    before += f"{SYMBOLS[HIT_OR_MISS]} " if hit_or_miss else ""
+    return f"{before}{(int(size) + 1) // 2 if median else rank or hits} / {size}"
 
 
 @cache

@@ -9,7 +9,6 @@ import numpy as np
 from bimonn_jax.binarization.conversion import binarize
 from bimonn_jax.deployment.describe import operator_name
 from bimonn_jax.neurons.params import (
-    BooleanNeurons,
     Neurons,
     RealNeurons,
     check_neurons,
@@ -105,8 +104,9 @@ def plot_layer(
 ) -> "Figure":
     """Draws the neurons of a layer: weights and footprint side by side, operator, exactness.
 
-    Over each footprint stand the neuron's number and operator: ⊕ dilation, ⊖ erosion, = copy of one
-    input, 1 or 0 for constants, ¬ before a complement. The frame is solid where the neuron is
+    Over each footprint stand the neuron's number and operator: ⊕ dilation, ⊖ erosion, ⊛ hit-or-miss
+    transform, 5 / 9 where at least 5 of 9 must be set, = copy of one input, 1 or 0 for constants, ¬
+    before a complement. The frame is solid where the neuron is
     activated, so that nothing is lost, dashed where the footprint approximates it. Weights are dark
     where they are large, within each neuron; where there are negative ones, gray is zero and light
     is negative. Likewise footprints of hit-or-miss transforms: dark must be set, light clear.
@@ -128,22 +128,30 @@ def plot_layer(
       ValueError: if ``shape`` does not fit, or the neurons' fields do not.
     """
     check_neurons(neurons)
-    boolean, reports = binarize(neurons, method=method, return_report=True)
-    assert isinstance(boolean, BooleanNeurons)
-    footprints = _as_images(boolean.footprint, neurons, shape)
+    binary, reports = binarize(neurons, method=method, return_report=True)
+    footprints = _as_images(binary.footprint, neurons, shape)
     weights = exact = None
     if isinstance(neurons, RealNeurons):
         weights = _as_images(real_parameters(neurons)[0], neurons, shape)
         exact = reports[0].is_exact.reshape(-1)
-    is_erosion, complement = (
-        np.asarray(field).reshape(-1) for field in (boolean.is_erosion, boolean.complement)
+    ranks, sizes, complement = (
+        np.asarray(field).reshape(-1) for field in (binary.ranks, binary.sizes, binary.complement)
     )
-    selected = np.asarray(flat_weight(boolean.footprint, boolean.is_erosion))
-    sizes = selected.reshape(-1, len(footprints)).sum(axis=0)
     count = min(max_neurons, len(footprints))
     columns = min(columns, count)
     per_neuron = 1 if weights is None else 2
-    figure, axes = grid(-(-count // columns), per_neuron * columns, cell)
+    names = [
+        operator_name(
+            int(ranks[index]),
+            int(sizes[index]),
+            complement=bool(complement[index]),
+            inverted=int((footprints[index] < 0).sum()),
+        )
+        for index in range(count)
+    ]
+    titles = [wrapped(f"{i}: {symbol(name)}", cell - 0.1, 9) for i, name in enumerate(names)]
+    above = lines_height(titles, 9)
+    figure, axes = grid(-(-count // columns), per_neuron * columns, cell, above=above)
     for index, cells in enumerate(axes.reshape(-1, per_neuron)[:count]):
         footprint = footprints[index]
         *left, axis = cells
@@ -151,15 +159,7 @@ def plot_layer(
             assert weights is not None
             _draw_signed(weight_axis, weights[index], float(np.abs(weights[index]).max()))
         _draw_signed(axis, footprint, 1.0)
-        # A single bit may be one of the complements.
-        flips = sizes[index] == 1 and footprint.min() < 0
-        name = operator_name(
-            "erosion" if is_erosion[index] else "dilation",
-            int(sizes[index]),
-            is_erosion=bool(is_erosion[index]),
-            complement=bool(complement[index] ^ flips),
-        )
-        axis.set_title(f"{index}: {symbol(name)}", fontsize=9)
+        axis.set_title(titles[index], fontsize=9)
         is_exact = exact is None or exact[index]
         for spine in axis.spines.values():
             spine.set(linewidth=1.5, linestyle="solid" if is_exact else (0, (3, 2)))

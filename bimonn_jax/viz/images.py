@@ -44,7 +44,7 @@ def plot_stages(
     """Draws one example on its way through a network: input, every intermediate image, output.
 
     A row for each stage, an image for each channel under its number and operator (the signs are
-    those of `bimonn_jax.viz.plot_layer`, and ∪ union, ∩ intersection, ⊛ hit-or-miss transform).
+    those of `bimonn_jax.viz.plot_layer`, and ∪ union, ∩ intersection).
     Flat features have no picture; scores of classes are drawn as bars.
 
     Args:

@@ -7,6 +7,7 @@ from bimonn_jax import (
     BiMoNN,
     DenseBiMoNN,
     NeuronConfig,
+    RankNeurons,
     RealNeurons,
     Sequential,
     as_real_neurons,
@@ -14,6 +15,7 @@ from bimonn_jax import (
 )
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.networks.modules import LUI, TernaryHead
+from bimonn_jax.neurons import without_ranks
 from tests.support.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(0), 0.5, (2, 8, 8, 1))
@@ -84,8 +86,10 @@ def test_heads_have_bits_but_no_neurons():
 
 
 def test_that_no_neuron_is_activated_is_said():
-    majority = RealNeurons(jnp.ones((3, 1)), jnp.array([1.5]), jnp.array([1.0]))
-    lines = str(summary({"a": majority})).splitlines()
+    # The first input, or both others.
+    weight = jnp.array([[2.0], [1.0], [1.0]])
+    neither = RealNeurons(weight, jnp.array([1.5]), jnp.array([1.0]))
+    lines = str(summary({"a": neither})).splitlines()
     # Columns are aligned to the right.
     end = lines[0].index("activated") + len("activated")
     assert lines[1][:end].split()[-1] == "0"
@@ -105,6 +109,23 @@ def test_text_and_html_show_the_same_cells():
         assert cell in text
 
 
+def test_ranks_are_counted_and_their_bits_too():
+    # Constants, a dilation, the median, an erosion; a copy and a constant of fewer inputs.
+    footprint = jnp.ones((3, 7), bool).at[1:, 5:].set(False)
+    rank = jnp.array([0, 4, 1, 2, 3, 1, 2], jnp.int32)
+    ranks = RankNeurons(footprint, rank, jnp.zeros(7, bool))
+    (layer,) = summary({"a": ranks}).layers
+    counted = layer.dilations, layer.erosions, layer.ranks, layer.copies, layer.constant
+    assert counted == (1, 1, 1, 1, 3)
+    # 0 to 3 are two bits, the complement is a third.
+    assert layer.bits == 3 * 7 + 7 * (2 + 1)
+    assert "ranks" in str(summary({"a": ranks})).splitlines()[0].split()
+    boolean = without_ranks(jax.tree.map(lambda v: v[..., jnp.array([2, 4])], ranks))
+    (layer,) = summary({"a": boolean}).layers
+    assert (layer.dilations, layer.erosions, layer.ranks, layer.bits) == (1, 1, 0, 3 * 2 + 2 * 2)
+    assert "ranks" not in str(summary({"a": boolean})).splitlines()[0].split()
+
+
 def test_a_tree_without_neurons_is_refused():
-    with pytest.raises(TypeError, match="summary takes a tree with RealNeurons"):
+    with pytest.raises(TypeError, match="summary takes a tree with neurons"):
         summary({"a": jnp.zeros(3)})

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanNeurons
+from bimonn_jax import BooleanNeurons, RankNeurons
 from bimonn_jax._support.random_arrays import bernoulli
-from bimonn_jax.binarization.pruning import prune
+from bimonn_jax.binarization.pruning import _without, prune
 from bimonn_jax.networks.kinds import HitOrMissLayer, LUILayer
 from bimonn_jax.neurons.apply import apply_dense
 from bimonn_jax.training.metrics import dice
@@ -43,7 +43,7 @@ def test_a_tolerance_allows_cuts_that_cost_a_little():
 
 
 def test_unknown_paths_are_named():
-    with pytest.raises(ValueError, match=r"paths must name boolean neurons among .*'layers_9/lui'"):
+    with pytest.raises(ValueError, match=r"paths must name binary neurons among .*'layers_9/lui'"):
         prune(TREE, metric_for(X[:, :1]), paths=["layers_9/lui"])
 
 
@@ -65,3 +65,27 @@ def test_without_an_architecture_the_unions_of_bisels_are_found():
     bise = BooleanNeurons(jnp.ones((3, 3, 1, 5), bool), *(jnp.zeros((1, 5), bool),) * 2)
     tree = {"layers_0": {"bise": bise, "lui": UNION}}
     assert prune(tree, lambda tree: jnp.float32(1))[1].removed == {"layers_0/lui": 5}
+
+
+def test_ranks_are_kept_where_an_input_goes_and_erosions_stay_erosions():
+    """Two of three of five inputs; all of three of five."""
+    for rank, target in (
+        (2, X[:, [0, 2, 3]].sum(axis=1, keepdims=True) >= 2),
+        (5, X[:, [0, 2, 3]].all(axis=1, keepdims=True)),
+    ):
+        neurons = RankNeurons(jnp.ones((5, 1), bool), jnp.full(1, rank), jnp.zeros(1, bool))
+        tree = {"layers_0": {"lui": neurons}}
+        pruned, report = prune(tree, metric_for(target), architecture=ARCHITECTURE)
+        found = pruned["layers_0"]["lui"]
+        np.testing.assert_array_equal(found.footprint[:, 0], [True, False, True, True, False])
+        assert found.rank == min(rank, 3)
+        np.testing.assert_allclose(report.after, 1, rtol=1e-6)
+
+
+def test_the_rank_falls_with_each_input_of_an_erosion_until_one_is_left():
+    neurons = RankNeurons(jnp.ones((3, 4), bool), jnp.array([1, 2, 3, 4]), jnp.zeros(4, bool))
+    tree = {"lui": neurons}
+    for row, expected in enumerate(([1, 2, 2, 4], [1, 1, 1, 4], [1, 1, 1, 4])):
+        for neuron in range(4):
+            tree = _without(tree, "lui", (row, neuron))
+        np.testing.assert_array_equal(tree["lui"].rank, expected)

@@ -12,9 +12,9 @@ from bimonn_jax import BiMoNN, DenseBiMoNN
 from bimonn_jax._support.random_arrays import bernoulli, uniform
 from bimonn_jax.networks.architecture import to_json
 from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.networks.kinds import ComplementLayer, LUILayer, RealLayer
+from bimonn_jax.networks.kinds import BiSELayer, ComplementLayer, LUILayer, RealLayer
 from bimonn_jax.networks.saving import load_network, save_network
-from bimonn_jax.neurons.params import BooleanNeurons, map_neurons
+from bimonn_jax.neurons.params import BooleanNeurons, RankNeurons, map_neurons
 from tests.support.boolean_networks import network as random_network
 
 X = bernoulli(jax.random.key(1), 0.5, (3, 6, 6, 1))
@@ -27,8 +27,9 @@ MODELS = {
 
 
 def network(model, x=X):
+    """Of dilations and erosions, which versions before 4 know."""
     params = model.init(jax.random.key(0), x)["params"]
-    return model.architecture, bimonn_jax.binarize(params)
+    return model.architecture, bimonn_jax.binarize(params, ranks=False)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -131,6 +132,89 @@ def test_a_file_that_lies_is_refused_with_the_reason(change, message, tmp_path):
     rewrite(path, change)
     with pytest.raises(ValueError, match=message):
         load_network(path)
+
+
+def network_of_ranks():
+    """Medians and more, with ranks beyond what can be counted, of windows and of channels."""
+    rng = np.random.default_rng(0)
+    bits = jnp.asarray(rng.random((3, 3, 1, 4)) < 0.7)
+    rank = jnp.array([[5, 1, -(2**31), 2**31 - 1]], jnp.int32)
+    windows = RankNeurons(bits, rank, jnp.array([[False, True, False, False]]))
+    channels = RankNeurons(jnp.ones((4, 2), bool), jnp.array([2, 3]), jnp.zeros(2, bool))
+    layers = BiSELayer("a", padding="SAME", border="zero"), LUILayer("b")
+    return layers, {"a": {"bise": windows}, "b": {"lui": channels}}
+
+
+def written_version(path):
+    with np.load(path) as archive:
+        return json.loads(archive["header"].tobytes().decode())["version"]
+
+
+def test_ranks_come_back_and_raise_the_version_of_their_files_alone(tmp_path):
+    path = tmp_path / "n.npz"
+    architecture, boolean = network_of_ranks()
+    save_network(path, architecture, boolean)
+    loaded = load_network(path)
+    np.testing.assert_array_equal(loaded(X), BooleanNetwork(architecture, boolean)(X))
+    for one, other in zip(*map(jax.tree.leaves, (loaded.params, boolean)), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    # A library that reads up to version 3 says so, and does not read on.
+    assert written_version(path) == 4
+    save_network(path, *network(MODELS["convolutional"]), overwrite=True)
+    assert written_version(path) == 3
+
+
+def ranks_of(header):
+    """The description of the ranks of windows."""
+    return header["arrays"]["a/bise/rank"]
+
+
+def stored_as(dtype):
+    """Ranks of another dtype, also in the header."""
+
+    def change(header, entries):
+        entries["a/bise/rank"] = entries["a/bise/rank"].astype(dtype)
+        ranks_of(header).update(dtype=dtype)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h, e: h.update(version=3), "holds ranks, which version 3 does not know"),
+        (stored_as("float32"), "rank of binary neurons must be int32, got float32"),
+        (stored_as("int64"), "a/bise/rank' is not what the header says"),
+        (stored_as("uint8"), "a/bise/rank' is not what the header says"),
+        (lambda h, e: ranks_of(h).update(dtype="int64"), "is not what the header says"),
+        (lambda h, e: ranks_of(h).update(shape=[4]), "is not what the header says"),
+        (lambda h, e: ranks_of(h).update(encoding="bits"), "is int32, but its encoding is 'bits'"),
+        (lambda h, e: ranks_of(h).update(encoding="gaps"), "is int32, but its encoding is 'gaps'"),
+        (
+            lambda h, e: (e.update({"a/bise/rank": e["a/bise/rank"][:, :3]}),
+                          ranks_of(h).update(shape=[1, 3])),
+            r"complement has shape \(1, 4\), footprint|rank has shape \(1, 3\), footprint",
+        ),
+        (lambda h, e: h["nodes"].update({"a/bise": "boolean_neurons"}), "is called 'boolean_neur"),
+        (lambda h, e: (h["arrays"].pop("a/bise/rank"), e.pop("a/bise/rank")), "is called 'rank_ne"),
+    ],
+)  # fmt: skip
+def test_a_file_with_bad_ranks_is_refused_with_the_reason(change, message, tmp_path):
+    path = tmp_path / "n.npz"
+    save_network(path, *network_of_ranks())
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=message):
+        load_network(path)
+
+
+def test_whole_numbers_are_ranks_alone(tmp_path):
+    plain, _ = random_network("real head")
+    path = tmp_path / "n.npz"
+    kernel = plain.params["layers_2"]["kernel"].astype(jnp.int32)
+    counted = {**plain.params, "layers_2": {**plain.params["layers_2"], "kernel": kernel}}
+    with pytest.raises(ValueError, match="its dtype is int32; floating was expected"):
+        save_network(path, plain.architecture, counted)
 
 
 def as_version_2(header, entries):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
 
-from bimonn_jax import BiMoNN, BooleanNeurons, NeuronConfig, RealNeurons, binarize
+from bimonn_jax import BiMoNN, BooleanNeurons, NeuronConfig, RankNeurons, RealNeurons, binarize
 from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.deployment.describe import title
 from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.networks.kinds import BiSELayer, HitOrMissLayer, LUILayer
+from bimonn_jax.networks.kinds import BiSELayer, HitOrMissConvLayer, HitOrMissLayer, LUILayer
 from bimonn_jax.networks.models import Sequential
 from bimonn_jax.networks.modules import HitOrMissConv, LevelSets
 from bimonn_jax.viz import (
@@ -160,6 +160,53 @@ def test_a_network_is_drawn_as_its_operators_and_what_reads_them():
     edges = [line for line in axis.lines if len(line.get_xdata()) == 2]
     assert len(edges) == 2 + 2
     assert {line.get_linestyle() for line in edges} == {"-"}
+
+
+def ranks_of_windows():
+    """A median and its complement, a dilation; two of these three; a hit-or-miss of rank 2."""
+    full = jnp.ones((3, 3, 1, 3), bool)
+    windows = RankNeurons(full, jnp.array([[5, 5, 1]]), jnp.array([[False, True, False]]))
+    channels = RankNeurons(jnp.ones((3, 2), bool), jnp.array([2, 0]), jnp.zeros(2, bool))
+    literals = jnp.zeros((1, 3, 4, 1), bool).at[0, 0, 0, 0].set(True).at[0, 1:, 2, 0].set(True)
+    transform = RankNeurons(literals, jnp.array([2]), jnp.zeros(1, bool))
+    layers = (
+        BiSELayer("a", padding="SAME", border="zero"),
+        LUILayer("b"),
+        HitOrMissConvLayer("c", padding="SAME", border="zero", pool=1),
+    )
+    tree = {"a": {"bise": windows}, "b": {"lui": channels}, "c": {"lui": transform}}
+    return BooleanNetwork(layers, tree)
+
+
+def test_ranks_are_shown_with_the_size_of_their_footprints():
+    network = ranks_of_windows()
+    figure = plot_network(network, (5, 5, 1))
+    labels = [text.get_text() for text in figure.axes[0].texts]
+    expected = {"5 / 9, no. 0", "¬5 / 9, no. 1", "⊕ 2", "2 / 3, no. 0", "⊛ 2 / 3, no. 0"}
+    assert expected <= set(labels)
+    signs = figure._supxlabel.get_text().split("\n")[0].split("   ")
+    assert [sign.replace("\u00a0", " ") for sign in signs] == [
+        "⊕ dilation", "⊛ hit-or-miss transform", "¬ complement", "k / n at least k of n",
+    ]  # fmt: skip
+    titles = [axis.get_title() for axis in plot_stages(network, np.zeros((5, 5, 1), bool)).axes]
+    assert {"1: ¬5 / 9", "2: ⊕", "c/lui\n0: ⊛ 2 / 3"} <= set(titles)
+    titles = [axis.get_title() for axis in plot_layer(network.params["a"]["bise"]).axes]
+    assert titles[:3] == ["0: 5 / 9", "1: ¬5 / 9", "2: ⊕"]
+    assert plot_layer(network.params["c"]["lui"]).axes[0].get_title() == "0: ⊛ 2 / 3"
+
+
+def test_before_a_rank_sources_decide_between_being_set_and_being_clear():
+    def widths(rank):
+        tree = {"lui": RankNeurons(jnp.ones((3, 1), bool), jnp.array([rank]), jnp.zeros(1, bool))}
+        # Set in 3, 2 and 0 of 4 examples.
+        x = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+        (axis,) = plot_network(BooleanNetwork((LUILayer("b"),), {"b": tree}), (3,), x=x).axes
+        edges = [line for line in axis.lines if len(line.get_xdata()) == 2]
+        return [(line.get_linewidth() - 0.6) / 2.2 for line in edges]
+
+    np.testing.assert_allclose(widths(1), np.array([3, 2, 0]) / 3)
+    np.testing.assert_allclose(widths(2), [1, 1, 1])
+    np.testing.assert_allclose(widths(3), np.array([1, 2, 4]) / 4)
 
 
 def test_lines_are_thicker_where_a_source_decides_more_often():

@@ -181,7 +181,10 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
       complement, or for two level sets that exclude each other; and what reads them.
     - Neurons of a layer that are equal, but for the first; also votes of equal neurons, where
       their sum is still one vote.
-    - Inputs of a neuron that others of its inputs imply: the lower of two level sets.
+    - Inputs that are constant; of a neuron that counts them, 1s lower the rank. A bit and its
+      complement count as one 1.
+    - Inputs of a union or intersection that others of its inputs imply: the lower of two level
+      sets, the second of two equal ones. Where a rank lies between these, such inputs count.
     - Neurons, and level sets, that nothing reads.
 
     Every layer keeps at least one neuron. The sizes of input and output stay. A popcount head
@@ -215,15 +218,17 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
     while True:
         smaller = _once(network)
         # What goes can make more go: votes that cancel, for one.
-        if _sizes(smaller) == _sizes(network):
+        if _is_same(smaller, network):
             return smaller
         network = smaller
 
 
-def _sizes(network: BooleanNetwork) -> tuple[int, int]:
-    """Elements and set bits of the arrays."""
-    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(network.params)]
-    return sum(a.size for a in arrays), int(sum(np.count_nonzero(a) for a in arrays))
+def _is_same(one: BooleanNetwork, other: BooleanNetwork) -> bool:
+    """Whether two networks have equal arrays under equal names."""
+    first, second = (jax.tree_util.tree_leaves_with_path(each.params) for each in (one, other))
+    return [path for path, _ in first] == [path for path, _ in second] and all(
+        np.array_equal(a, b) for (_, a), (_, b) in zip(first, second, strict=True)
+    )
 
 
 def _once(network: BooleanNetwork) -> BooleanNetwork:

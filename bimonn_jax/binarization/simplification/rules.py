@@ -6,6 +6,7 @@ says which incoming channels are read; `select` leaves out channels. Flat featur
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -29,7 +30,7 @@ from bimonn_jax.networks.kinds import (
     UpsampleLayer,
 )
 from bimonn_jax.neurons.heads import TernaryWeights, popcount_signs
-from bimonn_jax.neurons.params import BooleanNeurons
+from bimonn_jax.neurons.params import BinaryNeurons, RankNeurons, without_ranks
 from bimonn_jax.neurons.sets import NeuronSet, Reads
 
 UNKNOWN = -1
@@ -111,49 +112,64 @@ def _at_least_one(keep: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Bits:
-    """Boolean neurons as NumPy arrays."""
+    """Binary neurons of both kinds as NumPy arrays: whether at least ``rank`` inputs are set.
+
+    Constants are empty and not complemented: of rank 0, always 1, or of rank 1, always 0.
+    """
 
     footprint: np.ndarray
-    is_erosion: np.ndarray
+    rank: np.ndarray
     complement: np.ndarray
 
     @classmethod
-    def of(cls, neurons: BooleanNeurons) -> "_Bits":
-        arrays = neurons.footprint, neurons.is_erosion, neurons.complement
-        footprint, is_erosion, complement = map(np.array, arrays)
-        return cls(footprint, is_erosion, complement)
+    def of(cls, neurons: BinaryNeurons) -> "_Bits":
+        arrays = neurons.footprint, neurons.ranks, neurons.complement
+        footprint, rank, complement = map(np.array, arrays)
+        return cls(footprint, rank, complement).settled()
 
-    def neurons(self) -> BooleanNeurons:
-        arrays = self.footprint, self.is_erosion, self.complement
-        return BooleanNeurons(*map(jnp.asarray, arrays))
+    def neurons(self) -> BinaryNeurons:
+        rank = jnp.asarray(self.rank, jnp.int32)
+        footprint, complement = jnp.asarray(self.footprint), jnp.asarray(self.complement)
+        return without_ranks(RankNeurons(footprint, rank, complement))
 
     def size(self) -> np.ndarray:
         """Of the footprints, int (neurons...)."""
-        axes = tuple(range(self.footprint.ndim - self.is_erosion.ndim))
+        axes = tuple(range(self.footprint.ndim - self.rank.ndim))
         sizes: np.ndarray = self.footprint.sum(axis=axes)
         return sizes
 
+    @property
+    def is_erosion(self) -> np.ndarray:
+        """Which ask for all of their inputs, bool (neurons...)."""
+        return np.asarray(self.rank == self.size())
+
+    @property
+    def is_end(self) -> np.ndarray:
+        """Which ask for one or for all of their inputs, constants too, bool (neurons...)."""
+        return np.asarray((self.rank <= 1) | self.is_erosion)
+
     def with_constants(self, is_constant: np.ndarray, value: np.ndarray) -> "_Bits":
-        """Some neurons as empty dilations, always 0, or empty erosions, always 1."""
-        value = np.where(is_constant, value, self.is_erosion ^ self.complement)
-        is_constant = is_constant | (self.size() == 0)
+        """Some neurons as constants."""
         return _Bits(
             self.footprint & ~is_constant,
-            np.where(is_constant, value, self.is_erosion),
+            np.where(is_constant, 1 - value.astype(int), self.rank),
             self.complement & ~is_constant,
         )
 
+    def settled(self) -> "_Bits":
+        """Those that ask for too little or too much as constants."""
+        is_constant = (self.rank < 1) | (self.rank > self.size())
+        return self.with_constants(is_constant, (self.rank < 1) ^ self.complement)
+
     def values(self) -> np.ndarray:
         """Of the constant neurons, int (neurons...); `UNKNOWN` for the others."""
-        return np.where(self.size() == 0, self.is_erosion ^ self.complement, UNKNOWN)
+        return np.where(self.size() == 0, 1 - self.rank, UNKNOWN)
 
-    def key(self, *at: int) -> tuple[bytes, bool, bool]:
+    def key(self, *at: int) -> tuple[bytes, int, bool]:
         """Equal for neurons that are the same function of the same inputs."""
         index: tuple[Any, ...] = (..., *at)
         footprint = self.footprint[index]
-        # With one input, dilation and erosion are the same.
-        is_erosion = bool(self.is_erosion[at]) and footprint.sum() != 1
-        return footprint.tobytes(), is_erosion, bool(self.complement[at])
+        return footprint.tobytes(), int(self.rank[at]), bool(self.complement[at])
 
 
 def _zero_padded(layer: NeuronLayer, window: tuple[int, ...]) -> bool:
@@ -196,23 +212,41 @@ class AllChannels(Rule):
     def learn(self, facts: Facts) -> tuple["AllChannels", Facts]:
         bits = self._bits()
         footprint = self._halves(bits.footprint)
-        for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
-            footprint[:, :, facts.same_as[channel]] |= footprint[:, :, channel]
-            footprint[:, :, channel] = False
+        is_erosion, is_end, size = bits.is_erosion, bits.is_end, bits.size()
+        _gather(footprint, is_end, facts.same_as)
+        contradictory = _keep_tightest(footprint, is_erosion, is_end, facts.chain)
+        # What others imply counts in an erosion alone; a contradiction asks for too much or little.
+        left_out = size - footprint.sum(axis=(0, 1, 2))
+        rank = bits.rank - is_erosion * left_out + np.where(is_erosion, 1, -1) * contradictory
 
         zero_padded = _zero_padded(self.layer, bits.footprint.shape[:2])
         value = _usable(facts, zero_padded=zero_padded)
-        # An erosion is 0 by one literal of 0, a dilation 1 by one of 1; the others change nothing.
-        absorbing = (~bits.is_erosion).astype(int)
         literal = np.stack([value, np.where(value == UNKNOWN, UNKNOWN, 1 - value)])
         literal = literal[: footprint.shape[1], :, None]
-        absorbed = (footprint & (literal == absorbing)).any(axis=(0, 1, 2))
+        rank -= (footprint & (literal == 1)).sum(axis=(0, 1, 2))
         footprint &= literal == UNKNOWN
-        absorbed |= _keep_tightest(footprint, bits.is_erosion, facts.chain)
-        bits = replace(bits, footprint=footprint.reshape(bits.footprint.shape))
-        bits = bits.with_constants(absorbed, ~bits.is_erosion ^ bits.complement)
-        count = footprint.shape[-1]
-        return self._with(bits), _known(bits.values(), [bits.key(m) for m in range(count)])
+        if self._set.complements:
+            # Of a bit and its complement one holds.
+            both = footprint.all(axis=1, keepdims=True)
+            rank -= both.sum(axis=(0, 1, 2))
+            footprint &= ~both
+        shape = bits.footprint.shape
+        bits = _Bits(footprint.reshape(shape), rank, bits.complement).settled()
+        compared = self._without_complements(bits) if self._set.complements else bits
+        keys = [compared.key(m) for m in range(shape[-1])]
+        return self._with(bits), _known(bits.values(), keys)
+
+    def _without_complements(self, bits: _Bits) -> _Bits:
+        """The same functions by De Morgan's law, which a layer that reads complements can write.
+
+        Fewer than k of n literals hold where at least n - k + 1 of their complements do.
+        """
+        inverted = self._halves(bits.footprint)[:, ::-1].reshape(bits.footprint.shape)
+        return _Bits(
+            np.where(bits.complement, inverted, bits.footprint),
+            np.where(bits.complement, bits.size() - bits.rank + 1, bits.rank),
+            np.zeros_like(bits.complement),
+        )
 
     @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
@@ -224,16 +258,36 @@ class AllChannels(Rule):
         chosen = self._halves(bits.footprint)[:, :, inputs][..., outputs]
         window = bits.footprint.shape[:-2]
         footprint = chosen.reshape(*window, -1, chosen.shape[-1])
-        bits = _Bits(footprint, bits.is_erosion[outputs], bits.complement[outputs])
+        bits = _Bits(footprint, bits.rank[outputs], bits.complement[outputs])
         return self._with(bits), outputs
 
 
-def _keep_tightest(footprint: np.ndarray, is_erosion: np.ndarray, chain: int) -> np.ndarray:
+def _gather(footprint: np.ndarray, is_end: np.ndarray, same_as: np.ndarray) -> None:
+    """Lets neurons read the first of equal channels: ends that alone, others as many as they did.
+
+    Args:
+      footprint: bool (positions, halves, channels, neurons), changed in place.
+      is_end: bool (neurons,).
+      same_as: int (channels,), the first channel that is equal.
+    """
+    for first in np.unique(same_as[same_as != np.arange(len(same_as))]):
+        equal = np.flatnonzero(same_as == first)
+        count = footprint[:, :, equal].sum(axis=2, keepdims=True)
+        count = np.where(is_end, np.minimum(count, 1), count)
+        footprint[:, :, equal] = np.arange(len(equal))[:, None] < count
+
+
+def _keep_tightest(
+    footprint: np.ndarray, is_erosion: np.ndarray, is_end: np.ndarray, chain: int
+) -> np.ndarray:
     """Clears literals that others of their chain imply; which neurons contradict themselves.
+
+    Neurons between the ends keep theirs: there each counts.
 
     Args:
       footprint: bool (positions, halves, channels, neurons), changed in place.
       is_erosion: bool (neurons,).
+      is_end: bool (neurons,).
       chain: length of the runs of channels of which each implies the one before.
 
     Returns:
@@ -250,14 +304,14 @@ def _keep_tightest(footprint: np.ndarray, is_erosion: np.ndarray, chain: int) ->
     # Of direct literals the last is the strongest, of complements the first; unions want the
     # weakest.
     is_direct = np.arange(halves)[:, None, None, None] == 0
-    runs &= ~np.where(is_direct == is_erosion, after, before)
+    runs &= ~(np.where(is_direct == is_erosion, after, before) & is_end)
     if halves == 1:
         return np.zeros(count, bool)
     direct, inverted = runs[:, 0], runs[:, 1]
     at_or_before = np.logical_or.accumulate(inverted, axis=-2)
     at_or_after = np.logical_or.accumulate(inverted[..., ::-1, :], axis=-2)[..., ::-1, :]
     excluding = np.where(is_erosion, at_or_before, at_or_after)
-    return np.asarray((direct & excluding).any(axis=(0, 1, 2)))
+    return np.asarray((direct & excluding).any(axis=(0, 1, 2)) & is_end)
 
 
 @dataclass(frozen=True)
@@ -298,7 +352,7 @@ class OwnChannels(_OwnChannel, Rule):
     @override
     def learn(self, facts: Facts) -> tuple["OwnChannels", Facts]:
         bits = self._learned(facts)
-        channels, count = bits.is_erosion.shape
+        channels, count = bits.rank.shape
         keys = [_own_key(bits, facts, c, m) for c in range(channels) for m in range(count)]
         return replace(self, params={self.first: bits.neurons()}), _known(
             bits.values().ravel(), keys
@@ -329,32 +383,34 @@ def _choose(bits: _Bits, used: np.ndarray, inputs: np.ndarray, outputs: np.ndarr
     cleared = bits.with_constants(~used, np.zeros_like(used))
     at = np.ix_(inputs, outputs)
     footprint = cleared.footprint[:, :, inputs][..., outputs]
-    return _Bits(footprint, cleared.is_erosion[at], cleared.complement[at])
+    return _Bits(footprint, cleared.rank[at], cleared.complement[at])
 
 
 @dataclass(frozen=True)
 class JoinedChannels(_OwnChannel, Rule):
-    """Neurons over their own channel, then a union or intersection m of the neurons (c, m)."""
+    """Neurons over their own channel, then a neuron m that counts the neurons (c, m)."""
 
     @override
     def learn(self, facts: Facts) -> tuple["JoinedChannels", Facts]:
         bise = self._learned(facts)
         lui = _Bits.of(self.params[self.second])
         for channel in np.flatnonzero(facts.same_as != np.arange(len(facts))):
-            _move(bise, lui, int(channel), int(facts.same_as[channel]))
+            lui = _move(bise, lui, int(channel), int(facts.same_as[channel]))
         value = bise.values()
-        absorbed = (lui.footprint & (value == ~lui.is_erosion)).any(axis=0)
-        lui = replace(lui, footprint=lui.footprint & (value == UNKNOWN))
-        lui = lui.with_constants(absorbed, ~lui.is_erosion ^ lui.complement)
+        rank = lui.rank - (lui.footprint & (value == 1)).sum(axis=0)
+        lui = _Bits(lui.footprint & (value == UNKNOWN), rank, lui.complement).settled()
         keys = [self._key(bise, lui, facts, m) for m in range(value.shape[1])]
         params = {self.first: bise.neurons(), self.second: lui.neurons()}
         return replace(self, params=params), _known(lui.values(), keys)
 
     def _key(self, bise: _Bits, lui: _Bits, facts: Facts, output: int) -> Any:
         read = np.flatnonzero(lui.footprint[:, output])
-        operands = frozenset(_own_key(bise, facts, int(c), output) for c in read)
-        is_erosion = bool(lui.is_erosion[output]) and len(operands) != 1
-        return operands, is_erosion, bool(lui.complement[output])
+        operands = Counter(_own_key(bise, facts, int(c), output) for c in read)
+        rank = int(lui.rank[output])
+        if lui.is_end[output]:
+            rank = len(operands) if lui.is_erosion[output] else rank
+            operands = Counter(set(operands))
+        return frozenset(operands.items()), rank, bool(lui.complement[output])
 
     @override
     def needs(self, outputs: np.ndarray) -> np.ndarray:
@@ -367,22 +423,27 @@ class JoinedChannels(_OwnChannel, Rule):
         outputs, lui = _at_least_one(outputs), _Bits.of(self.params[self.second])
         bise = _choose(_Bits.of(self.params[self.first]), lui.footprint, inputs, outputs)
         footprint = lui.footprint[np.ix_(inputs, outputs)]
-        lui = _Bits(footprint, lui.is_erosion[outputs], lui.complement[outputs])
+        lui = _Bits(footprint, lui.rank[outputs], lui.complement[outputs])
         params = {self.first: bise.neurons(), self.second: lui.neurons()}
         return replace(self, params=params), outputs
 
 
-def _move(bise: _Bits, lui: _Bits, source: int, target: int) -> None:
-    """Lets neurons of an equal channel read the other where they can; changes the arrays."""
-    for m in map(int, np.flatnonzero(lui.footprint[source])):
-        if not lui.footprint[target, m]:
+def _move(bise: _Bits, lui: _Bits, source: int, target: int) -> _Bits:
+    """Lets neurons of an equal channel read the other where they can; changes ``bise``."""
+    footprint, is_erosion, is_end = lui.footprint.copy(), lui.is_erosion, lui.is_end
+    rank = lui.rank.copy()
+    for m in map(int, np.flatnonzero(footprint[source])):
+        if not footprint[target, m]:
             bise.footprint[:, :, target, m] = bise.footprint[:, :, source, m]
-            bise.is_erosion[target, m] = bise.is_erosion[source, m]
+            bise.rank[target, m] = bise.rank[source, m]
             bise.complement[target, m] = bise.complement[source, m]
-            lui.footprint[target, m] = True
-        elif bise.key(source, m) != bise.key(target, m):
+            footprint[target, m] = True
+        elif is_end[m] and bise.key(source, m) == bise.key(target, m):
+            rank[m] -= is_erosion[m]
+        else:
             continue
-        lui.footprint[source, m] = False
+        footprint[source, m] = False
+    return replace(lui, footprint=footprint, rank=rank)
 
 
 @dataclass(frozen=True)
