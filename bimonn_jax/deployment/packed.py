@@ -138,14 +138,12 @@ def dilate_strips(words: jax.Array, footprint: np.ndarray, height: int) -> jax.A
     Returns:
       uint32 (N, S, W, C).
     """
-    return _operate_strips(words, rank_gates(np.asarray(footprint), 1), height)
+    return rank_strips(words, footprint, 1, height)
 
 
 def erode_strips(words: jax.Array, footprint: np.ndarray, height: int) -> jax.Array:
     """`bimonn_jax.morphology.erosion` of images packed by `pack_strips`: see `dilate_strips`."""
-    return _operate_strips(
-        words, rank_gates(np.asarray(footprint), int(np.count_nonzero(footprint))), height
-    )
+    return rank_strips(words, footprint, int(np.count_nonzero(footprint)), height)
 
 
 def rank_strips(words: jax.Array, footprint: np.ndarray, rank: int, height: int) -> jax.Array:
@@ -163,10 +161,7 @@ def rank_strips(words: jax.Array, footprint: np.ndarray, rank: int, height: int)
     Returns:
       uint32 (N, S, W, C).
     """
-    return _operate_strips(words, rank_gates(np.asarray(footprint), rank), height)
-
-
-def _operate_strips(words: jax.Array, gates: Gates, height: int) -> jax.Array:
+    gates = rank_gates(np.asarray(footprint), rank)
     images, rows, width, channels = words.shape
     # Every channel of every image is one of L.
     planes = words.transpose(1, 2, 0, 3).reshape(1, rows, width, -1)
