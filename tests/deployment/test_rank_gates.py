@@ -26,12 +26,19 @@ QUICK = {
     "ONNX": runtimes.onnx,
     "StableHLO": runtimes.stablehlo,
     "Python": runtimes.python,
+    "Verilog": runtimes.verilog,
+    "Verilog, pipelined": runtimes.verilog_pipelined,
 }
-ALL = {
-    **QUICK,
-    "Verilog": runtimes.verilator,
-    "Verilog, pipelined": runtimes.verilator_pipelined,
+COMPILED = {
+    "Verilator": runtimes.verilator,
+    "Verilator, pipelined": runtimes.verilator_pipelined,
 }
+# Icarus Verilog starts quickly; Verilator also says what it has to say of the code.
+ALL = [
+    *QUICK,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in COMPILED),
+]
+RUNTIMES = QUICK | COMPILED
 
 
 def all_gates(n):
@@ -60,7 +67,7 @@ def layer(kind, part, footprint, rank, complement, **options):
 @pytest.mark.parametrize("runtime", ALL)
 def test_all_dense_gates(runtime, n, tmp_path):
     gates, x = all_gates(n), all_inputs(n)
-    run = ALL[runtime](layer("lui", "lui", *gates), (n,), tmp_path)
+    run = RUNTIMES[runtime](layer("lui", "lui", *gates), (n,), tmp_path)
     np.testing.assert_array_equal(run(x), holds(x, *gates))
 
 
@@ -68,7 +75,7 @@ def test_all_dense_gates(runtime, n, tmp_path):
 def test_all_dense_gates_of_inverted_literals(runtime, tmp_path):
     """Also gates that read a bit and its complement, of which one always holds."""
     gates, x = all_gates(4), all_inputs(2)
-    run = ALL[runtime](layer("hit_or_miss", "lui", *gates), (2,), tmp_path)
+    run = RUNTIMES[runtime](layer("hit_or_miss", "lui", *gates), (2,), tmp_path)
     np.testing.assert_array_equal(run(x), holds(np.concatenate([x, ~x], axis=1), *gates))
 
 
@@ -81,7 +88,7 @@ def test_all_sliding_gates_of_inverted_literals(runtime, window, tmp_path):
         padding="SAME", border="zero", pool=1,
     )  # fmt: skip
     x = all_inputs(4).reshape(-1, 2, 2, 1)
-    run = ALL[runtime](network, (2, 2, 1), tmp_path)
+    run = RUNTIMES[runtime](network, (2, 2, 1), tmp_path)
     # An even window reaches one pixel further at its end.
     far = np.roll(x, -1, axis=1 if window == (2, 1) else 2)
     far[(slice(None), -1) if window == (2, 1) else (slice(None), slice(None), -1)] = False
@@ -120,7 +127,7 @@ def test_counts_at_edges(runtime, kind, tmp_path):
         # All literals inverted.
         literals = ~x
         footprint = np.concatenate([np.zeros_like(footprint), footprint])
-    run = ALL[runtime](layer(kind, "lui", footprint, rank, complement), (most,), tmp_path)
+    run = RUNTIMES[runtime](layer(kind, "lui", footprint, rank, complement), (most,), tmp_path)
     mine = footprint[-most:]
     np.testing.assert_array_equal(run(bits), holds(literals, mine, rank, complement))
 
