@@ -9,7 +9,7 @@ import pytest
 
 from bimonn_jax.deployment.c.engine import ENGINE
 from bimonn_jax.deployment.c.writer import export_c
-from bimonn_jax.deployment.packed import PackedNetwork
+from bimonn_jax.deployment.packed import PackedNetwork, _at_least
 from bimonn_jax.deployment.verilog import export_verilog
 from bimonn_jax.deployment.yosys import estimate_resources
 from bimonn_jax.networks.boolean import BooleanNetwork
@@ -155,6 +155,17 @@ def test_slices_and_population_counts_agree(monkeypatch):
     for most in (0, 10**6):
         monkeypatch.setattr("bimonn_jax.deployment.packed._MOST_SLICES", most)
         np.testing.assert_array_equal(PackedNetwork(network, (33,))(x), holds(x, *gates))
+
+
+@pytest.mark.parametrize("size", [*range(1, 34), 63, 64, 65])
+def test_slices_count_for_all_ranks_and_counts(size):
+    # Sample c has c bits set: the first ones, the last ones, and every other one first.
+    count, i = np.arange(size + 1), np.arange(size)[:, None]
+    orders = [i, size - 1 - i, np.argsort(np.argsort(i % 2, axis=0, kind="stable"), axis=0)]
+    bits = np.concatenate([order < count for order in orders], axis=1)
+    for rank in range(1, size + 1):
+        found = np.asarray(_at_least(list(bits), rank))
+        np.testing.assert_array_equal(found, np.tile(count >= rank, 3))
 
 
 # All gates of up to 150 literals, the first ones as they are and the others inverted, of every
