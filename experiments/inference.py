@@ -4,9 +4,10 @@
 
 Images are random bytes; every runtime is checked against the boolean network first. The float
 network has one dense hidden layer with as many neurons as the boolean network's head reads. The
-other tables have one dilation by an asymmetric 5 x 5 footprint, and a chain of ten dilations and
-erosions, of large binary images. Writes ``inference.json``, rows of task, runtime, per_second,
-bytes, ratio, and ``inference.png``.
+other tables have a dense layer of 1,000 rank neurons on 784 bits against a float layer of that
+size, and, of large binary images, one dilation by an asymmetric 5 x 5 footprint, a chain of ten
+dilations and erosions, and a 5 x 5 median. Writes ``inference.json``, rows of task, runtime,
+per_second, bytes, ratio, and ``inference.png``.
 """
 
 import os
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 import onnxruntime
+import skimage.filters
 import skimage.morphology
 from scipy import ndimage
 
@@ -32,12 +34,17 @@ from bimonn_jax.deployment.packed import (
     PackedNetwork,
     dilate_strips,
     erode_strips,
+    pack_samples,
     pack_strips,
+    rank_strips,
     unpack_strips,
 )
 from bimonn_jax.morphology.other_libraries import footprint_for
 from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.kinds import LUILayer
 from bimonn_jax.networks.saving import load_network
+from bimonn_jax.neurons.params import RankNeurons
+from bimonn_jax.neurons.precision import matmul
 from bimonn_jax.viz.figures import new_figure
 
 from .output import say
@@ -63,6 +70,10 @@ class Config(Settings):
 # The unpacked network and the float one run on the batch that suits them best.
 _BATCH = 1024
 _CHAIN = 10
+# Inputs and neurons of the dense layer.
+_FEATURES, _NEURONS = 784, 1000
+# Side of the median's window.
+_MEDIAN = 5
 Row = dict[str, Any]
 # Times per second, and bytes of what runs, by runtime.
 Timed = dict[str, tuple[float, int | None]]
@@ -263,6 +274,71 @@ def chain_rows(side: int, runs: int) -> list[Row]:
     return timed_rows(f"{_CHAIN} operators, {side} x {side}", runtimes, runs)
 
 
+def median_rows(side: int, runs: int) -> list[Row]:
+    """Medians of a binary image per second by every library, checked but at the border.
+
+    Of scikit-image it is ``filters.rank.median``, three times as fast as ``filters.median``.
+    """
+    image = np.random.default_rng(side).random((side, side)) < 0.5
+    as_bytes = np.where(image, np.uint8(255), np.uint8(0))
+    footprint = np.ones((_MEDIAN, _MEDIAN), bool)
+    device_image = jnp.asarray(image)[None, ..., None]
+    middle = (footprint.size + 1) // 2
+    filtered = jax.jit(lambda words: rank_strips(words, footprint, middle, side))
+    unpack = partial(unpack_strips, height=side)
+    words = pack_strips(device_image)
+    runtimes: dict[str, Callable[[], Any]] = {
+        "OpenCV": lambda: cv2.medianBlur(as_bytes, _MEDIAN),
+        "scikit-image": lambda: skimage.filters.rank.median(as_bytes, footprint),
+        "packed, JAX": lambda: filtered(words),
+        "packed, JAX, with packing": lambda: unpack(filtered(pack_strips(device_image))),
+    }
+    # Outside of the image OpenCV repeats it, scikit-image has nothing, and we have zeros.
+    inner = slice(_MEDIAN // 2, -(_MEDIAN // 2))
+    expected = runtimes["OpenCV"]()[inner, inner] > 0
+    for name in ("scikit-image", "packed, JAX, with packing"):
+        found = np.asarray(runtimes[name]()).reshape(side, side)[inner, inner] > 0
+        if not (found == expected).all():
+            raise RuntimeError(f"{name} differs from OpenCV")
+    return timed_rows(f"median of {_MEDIAN} x {_MEDIAN}, {side} x {side}", runtimes, runs)
+
+
+def dense_rows(images: int, runs: int, folder: Path) -> list[Row]:
+    """Inputs per second of a dense layer of rank neurons, and of a float one of its size."""
+    rng = np.random.default_rng(0)
+    footprint = rng.random((_FEATURES, _NEURONS)) < 0.5
+    rank = (footprint.sum(axis=0) // 2).astype(np.int32)
+    neurons = RankNeurons(*map(jnp.asarray, (footprint, rank, rng.random(_NEURONS) < 0.5)))
+    network = BooleanNetwork((LUILayer("dense"),), {"dense": {"lui": neurons}})
+    x = rng.random((images, _FEATURES)) < 0.5
+    library = compile_c(network, folder, (_FEATURES,), name="dense", overwrite=True)
+    packed, on_device = PackedNetwork(network, (_FEATURES,)), jnp.asarray(x)
+    found = np.asarray(packed(on_device))
+    for name, other in (("C", library(x)), ("unpacked", network(on_device[:_BATCH]))):
+        if not (np.asarray(other) == found[: len(other)]).all():
+            raise RuntimeError(f"{name} differs from the packed layer")
+    words = pack_samples(on_device[:, None, None])
+    run_words = jax.jit(packed.run_words)
+    threads = os.cpu_count() or 1
+    parts = np.array_split(x, threads)
+    floats = on_device[:_BATCH].astype(jnp.float32)
+    weight = jnp.asarray(rng.normal(size=footprint.shape), jnp.float32)
+    bias = jnp.asarray(rng.normal(size=_NEURONS), jnp.float32)
+    layer = jax.jit(lambda inputs: nn.relu(matmul(inputs, weight) + bias))
+    with ThreadPoolExecutor(threads) as pool:
+        runtimes: dict[str, tuple[int, Callable[[], Any]]] = {
+            "float, JAX": (len(floats), lambda: layer(floats)),
+            "packed, JAX": (images, lambda: packed(on_device)),
+            "packed, JAX, without packing": (images, lambda: run_words(words)),
+            f"C, {threads} threads": (images, lambda: list(pool.map(library, parts))),
+        }
+        timed: Timed = {
+            name: (count / median_seconds(runtime, runs=runs), None)
+            for name, (count, runtime) in runtimes.items()
+        }
+    return rows_of(f"{_NEURONS} neurons on {_FEATURES} bits", timed, "float, JAX")
+
+
 def plot(rows: list[Row]) -> "Figure":
     """What each runtime does per second, a panel for each task."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
@@ -295,9 +371,12 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     say("Timing the classifier.")
     rows = classifier_rows(config, *data, folder)
+    say("Timing a dense layer.")
+    rows += dense_rows(config.images, config.runs, folder)
     for side in config.sizes:
         say(f"Timing operators on images of {side} x {side}.")
         rows += operator_rows(side, config.runs) + chain_rows(side, config.runs)
+        rows += median_rows(side, config.runs)
     caption = "Per second; the ratio is to the first runtime of each task."
     write_report(
         folder,

@@ -138,12 +138,12 @@ def dilate_strips(words: jax.Array, footprint: np.ndarray, height: int) -> jax.A
     Returns:
       uint32 (N, S, W, C).
     """
-    return _operate_strips(words, rank_gates(np.asarray(footprint), 1), height)
+    return rank_strips(words, footprint, 1, height)
 
 
 def erode_strips(words: jax.Array, footprint: np.ndarray, height: int) -> jax.Array:
     """`bimonn_jax.morphology.erosion` of images packed by `pack_strips`: see `dilate_strips`."""
-    return _operate_strips(words, rank_gates(np.asarray(footprint), np.count_nonzero(footprint)), height)
+    return rank_strips(words, footprint, int(np.count_nonzero(footprint)), height)
 
 
 def rank_strips(words: jax.Array, footprint: np.ndarray, rank: int, height: int) -> jax.Array:
@@ -161,10 +161,7 @@ def rank_strips(words: jax.Array, footprint: np.ndarray, rank: int, height: int)
     Returns:
       uint32 (N, S, W, C).
     """
-    return _operate_strips(words, rank_gates(np.asarray(footprint), rank), height)
-
-
-def _operate_strips(words: jax.Array, gates: Gates, height: int) -> jax.Array:
+    gates = rank_gates(np.asarray(footprint), rank)
     images, rows, width, channels = words.shape
     # Every channel of every image is one of L.
     planes = words.transpose(1, 2, 0, 3).reshape(1, rows, width, -1)
@@ -233,7 +230,6 @@ def apply_gates(gates: Gates, words: jax.Array, pad: Pad = _pad_samples) -> jax.
 
 def _by_slices(gates: Gates, padded: jax.Array, height: int, width: int) -> jax.Array:
     """One fused expression of slices."""
-
     is_end = gates.is_end
 
     def views(literals: np.ndarray) -> list[jax.Array]:
@@ -395,7 +391,7 @@ def _counts(positive: np.ndarray, negative: np.ndarray, words: jax.Array) -> jax
         counted = (features[None] ^ flip[:, None]) & mask[:, None]
         return counts + jax.lax.population_count(counted).astype(jnp.int32), None
 
-    start = -np.sum(negative & ~positive, axis=0, dtype=np.int32)
+    start: np.ndarray = -(negative & ~positive).sum(axis=0, dtype=np.int32)
     counts = jnp.broadcast_to(start[:, None], (len(start), of_features.shape[1]))
     of_words = of_features, flips, masks
     if len(of_features) > _MOST_FUSED:
@@ -484,7 +480,7 @@ class _Computation:
                 positions = math.prod(after[:2]) * stage.pool**2
                 windows = math.prod(stage.window) * stage.channels
                 # A count is a number, of which a word has 32.
-                counts = WORD_BITS * np.count_nonzero(~stage.is_end)
+                counts = WORD_BITS * int(np.count_nonzero(~stage.is_end))
                 widest = max(widest, positions * (2 * windows + len(stage) + counts))
         limit = _WORDS_AT_ONCE["cpu" if jax.default_backend() == "cpu" else "other"]
         return max(1, limit // widest)

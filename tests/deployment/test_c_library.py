@@ -17,7 +17,7 @@ from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import BiSELayer, FlattenLayer, LevelSetsLayer, TernaryLayer
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import BooleanNeurons
-from tests.support.boolean_networks import NAMES, examples, inputs, network, rounding
+from tests.support.boolean_networks import NAMES, RANK_NAMES, examples, inputs, network, rounding
 from tests.support.runtimes import compile_quickly
 
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror"]
@@ -45,7 +45,7 @@ def run(command, **options):
 
 
 EXAMPLE = [f"-DENGINE_EXAMPLE_{part}" for part in ("HEADER", "TABLES", "CALLS")]
-IMAGES = ["GATES", "PAD", "ZERO", "EDGE", "REFLECT", "WRAP", "ENLARGE"]
+IMAGES = ["GATES", "RANKS", "PAD", "ZERO", "EDGE", "REFLECT", "WRAP", "ENLARGE"]
 
 
 @pytest.mark.parametrize("outputs", [("BITS",), ("VOTES", "CLASSIFY"), ("LINEAR", "CLASSIFY")])
@@ -53,7 +53,10 @@ IMAGES = ["GATES", "PAD", "ZERO", "EDGE", "REFLECT", "WRAP", "ENLARGE"]
 @pytest.mark.parametrize("words", [[], ["WORDS"]], ids=["bytes", "words"])
 @pytest.mark.parametrize("language", COMPILERS)
 def test_the_engine_compiles_by_itself(language, words, images, outputs, tmp_path):
-    parts = [f"-DENGINE_{part}" for part in (*words, *images, *outputs)]
+    needed = [*words, *images, *outputs]
+    if words and {"RANKS", "VOTES"} & {*needed}:
+        needed.append("COUNTER")
+    parts = [f"-DENGINE_{part}" for part in needed]
     program = tmp_path / "example"
     run([*COMPILERS[language], *EXAMPLE, *parts, "-DNETWORK_MAIN", "-O1", ENGINE, "-o", program])
     size = {"BITS": 18, "VOTES": 8, "LINEAR": 8}[outputs[0]]
@@ -67,7 +70,7 @@ def test_the_engine_is_formatted():
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("language", COMPILERS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + RANK_NAMES)
 def test_it_is_c_and_c_plus_plus_without_warnings(name, language, mode, tmp_path):
     plain, shape = network(name)
     # So each two of language, mode and pixel meet.
@@ -96,7 +99,7 @@ def test_it_reads_and_writes_nothing_but_its_arrays(name, mode, tmp_path):
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + RANK_NAMES)
 def test_images_lie_where_nobody_needs_what_was_there(name):
     plain, shape = network(name)
     circuit = circuit_of(plain.architecture, plain.params, shape)

@@ -137,7 +137,9 @@ def test_python(name, tmp_path):
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
 @pytest.mark.parametrize("pipelined", [False, True])
-@pytest.mark.parametrize("name", [n for n in BOOLEAN if not n.startswith(("large", "pooled beyond"))])
+@pytest.mark.parametrize(
+    "name", [n for n in BOOLEAN if not n.startswith(("large", "pooled beyond"))]
+)
 def test_verilog(name, pipelined, tmp_path):
     plain, shape = network(name)
     path = export_verilog(plain, tmp_path / "network.v", shape, pipelined=pipelined)

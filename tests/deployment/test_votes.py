@@ -124,6 +124,7 @@ static uint32_t votes_for[1], votes_against[1], votes_end[1];
 static const network_block *compute(network_workspace *w) { return w->image_0; }
 
 #define ENGINE_WORDS 1
+#define ENGINE_COUNTER 1
 #define ENGINE_VOTES 1
 #define ENGINE_CLASSIFY 1
 #include "engine.c"

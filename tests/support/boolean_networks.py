@@ -108,7 +108,9 @@ def _ranks(footprint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = footprint.sum(axis=0)
     kinds = [size // 2, (size + 1) // 2, size // 3, 0 * size + 2, size - 1, 0 * size + 1, size]
     kinds += [0 * size, size + 1]
-    kind = rng.choice(len(kinds), size.shape, p=[0.18, 0.18, 0.14, 0.2, 0.2, 0.03, 0.03, 0.02, 0.02])
+    kind = rng.choice(
+        len(kinds), size.shape, p=[0.18, 0.18, 0.14, 0.2, 0.2, 0.03, 0.03, 0.02, 0.02]
+    )
     return np.choose(kind, kinds).astype(np.int32)
 
 

@@ -275,6 +275,11 @@ static void apply_gates(const block *image, int row_of_image, int channels, int 
 }
 #endif /* ENGINE_GATES */
 
+#if ENGINE_VOTES && ENGINE_WORDS
+typedef int32_t output;
+enum { OUTPUTS = CLASSES };
+#endif /* ENGINE_VOTES && ENGINE_WORDS */
+
 #if ENGINE_COUNTER && ENGINE_WORDS
 /* Why the counts are right, for whatever votes.
 
@@ -482,15 +487,12 @@ static void apply_ranks(const block *image, int row_of_image, int channels, int 
 #endif /* ENGINE_RANKS && !ENGINE_WORDS */
 
 #if ENGINE_VOTES && ENGINE_WORDS
-typedef int32_t output;
-enum { OUTPUTS = CLASSES };
-
-/* Why totals are right: total_of starts from MOST_AGAINST - against, and counts votes for, and votes
-   against that are not cast. So it ends at MOST_AGAINST + score, at least 0, and at most
-   MOST_AGAINST plus the most votes for a class: DIGITS is at least the number of binary digits of
+/* Why totals are right: total_of starts from MOST_AGAINST - against, and counts votes for, and
+   votes against that are not cast. So it ends at MOST_AGAINST + score, at least 0, and at most
+   MOST_AGAINST plus the most votes for a class. DIGITS is at least the number of binary digits of
    that, so the total is below 2^DIGITS and is what the digits say. Heads have at most 2^24 features
-   (bimonn_jax.neurons.heads.check_countable), so totals are at most 2^25: sums in int32_t hold
-   it. */
+   (bimonn_jax.neurons.heads.check_countable), so totals are at most 2^25: sums in int32_t hold it,
+   and more digits than 26 are 0. */
 
 /* The votes of a class, as a number that is never negative. */
 static void total_of(int k, const block *features, counter *c)

@@ -123,13 +123,13 @@ class Plan:
         # A larger pool has the same one window, and could overflow.
         pool = min(stage.pool, max(rows, columns))
         at, literals = (row, channels, rows, columns, pool), f"literals_{index}"
-        arguments = *at, f"gates_{index}", len(stage), literals
-        self.calls.append(Call("apply_gates", source, arguments, found, 0, index))
-        between = np.count_nonzero(~stage.is_end)
+        tables = f"gates_{index}", len(stage), literals
+        self.calls.append(Call("apply_gates", source, (*at, *tables), found, 0, index))
+        between = int(np.count_nonzero(~stage.is_end))
         if between:
             # These are put beside the others.
-            arguments = *at, len(stage), f"ranks_{index}", between, literals
-            self.calls.append(Call("apply_ranks", source, arguments, found, 0, index))
+            ranks = len(stage), f"ranks_{index}", between, literals
+            self.calls.append(Call("apply_ranks", source, (*at, *ranks), found, 0, index))
         return found
 
     def _joined(self, index: int) -> int:

@@ -203,6 +203,7 @@ class _Writer:
             f"typedef {'uint16_t' if largest < 2**16 else 'uint32_t'} literal;\n"
         )
         yield from tables
+
     @property
     def _digits(self) -> int:
         """Of the counters: see `engine.c` for why so many are right."""
