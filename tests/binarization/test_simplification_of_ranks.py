@@ -188,6 +188,17 @@ def test_small_filters_on_all_images(border, seed):
     assert_simplified(network, all_inputs(9).reshape(-1, 3, 3, 1), BooleanNetwork.__call__)
 
 
+@pytest.mark.parametrize("before", BEFORE)
+def test_every_neuron_that_joins_channels(before):
+    """All neurons of three channels, each behind a copy, also where two channels are equal."""
+    joining = stacked(all_neurons(3))
+    count = joining.rank.size
+    bise = BooleanNeurons(jnp.ones((1, 1, 3, count), bool), *jnp.zeros((2, 3, count), bool))
+    tree = {"a": {"lui": BEFORE[before]}, "b": {"bise": bise, "lui": joining}}
+    network = BooleanNetwork((LUILayer("a"), BiSELLayer("b", padding="SAME", border="zero")), tree)
+    assert_simplified(network, all_inputs(2).reshape(-1, 1, 1, 2), BooleanNetwork.__call__)
+
+
 def test_what_is_known_lowers_ranks():
     # x0, always 1, x1, always 0; three of the four and two of x0, x1 and not x1.
     first = ranks([[1, 0, 0, 0], [0, 0, 1, 0]], [1, 0, 1, 1])
