@@ -125,9 +125,9 @@ def init_neurons(
     weight_key, bias_key = jax.random.split(key)
     draw = {"boolean": _draw_boolean, "rank": _draw_ternary}.get(config.bias_reparam, _draw_real)
     weight, bias, scale = draw(weight_key, bias_key, (fan_in, *neuron_shape), config)
-    is_ternary = config.bias_reparam == "rank"
+    are_ranks = config.bias_reparam == "rank"
     return RealNeurons(
-        weight=halves_back(weight, weight_shape) if is_ternary else weight.reshape(weight_shape),
+        weight=halves_back(weight, weight_shape) if are_ranks else weight.reshape(weight_shape),
         bias=bias,
         scale=jnp.full(neuron_shape, scale, jnp.float32),
         weight_reparam=config.weight_reparam,
@@ -180,11 +180,10 @@ def _draw_ternary(
     weight_key: jax.Array, bias_key: jax.Array, shape: tuple[int, ...], config: NeuronConfig
 ) -> Draw:
     # Differences on both sides of 0, small enough that training can change all of them.
-    n, rank = shape[0] // 2, len(shape) - 1
+    n = shape[0] // 2
     d = 0.05 * normal(weight_key, (n, *shape[1:]))
     omega = jnp.concatenate([0.5 + d, 0.5 - d])
-    to_weights = WEIGHTS[config.weight_reparam].forward
-    W = per_neuron(lambda w: to_weights(w, jnp.float32(1)), rank)(omega)
+    W = WEIGHTS[config.weight_reparam].forward(omega, jnp.float32(1))
     means = jnp.repeat(jnp.float32([config.input_mean, 1 - config.input_mean]), n)
     B = jnp.einsum("i,i...->...", means, W)
-    return omega, per_neuron(BIASES["rank"].inverse, rank)(B, W), 1 / (config.temperature * n**0.5)
+    return omega, BIASES["rank"].inverse(B, W), 1 / (config.temperature * n**0.5)

@@ -277,14 +277,17 @@ def real_parameters(params: RealNeurons) -> tuple[jax.Array, jax.Array, jax.Arra
         jnp.asarray(field, jax.dtypes.canonicalize_dtype(field.dtype))
         for field in (params.weight, params.bias, params.scale)
     )
-    is_ternary = params.bias_reparam == "rank"
-    omega = halves_first(weight, bias.ndim) if is_ternary else flat_weight(weight, bias)
+    are_ranks = params.bias_reparam == "rank"
+    omega = halves_first(weight, bias.ndim) if are_ranks else flat_weight(weight, bias)
     total = dual_total(params.threshold).astype(omega.dtype)
     to_weight, to_bias = WEIGHTS[params.weight_reparam], BIASES[params.bias_reparam]
+    if are_ranks:
+        W = to_weight.forward(omega, total)
+        return halves_back(W, weight.shape), to_bias.forward(bias, W), scale
     rank = bias.ndim
     W = per_neuron(lambda w: to_weight.forward(w, total), rank)(omega)
     B = per_neuron(lambda b, w: to_bias.forward(b, w), rank)(bias, W)
-    return halves_back(W, weight.shape) if is_ternary else W.reshape(weight.shape), B, scale
+    return W.reshape(weight.shape), B, scale
 
 
 def weights_of(neurons: Neurons) -> jax.Array:

@@ -1,7 +1,9 @@
 """Reparametrizations W(omega) and B(beta, W) of one neuron, with their inverses (sec. 3 and 4).
 
 Functions of one neuron: ``omega`` and ``W`` are (n,), ``beta`` and ``B`` scalars, all float. The
-tables `WEIGHTS` and `BIASES` hold them by name; `check_names` says which go together.
+tables `WEIGHTS` and `BIASES` hold them by name; `check_names` says which go together. Those of rank
+neurons take the columns (n, neurons...) of several neurons too: mapped by `jax.vmap`, their halves
+would be transposed, which takes longer than all else.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +51,7 @@ def _ternary(level: float, omega: jax.Array, total: jax.Array) -> jax.Array:
     d = positive - negative
     steps = jnp.round(jnp.clip(lax.stop_gradient(d), -1, 1) / _LATENT_STEP).astype(jnp.int32)
     size = jnp.abs(steps)
-    threshold = jnp.sum(size).astype(jnp.float32) * (level / len(d))
+    threshold = jnp.sum(size, axis=0, keepdims=True).astype(jnp.float32) * (level / len(d))
     is_read = size.astype(jnp.float32) > threshold
     # Exactly 0, with the derivative of the identity.
     through = d - lax.stop_gradient(d)
@@ -112,13 +114,14 @@ def _rank_bias(beta: jax.Array, W: jax.Array) -> jax.Array:
     # Footprints that change at inputs that are mostly 0 leave these sums as they were.
     latent = (len(W) // 2) ** 0.5 * beta
     whole = jnp.floor(lax.stop_gradient(latent)) + 0.5
-    B: jax.Array = jnp.sum(W[len(W) // 2 :]) + whole + (latent - lax.stop_gradient(latent))
+    of_complements = jnp.sum(W[len(W) // 2 :], axis=0)
+    B: jax.Array = of_complements + whole + (latent - lax.stop_gradient(latent))
     return B
 
 
 def _rank_latent(B: jax.Array, W: jax.Array) -> jax.Array:
     # In the middle of the latents of a rank, far from its neighbors.
-    middle = jnp.floor(B - jnp.sum(W[len(W) // 2 :])) + 0.5
+    middle = jnp.floor(B - jnp.sum(W[len(W) // 2 :], axis=0)) + 0.5
     beta: jax.Array = middle / (len(W) // 2) ** 0.5
     return beta
 

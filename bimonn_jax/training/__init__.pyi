@@ -62,6 +62,7 @@ from .recipes import (
     hit_or_miss as hit_or_miss,
     learn as learn,
     openings as openings,
+    rank_filter as rank_filter,
     relaxed as relaxed,
     single as single,
     tophat as tophat,

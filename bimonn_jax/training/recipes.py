@@ -1,8 +1,9 @@
 """Trainings that work: a network, where to start it, and how to optimize it.
 
 Boolean recipes train through the binarization, so the float network is the boolean one; they start
-from patterns of the data. `relaxed` is the paper's training. `learn` runs recipes, each from a few
-starts, and keeps what is best on validation data. BUILD_NOTES.md has the figures.
+from patterns of the data, but for `rank_filter`, which starts at random. `relaxed` is the paper's
+training. `learn` runs recipes, each from a few starts, and keeps what is best on validation data.
+BUILD_NOTES.md has the figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +20,14 @@ from bimonn_jax.data.samples import Sample
 from bimonn_jax.morphology.levels import level_sets
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.models import BiMoNN, Sequential
-from bimonn_jax.networks.modules import LUI, BiSEL, Complement, LevelSets
+from bimonn_jax.networks.modules import LUI, BiSEL, Complement, HitOrMissConv, LevelSets
 from bimonn_jax.neurons.initializers import NeuronConfig, Operator
 from bimonn_jax.training.annealing import grow_scales
 from bimonn_jax.training.checkpoints import Checkpoints
 from bimonn_jax.training.loop import FitResult, Revise, fit
 from bimonn_jax.training.losses import Loss, mse
 from bimonn_jax.training.metrics import compare
-from bimonn_jax.training.optimizers import optimizer_for, warmup_cosine
+from bimonn_jax.training.optimizers import optimizer_for, rank_optimizer, warmup_cosine
 from bimonn_jax.training.regularization import Regularizer
 from bimonn_jax.training.starts import latents, patches_on_target
 
@@ -250,6 +251,43 @@ def hit_or_miss(
         return params
 
     return Recipe("hit_or_miss", model, start, _latent_optimizer(learning_rate))
+
+
+def rank_filter(
+    channels: int,
+    kernel_size: int,
+    *,
+    input_mean: float = 0.1,
+    sparse: bool = False,
+    learning_rate: float = 1e-2,
+) -> Recipe:
+    """Two layers of rank neurons over windows of all channels and their complements.
+
+    Footprints and ranks start at random; nothing is taken from the data.
+
+    Args:
+      channels: of the first layer; the second has one.
+      kernel_size: of both layers.
+      input_mean: share of the pixels that are set.
+      sparse: see `NeuronConfig.rank`.
+      learning_rate: see `rank_optimizer`.
+    """
+    layers = (
+        HitOrMissConv(
+            count,
+            kernel_size,
+            padding="SAME",
+            config=NeuronConfig.rank(input_mean=mean, sparse=sparse),
+        )
+        for count, mean in ((channels, input_mean), (1, 0.5))
+    )
+    model = Sequential(tuple(layers))
+    return Recipe(
+        "rank_filter",
+        model,
+        lambda key, x, y: _init(model, key, x),
+        lru_cache(maxsize=8)(partial(rank_optimizer, learning_rate=learning_rate)),
+    )
 
 
 def relaxed(

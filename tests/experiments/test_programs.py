@@ -103,6 +103,8 @@ def test_flags_become_settings_and_settings_the_same_flags_again(tmp_path):
         (mnist, {"convolutions": ("7x256x4",)}, r"\['7x256x4'\]: kernel:features:pool were exp"),
         (mnist, {"regularizer": "acti"}, "--regularizer has no effect with --recipe=boolean"),
         (mnist, {"head": "real", "temperature": 2.0}, "--temperature has no effect with --head=r"),
+        (mnist, {"sparse": True}, "--sparse has no effect with --recipe=boolean"),
+        (mnist, {"recipe": "rank", "rank_layers": (9, 0)}, r"\[9, 0\]: numbers >= 1 were expected"),
         (mnist, {"batch": 0}, "--batch must be at least 1; got 0"),
         (sweep, {"regularizers": ("none", "ac")}, "--regularizers=none,ac: one or more of none"),
         (sweep, {"method": ("qp",)}, "--method=qp: one or more of constant, "),
@@ -210,6 +212,7 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
 
 @pytest.mark.parametrize("settings", [
     {"recipe": "boolean"},
+    {"recipe": "rank", "rank_layers": (30, 20)},
     pytest.param(
         {"head": "popcount", "convolutions": ("3:8:2", "2:8"), "features": 40},
         marks=pytest.mark.slow,

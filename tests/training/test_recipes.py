@@ -8,7 +8,15 @@ from bimonn_jax._support.random_arrays import bernoulli
 from bimonn_jax.data.random_shapes import diskorect
 from bimonn_jax.morphology.footprints import footprint, operator
 from bimonn_jax.training.losses import mse
-from bimonn_jax.training.recipes import hit_or_miss, learn, openings, relaxed, single, tophat
+from bimonn_jax.training.recipes import (
+    hit_or_miss,
+    learn,
+    openings,
+    rank_filter,
+    relaxed,
+    single,
+    tophat,
+)
 from bimonn_jax.training.starts import latents, patches_on_target
 
 SIZE = 3
@@ -19,6 +27,7 @@ RECIPES = {
     "white_tophat": tophat(4, SIZE, white=True),
     "black_tophat": tophat(4, SIZE, white=False),
     "hit_or_miss": hit_or_miss(4, SIZE),
+    "rank_filter": rank_filter(4, SIZE),
     "relaxed": relaxed((2, 1), SIZE),
 }
 
@@ -68,6 +77,33 @@ def test_learn_tells_a_dilation_from_an_erosion_and_finds_the_footprint():
     assert learned.result.score == 1
     bise = binarize(learned.result.params)["layers_0"]["bise"]
     np.testing.assert_array_equal(bise.footprint[:, :, 0, 0], target)
+
+
+def test_ranks_learn_a_median_of_a_window():
+    def median(x):
+        rows = jnp.pad(x, ((0, 0), (1, 1), (1, 1)))
+        height, width = x.shape[1:]
+        counts = sum(
+            rows[:, i : i + height, j : j + width].astype(int) for i in range(3) for j in range(3)
+        )
+        return counts >= 5
+
+    def sample(key, batch=8):
+        x = bernoulli(key, 0.5, (batch, 16, 16))
+        return x[..., None], median(x)[..., None]
+
+    x, y = sample(jax.random.key(0))
+    learned = learn(
+        [rank_filter(8, SIZE, input_mean=0.5)],
+        sample,
+        (x, y),
+        sample(jax.random.key(2), 16),
+        key=jax.random.key(1),
+        steps=300,
+        steps_per_evaluation=100,
+    )
+    assert learned.result.score > 0.95
+    assert learned.result.history[-1]["dice_float"] == learned.result.history[-1]["dice_boolean"]
 
 
 def test_further_starts_and_another_learning_trace_nothing():
