@@ -28,6 +28,7 @@ from bimonn_jax.neurons.params import (
     named_neurons,
     without_ranks,
 )
+from bimonn_jax.neurons.reparam import BINARY
 
 # The dtypes that real-valued neurons may have.
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -54,7 +55,7 @@ def _binarize_all(
         raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}")
     decisions = decide_all(params)
     # Neurons that were trained through the binarization are activated by construction.
-    open_sets = [path for path, neurons in params.items() if neurons.weight_reparam != "boolean"]
+    open_sets = [path for path, neurons in params.items() if neurons.weight_reparam not in BINARY]
     means = _means(params, open_sets, method, input_mean, ranks=ranks)
     nearest = nearest_of_all(
         [decisions[path] for path in open_sets], method, ranks=ranks, input_means=means

@@ -22,7 +22,7 @@ from bimonn_jax.networks.kinds import (
 )
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import RealNeurons, named_neurons
-from tests.support.boolean_networks import NAMES, examples, network
+from tests.support.boolean_networks import NAMES, RANK_NAMES, examples, network
 
 KERNEL_1 = {"padding": "VALID", "border": "zero"}
 
@@ -41,7 +41,7 @@ def assert_equal_outputs(plain, x, run=BooleanNetwork.__call__):
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + RANK_NAMES)
 def test_equal_outputs(name, seed):
     plain, _ = network(name, seed)
     x, expected = examples(name, 200, seed)
