@@ -102,7 +102,7 @@ class _Search:
 
 
 def _all_pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """j and k, 1 <= k <= j <= n, each int (pairs,)."""
+    """All j and k, 1 <= k <= j <= n, each int (pairs,)."""
     j, k = np.tril_indices(n)
     return j + 1, k + 1
 
@@ -122,9 +122,7 @@ def _between(
     up = (k - 1) / np.maximum(j - 1, 1) * (len(ways) - 1)
     low = np.clip(up.astype(int), 0, len(ways) - 2)
     up = up - low
-    near, far = (
-        x[:, :, i, low] * (1 - up) + x[:, :, i, low + 1] * up for i in (at, at + 1)
-    )
+    near, far = (x[:, :, i, low] * (1 - up) + x[:, :, i, low + 1] * up for i in (at, at + 1))
     mixed: np.ndarray = near * (1 - along) + far * along
     return mixed
 
