@@ -267,12 +267,12 @@ def train_network(
 def ways_to_binarize(
     config: Config, architecture: Architecture, params: Any, parts: Parts
 ) -> dict[str, Any]:
-    """Boolean trees by every method but the slow one, and each with its head refitted."""
+    """Boolean trees by every method but the slow ones, and each with its head refitted."""
     if config.is_boolean:
         return {"none": binarize(params, method="activable")}
     ways = {}
     for method in METHODS:
-        if method == "qp":
+        if method in ("qp", "rank"):
             continue
         ways[method] = binarize(params, method=method)
         if config.refit_steps:

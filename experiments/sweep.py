@@ -63,7 +63,7 @@ class Config(Classification):
     method: tuple[str, ...] = option(
         "Ways to binarize, of which validation chooses the best.",
         ("constant", "activable"),
-        choices=[method for method in METHODS if method != "qp"],
+        choices=[method for method in METHODS if method not in ("qp", "rank")],
     )
     trials: int = option("Trials of each study.", 8, at_least=1)
     chunk: int = option("Trials trained at once.", 4, at_least=1)

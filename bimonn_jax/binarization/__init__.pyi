@@ -33,6 +33,10 @@ from .projection.constant import (
 from .projection.qp import (
     project_qp as project_qp,
 )
+from .projection.ranks import (
+    RankProjected as RankProjected,
+    project_ranks as project_ranks,
+)
 from .pruning import (
     PruningReport as PruningReport,
     prune as prune,

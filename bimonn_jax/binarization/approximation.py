@@ -16,9 +16,10 @@ from bimonn_jax.binarization.projection.constant import (
     squared_distance,
 )
 from bimonn_jax.binarization.projection.nearest import nearest_operators, nearest_operators_traced
+from bimonn_jax.binarization.projection.ranks import project_ranks
 
 # Every way to choose the operator of a neuron that is not activated.
-METHODS = (*PROJECTIONS, "activable", "qp")
+METHODS = (*PROJECTIONS, "activable", "rank", "qp")
 
 # Footprints (n, neurons...), ranks int32 and squared distances (neurons...).
 # By NumPy for concrete parameters, by JAX for traced ones.
@@ -49,7 +50,18 @@ def nearest_of_all(
             "method 'qp' calls a solver and needs concrete parameters, not a trace of jax.jit: use "
             "method='activable', which gives the same operators"
         )
-    if method == "qp" or (method == "activable" and is_on_host):
+    if method == "rank":
+        if not ranks:
+            raise ValueError(
+                "method 'rank' gives neurons of any rank, which ranks=False excludes: use "
+                "ranks=True, or method='activable'"
+            )
+        if is_traced:
+            raise ValueError(
+                "method 'rank' runs on the host and needs concrete parameters, not a trace of "
+                "jax.jit: use method='constant' or 'activable'"
+            )
+    if method in ("qp", "rank") or (method == "activable" and is_on_host):
         return _nearest_of_open(decisions, method, ranks=ranks)
     if method == "activable" and is_traced:
         together = _nearest_together(decisions)
@@ -93,10 +105,16 @@ def _nearest_of_open(decisions: Sequence[Decision], method: str, *, ranks: bool)
         (np.asarray(d.W).reshape(len(d.W), mine.size)[:, mine], np.asarray(d.B).reshape(-1)[mine])
         for d, mine in zip(decisions, is_open, strict=True)
     ]
-    found = nearest_operators(sets) if method == "activable" else [_by_programs(*s) for s in sets]
+    if method == "rank":
+        nearest = [_rank_neurons(*s) for s in sets]
+    else:
+        found = (
+            nearest_operators(sets) if method == "activable" else [_by_programs(*s) for s in sets]
+        )
+        nearest = [_as_ranks(*operators) for operators in found]
     return [
-        _at_their_places(decision, mine, _as_ranks(*operators))
-        for decision, mine, operators in zip(decisions, is_open, found, strict=True)
+        _at_their_places(decision, mine, operators)
+        for decision, mine, operators in zip(decisions, is_open, nearest, strict=True)
     ]
 
 
@@ -130,6 +148,11 @@ def _by_programs(W: np.ndarray, B: np.ndarray) -> tuple[Any, Any, Any]:
         return np.zeros(W.shape, bool), np.zeros(0, bool), np.zeros(0)
     nearest = project_qp(W, B)
     return nearest.footprint, nearest.is_erosion, nearest.squared_distance
+
+
+def _rank_neurons(W: np.ndarray, B: np.ndarray) -> Nearest:
+    found = project_ranks(W, B)
+    return found.footprint, found.rank, found.squared_distance
 
 
 def _at_their_places(decision: Decision, is_open: np.ndarray, found: Nearest) -> Nearest:

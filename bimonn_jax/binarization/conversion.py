@@ -240,17 +240,20 @@ def binarize(
     Neurons that are activated on binary inputs, as dilations, erosions or other rank operators, are
     replaced without loss, whatever the method. The test runs in the precision of the weights, at
     least float32; `bimonn_jax.certify` proves that its rounding did no harm.
-    All methods but "qp" work under `jax.jit` and `jax.vmap`; outside of these "activable" takes one
-    program for neurons of all shapes, and no dilation or erosion is nearer than the one it finds,
-    by however little. Within a program that holds up to rounding, see `bimonn_jax.project`.
+    All methods but "qp" and "rank" work under `jax.jit` and `jax.vmap`; outside of these
+    "activable" takes one program for neurons of all shapes, and no dilation or erosion is nearer
+    than the one it finds, by however little. Within a program that holds up to rounding, see
+    `bimonn_jax.project`.
 
     Args:
       params: a tree with `RealNeurons` among its nodes; other leaves (a real head) are kept. NumPy
         arrays are taken as JAX takes them: float64 as float32, unless x64 is on.
       method: the projection of neurons that are not activated: "activable" (nearest activable
         dilation or erosion, exact; see docs/projection.md), "qp" (the same by CVXPY and OSQP, some
-        100,000 times slower), "constant" (nearest lambda 1_S, of which every bias is a rank),
-        "uniform" or "normal" (its approximations by a threshold on the weights).
+        100,000 times slower), "rank" (nearest rank operator, the two ends among them, exact up to
+        rounding; see `bimonn_jax.binarization.project_ranks`; a second or more for a neuron of 784
+        inputs), "constant" (nearest lambda 1_S, of which every bias is a rank), "uniform" or
+        "normal" (its approximations by a threshold on the weights).
       ranks: whether rank operators between dilation and erosion count. If False, only the paper's
         two operators do: neurons that are other ones are projected too, and "constant", "uniform"
         and "normal" choose the operator by the half of the weights in which the bias lies.
@@ -269,8 +272,9 @@ def binarize(
     Raises:
       TypeError: if there is nothing to binarize in the tree, as in a checkpoint restored as plain
         dictionaries, or neurons are of another dtype than float16, bfloat16, float32 or float64.
-      ValueError: for an unknown method, "qp" under a trace, means that the method does not use or
-        that are missing, or (outside of a trace) parameters that are not finite or a scale of 0.
+      ValueError: for an unknown method, "qp" or "rank" under a trace, "rank" without ranks, means
+        that the method does not use or that are missing, or (outside of a trace) parameters that
+        are not finite or a scale of 0.
       RuntimeError: if OSQP does not converge.
 
     Examples:
