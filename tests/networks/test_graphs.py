@@ -129,7 +129,7 @@ def test_a_graph_is_saved_read_and_runs_everywhere(trained, tmp_path):
     boolean = map_neurons(
         lambda n: BooleanNeurons(
             rng.random(n.footprint.shape) < 0.3,
-            rng.random(n.is_erosion.shape) < 0.5,
+            rng.random(n.complement.shape) < 0.5,
             rng.random(n.complement.shape) < 0.3,
         ),
         binarize(params),
