@@ -89,9 +89,7 @@ class Config(Classification):
     )
     features: int | None = option("Dense neurons; 4096 of the paper, or none.", None, at_least=0)
     rank_layers: tuple[int, ...] = option("Neurons of the layers of --recipe=rank.", (2000, 1000))
-    sparse: bool = option(
-        "Whether rank neurons read about a quarter of their inputs, on average.", False
-    )
+    sparse: bool = option("Whether rank neurons read a quarter of their inputs on average.", False)
     level_sets: int = option("Thresholds per channel.", 1, at_least=1)
     epochs: float = option("Passes over the training images.", 20.0, at_least=0)
     batch: int = option("Images per step.", 250, at_least=1)

@@ -6,8 +6,7 @@ For every pair of a weight reparametrization and a regularizer the paper's netwo
 dense layer, a real head) is trained with the same budget, and binarized in every way: to the
 nearest activable neurons and to the ends of the constant set, as in the paper; to ranks; to ranks
 of biases moved by means of training images; and these with the head refitted to what the binary
-neurons find. Errors are those of the test images; validation chooses the parameters of each
-training by the accuracy as ranks.
+neurons find. Errors are those of the test images, of the parameters at the end of each training.
 
 Writes ``ranks.json``, rows of weights, regularizer, float, each way, distance, activated, exact,
 seconds, ``ranks.png`` and ``report.html``.
@@ -160,7 +159,8 @@ def compare(config: Config, parts: Parts, weights: str, name: str) -> Row:
     """Trains once; the test error of each way to binarize, and of what was trained."""
     started = time.perf_counter()
     architecture, result = train(config, parts, weights, name)
-    params = result.params
+    # At the end, when the regularizer has acted, whatever the best evaluation was.
+    params = result.state.params
     ways = ways_to_binarize(config, architecture, params, parts)
     # As weights again, which can be certified.
     exact = {path: as_real_neurons(n) for path, n in named_binary(ways["rank"]).items()}
