@@ -10,10 +10,10 @@ Each result comes twice. *Real*: in real arithmetic, for the numbers as they wer
 the arithmetic that runs, the dtype of the parameters as JAX takes them (NumPy's float64 becomes
 float32 unless x64 is on), where rounding, underflow and overflow are bounded for any order of
 summation, and whether subnormal numbers are flushed to zero or not
-(`bimonn_jax.binarization.rounding`). Both speak of the boolean network that `bimonn_jax.binarize`
-returns outside of `jax.jit`, by whatever method: a neuron that binarize does not find activated is
-never called exact. (Under jit it decides in the dtype of the weights, where ties may fall
-otherwise.)
+(`bimonn_jax.binarization.rounding`). Both speak of the binary network that `bimonn_jax.binarize`
+returns outside of `jax.jit`, by whatever method, with ``ranks``: a neuron that binarize does not
+find activated is never called exact. (Under jit it decides in the dtype of the weights, where ties
+may fall otherwise.)
 """
 
 from collections.abc import Mapping, Sequence

@@ -275,7 +275,7 @@ def binarize(
       ValueError: for an unknown method, "qp" or "rank" under a trace, "rank" without ranks, means
         that the method does not use or that are missing, or (outside of a trace) parameters that
         are not finite or a scale of 0.
-      RuntimeError: if OSQP does not converge.
+      RuntimeError: if OSQP, or the projection of "rank", does not converge.
 
     Examples:
       >>> import jax.numpy as jnp
