@@ -14,6 +14,10 @@ from bimonn_jax.neurons.params import BooleanNeurons, RankNeurons, RealNeurons
 from tests.support.projection_oracles import hard_neurons
 
 
+def slow(n):
+    return pytest.param(n, marks=pytest.mark.slow)
+
+
 def rank_neurons(rng, n, count):
     """Hard neurons, and such whose bias lies near a count of nearly equal weights."""
     W, B = hard_neurons(rng, n, count)
@@ -45,7 +49,7 @@ def near(found, expected, size):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9 * size)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [1, 2, 3, slow(4)])
 def test_no_footprint_and_no_rank_is_nearer(n):
     W, B = rank_neurons(np.random.default_rng(n), n, 8)
     nearest = project_ranks(W, B)
@@ -127,7 +131,8 @@ def test_the_result_is_on_the_border_and_a_step_inwards_is_that_operator(n):
     np.testing.assert_array_equal(found.rank, nearest.rank)
 
 
-@pytest.mark.parametrize("n", [2, 9, 24])
+# Each size compiles the other projection anew, in float64.
+@pytest.mark.parametrize("n", [slow(2), 9, slow(24)])
 def test_it_is_never_farther_than_the_nearest_end_or_constant_set(n):
     W, B = rank_neurons(np.random.default_rng(100 + n), n, 24)
     distance = project_ranks(W, B).squared_distance
