@@ -52,7 +52,7 @@ def neuron_outputs(params: RealNeurons, t: jax.Array, p: jax.Array) -> jax.Array
 def binary_outputs(neurons: BinaryNeurons, counts: jax.Array) -> jax.Array:
     """The outputs of binary neurons (M,) of which ``counts`` (..., M) selected inputs are set."""
     # Ranks out of reach may have more digits than the counts.
-    rank = jnp.clip(neurons.ranks, 0, neurons.sizes + 1).astype(counts.dtype)
+    rank = jnp.clip(neurons.ranks, 0, neurons.footprint.size + 1).astype(counts.dtype)
     return (counts >= with_rank(rank, counts.ndim)) ^ with_rank(neurons.complement, counts.ndim)
 
 
