@@ -100,7 +100,8 @@ def _exact_or_nearest(
     params: RealNeurons, decision: Decision, nearest: Nearest | None, *, ranks: bool
 ) -> _Binarized:
     exact, is_exact = decision.activation, decision.is_exact(ranks=ranks)
-    footprint, rank, distance = exact.footprint, exact.rank, 0 * decision.B
+    # Not 0 times the bias, which may be -0.
+    footprint, rank, distance = exact.footprint, exact.rank, decision.B - decision.B
     if nearest is not None:
         xp = np if isinstance(decision.B, np.ndarray) else jnp
         footprint, rank, distance = (
@@ -238,8 +239,10 @@ def binarize(
     """Replaces every BiSE neuron of a parameter tree by a binary one.
 
     Neurons that are activated on binary inputs, as dilations, erosions or other rank operators, are
-    replaced without loss, whatever the method. The test runs in the precision of the weights, at
-    least float32; `bimonn_jax.certify` proves that its rounding did no harm.
+    replaced without loss, whatever the method. The test runs in float64 (under a trace in the
+    precision of the weights, at least float32), whose sums are rounded too: weights of very
+    different sizes may be taken for an operator that they miss by less than that.
+    `bimonn_jax.certify` proves that rounding did no harm, here and where the neurons run.
     All methods but "qp" and "rank" work under `jax.jit` and `jax.vmap`; outside of these
     "activable" takes one program for neurons of all shapes, and no dilation or erosion is nearer
     than the one it finds, by however little. Within a program that holds up to rounding, see
@@ -300,7 +303,8 @@ class LayerReport:
 
     Attributes:
       path: where they stand in the parameter tree.
-      is_exact: bool (neurons...); activated, replaced without loss.
+      is_exact: bool (neurons...); activated, replaced without loss, up to the rounding of float64:
+        see `binarize`.
       rank: int (neurons...); how many inputs of the footprint must be set.
       is_constant: bool (neurons...); empty footprint: the output never changes.
       footprint_size: int (neurons...).

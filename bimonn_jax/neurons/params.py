@@ -73,8 +73,8 @@ class RankNeurons(Replaceable):
     """Rank neurons: whether at least ``rank`` inputs of a footprint are set, complemented or not.
 
     The dilation (rank 1) and the erosion (rank |S|) are the ends of these rank-order filters; the
-    median is the middle, rank (|S| + 1) / 2. A rank <= 0 is the constant 1, one > |S| the constant
-    0. Each is the union of the erosions by all subsets of ``rank`` inputs.
+    median of an odd number is the middle, rank (|S| + 1) / 2. A rank <= 0 is the constant 1, one >
+    |S| the constant 0. Each is the union of the erosions by all subsets of ``rank`` inputs.
 
     Attributes:
       footprint: bool (footprint..., neurons...).
@@ -306,9 +306,10 @@ def as_real_neurons(
 ) -> RealNeurons:
     """Writes binary neurons as BiSE weights: W = footprint, B = rank - 1/2, p = -+scale.
 
-    The result is activated and `bimonn_jax.binarize` gives ``binary`` back, except that an erosion
-    by a single input comes back as the dilation by it, which is the same. For a whole network:
-    ``map_neurons(as_real_neurons, tree)``.
+    The result is activated, and `bimonn_jax.binarize` gives the same functions back: an erosion by
+    a single input as the dilation by it, constants by empty footprints, and what has no rank
+    between the ends as `BooleanNeurons`. For a whole network: ``map_neurons(as_real_neurons,
+    tree)``.
 
     Args:
       binary: the neurons.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax import BooleanNeurons
+from bimonn_jax import BooleanNeurons, RankNeurons
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import (
@@ -23,6 +23,7 @@ from bimonn_jax.networks.kinds import (
 from bimonn_jax.neurons.heads import TernaryWeights
 from bimonn_jax.neurons.params import RealNeurons, named_neurons
 from tests.support.boolean_networks import NAMES, RANK_NAMES, examples, network
+from tests.support.neuron_oracles import all_inputs
 
 KERNEL_1 = {"padding": "VALID", "border": "zero"}
 
@@ -219,3 +220,34 @@ def test_real_parameters_are_refused():
     real = RealNeurons(jnp.ones((2, 1)), jnp.ones(1), jnp.ones(1))
     with pytest.raises(TypeError, match=r"params\['a'\] is real-valued: binarize"):
         simplify(BooleanNetwork((LUILayer("a"),), {"a": {"lui": real}}))
+
+
+def size(plain):
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(plain.params))
+
+
+def test_shared_parameters_are_not_copied_for_nothing():
+    footprint = np.ones((5, 5), bool)
+    footprint[[0, 2, 1, 4], [0, 3, 1, 2]] = False
+    rank = jnp.asarray([2, 3, 3, 2, 3], jnp.int32)
+    shared = RankNeurons(jnp.asarray(footprint), rank, jnp.zeros(5, bool))
+    plain = BooleanNetwork((LUILayer("a"),) * 3, {"a": {"lui": shared}})
+    smaller = simplify(plain)
+    assert size(smaller) == size(plain)
+    x = all_inputs(5)
+    np.testing.assert_array_equal(smaller(x), plain(x))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_popcount_head_becomes_no_larger_ternary_one(seed):
+    rng = np.random.default_rng(seed)
+    footprint = rng.random((8, 12)) < 0.4
+    footprint[:, 1] = False
+    fields = footprint, rng.integers(1, 3, 12).astype(np.int32), np.zeros(12, bool)
+    own = {"lui": RankNeurons(*map(jnp.asarray, fields))}
+    layers = (HitOrMissLayer("a"), PopcountLayer("b", classes=3))
+    plain = BooleanNetwork(layers, {"a": own})
+    smaller = simplify(plain)
+    assert size(smaller) <= size(plain)
+    x = all_inputs(4)
+    np.testing.assert_array_equal(smaller(x), plain(x))

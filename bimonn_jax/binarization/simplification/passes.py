@@ -214,13 +214,17 @@ def simplify(network: BooleanNetwork) -> BooleanNetwork:
     """
     for layer in network.architecture:
         layer.boolean_params_of(network.params)
-    network = _with_own_parameters(network)
-    while True:
-        smaller = _once(network)
+    before = _with_own_parameters(network)
+    while not _is_same(smaller := _once(before), before):
         # What goes can make more go: votes that cancel, for one.
-        if _is_same(smaller, network):
-            return smaller
-        network = smaller
+        before = smaller
+    # Parameters that layers share are fewer than those of each layer alone may be.
+    return smaller if _size(smaller) <= _size(network) else network
+
+
+def _size(network: BooleanNetwork) -> int:
+    """Elements of the arrays."""
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(network.params))
 
 
 def _is_same(one: BooleanNetwork, other: BooleanNetwork) -> bool:
@@ -232,11 +236,10 @@ def _is_same(one: BooleanNetwork, other: BooleanNetwork) -> bool:
 
 
 def _once(network: BooleanNetwork) -> BooleanNetwork:
-    """One pass; a popcount head stays one if no features go."""
+    """One pass; a popcount head stays one unless features go, and with them more than it adds."""
     voting = _with_ternary_head(network)
     smaller = _run(voting)
     if voting is network:
         return smaller
-    head = voting.architecture[-1].name
-    sizes = [len(each.params[head]["head"].positive) for each in (voting, smaller)]
-    return smaller if sizes[1] < sizes[0] else _run(network)
+    as_it_is = _run(network)
+    return smaller if _size(smaller) < _size(as_it_is) else as_it_is
