@@ -1,7 +1,7 @@
 """What the classification programs share: the images, their split, the paper's network."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,11 @@ from bimonn_jax.data.classification import (
     load_idx,
     load_tfds,
 )
+from bimonn_jax.data.samples import batches
 from bimonn_jax.morphology.levels import LevelThresholds
-from bimonn_jax.training.classifiers import relaxed_classifier, to_bits
+from bimonn_jax.networks.kinds import Architecture
+from bimonn_jax.training.classifiers import refit_head, relaxed_classifier, to_bits
+from bimonn_jax.training.losses import cross_entropy
 
 from .output import say
 from .program import Settings, option
@@ -87,6 +90,29 @@ def split(data: ImageClassification, levels: int = 1) -> Parts:
 def share_of_bits(parts: Parts) -> float:
     """How many of the bits that a network reads are set, of all."""
     return float(apply_layers(to_bits(parts.thresholds), {}, parts.train[0][:10_000]).mean())
+
+
+def refitted(
+    architecture: Architecture,
+    binary: Any,
+    params: Any,
+    parts: Parts,
+    *,
+    batch: int,
+    seed: int,
+    steps: int,
+) -> Any:
+    """A binarized classifier with its real head, the last layer of ``params``, trained again."""
+    return refit_head(
+        architecture,
+        binary,
+        params[architecture[-1].name],
+        batches(*parts.train, batch),
+        parts.validation,
+        loss=cross_entropy(),
+        key=jax.random.key(seed + 2),
+        steps=steps,
+    )
 
 
 def relaxed_model(parts: Parts, features: int, weights: str) -> Sequential:

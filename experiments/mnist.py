@@ -41,7 +41,6 @@ from bimonn_jax.training.classifiers import (
     boolean_classifier,
     rank_classifier,
     rank_loss,
-    refit_head,
     to_bits,
 )
 from bimonn_jax.training.loop import FitResult, fit
@@ -68,6 +67,7 @@ from .classification import (
     Labeled,
     Parts,
     load,
+    refitted,
     relaxed_model,
     share_of_bits,
     split,
@@ -276,14 +276,13 @@ def ways_to_binarize(
             continue
         ways[method] = binarize(params, method=method)
         if config.refit_steps:
-            ways[f"{method}, refitted"] = refit_head(
+            ways[f"{method}, refitted"] = refitted(
                 architecture,
                 ways[method],
-                params[architecture[-1].name],
-                batches(*parts.train, config.batch),
-                parts.validation,
-                loss=cross_entropy(),
-                key=jax.random.key(config.seed + 2),
+                params,
+                parts,
+                batch=config.batch,
+                seed=config.seed,
                 steps=config.refit_steps,
             )
     return ways

@@ -32,7 +32,6 @@ from bimonn_jax.data.samples import batches
 from bimonn_jax.networks.kinds import Architecture
 from bimonn_jax.neurons.params import BinaryNeurons, RealNeurons, named_neurons, real_parameters
 from bimonn_jax.training.annealing import grow_scales
-from bimonn_jax.training.classifiers import refit_head
 from bimonn_jax.training.loop import FitResult, fit
 from bimonn_jax.training.losses import cross_entropy
 from bimonn_jax.training.metrics import activated_share, error_percent
@@ -40,7 +39,7 @@ from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.viz.figures import new_figure
 
-from .classification import Classification, Parts, load, relaxed_model, split
+from .classification import Classification, Parts, load, refitted, relaxed_model, split
 from .output import say
 from .program import Program, option
 from .report import write_json, write_report
@@ -121,14 +120,13 @@ def ways_to_binarize(
         "moved": binarize(params, method="constant", input_mean=means),
     }
     for name in ("activable", "rank", "moved"):
-        ways[f"{name}, refitted"] = refit_head(
+        ways[f"{name}, refitted"] = refitted(
             architecture,
             ways[name],
-            params[architecture[-1].name],
-            batches(*parts.train, config.batch),
-            parts.validation,
-            loss=cross_entropy(),
-            key=jax.random.key(config.seed + 2),
+            params,
+            parts,
+            batch=config.batch,
+            seed=config.seed,
             steps=config.refit_steps,
         )
     return ways

@@ -102,25 +102,19 @@ class Gates:
         is_end: np.ndarray = (self.ranks <= 1) | self.is_erosion
         return is_end
 
-    def requirements(self, gate: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """A union or an intersection as one intersection, by De Morgan's law.
+    def requirements(self, gate: int) -> tuple[np.ndarray, np.ndarray, int, bool]:
+        """What a gate asks of bits; of a union as of an intersection, by De Morgan's law.
 
         Returns:
-          Literals int (a, 3) that must be set, int (b, 3) that must be clear, and whether the
-          output is the complement of "all of this holds".
-
-        Raises:
-          ValueError: of a gate whose rank lies between the two.
+          Literals int (a, 3) that are to be set, int (b, 3) that are to be clear, at least how many
+          of all these must be as they are to be, and whether the output is the complement of that.
         """
         literals, is_inverted = self.literals_of(gate)
-        if not self.is_end[gate]:
-            raise ValueError(
-                f"gate {gate} of {self.name} has the rank {self.ranks[gate]} of {len(literals)}"
-            )
-        is_erosion = bool(self.is_erosion[gate])
-        must_be_clear = is_inverted == is_erosion
-        is_complement = bool(self.complement[gate]) ^ (not is_erosion)
-        return literals[~must_be_clear], literals[must_be_clear], is_complement
+        is_union = bool(self.is_end[gate]) and not self.is_erosion[gate]
+        is_clear = is_inverted ^ is_union
+        needed = len(literals) if is_union else int(self.ranks[gate])
+        is_complement = bool(self.complement[gate]) ^ is_union
+        return literals[~is_clear], literals[is_clear], needed, is_complement
 
     def positions(self, shape: Shape) -> tuple[int, int]:
         """Rows and columns of positions of the window on an image of a shape."""

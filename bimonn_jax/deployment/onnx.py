@@ -83,21 +83,13 @@ def _gates(graph: _Graph, value: str, gates: Gates) -> str:
     weights = np.zeros((len(gates), gates.channels, *gates.window), np.int8)
     enough = np.zeros((1, len(gates), 1, 1), np.float32)
     flip = np.zeros((1, len(gates), 1, 1), bool)
-    is_end = gates.is_end
     for gate in range(len(gates)):
-        if is_end[gate]:
-            must_be_set, must_be_clear, flip[0, gate] = gates.requirements(gate)
-            needed = len(must_be_set)
-        else:
-            literals, is_inverted = gates.literals_of(gate)
-            must_be_set, must_be_clear = literals[~is_inverted], literals[is_inverted]
-            flip[0, gate] = gates.complement[gate]
-            # Of those that are clear, the set ones are missing.
-            needed = gates.ranks[gate] - len(must_be_clear)
-        for of_sign, sign in ((must_be_set, 1), (must_be_clear, -1)):
-            row, column, channel = of_sign.T
+        to_be_set, to_be_clear, needed, flip[0, gate] = gates.requirements(gate)
+        for literals, sign in ((to_be_set, 1), (to_be_clear, -1)):
+            row, column, channel = literals.T
             weights[gate, channel, row, column] += sign
-        enough[0, gate] = needed - 0.5
+        # Of those that are to be clear, the set ones are missing.
+        enough[0, gate] = needed - len(to_be_clear) - 0.5
     kernel = graph.cast(graph.constant(weights), TensorProto.FLOAT)
     # Unions and intersections ask for as many as are needed, and none of those that must be clear:
     # the largest value there is. Sums are whole numbers and compared half-way between two, whatever

@@ -236,12 +236,11 @@ def _by_slices(gates: Gates, padded: jax.Array, height: int, width: int) -> jax.
         return [padded[c, r : r + height, k : k + width] for r, k, c in literals]
 
     def one(gate: int) -> jax.Array:
+        must_be_set, must_be_clear, needed, complement = gates.requirements(gate)
         if not is_end[gate]:
-            literals, is_inverted = gates.literals_of(gate)
-            bits = [~v if i else v for v, i in zip(views(literals), is_inverted, strict=True)]
-            holds = _at_least(bits, int(gates.ranks[gate]))
-            return ~holds if gates.complement[gate] else holds
-        must_be_set, must_be_clear, complement = gates.requirements(gate)
+            bits = [*views(must_be_set), *(~view for view in views(must_be_clear))]
+            holds = _at_least(bits, needed)
+            return ~holds if complement else holds
         missed = reduce(
             jnp.bitwise_or,
             [~view for view in views(must_be_set)] + views(must_be_clear),
@@ -319,7 +318,7 @@ def _by_intersecting(gates: Gates, members: np.ndarray, rows: jax.Array) -> jax.
     strides = _strides(gates)
     literals, flips = [], []
     for member in members:
-        must_be_set, must_be_clear, is_complement = gates.requirements(member)
+        must_be_set, must_be_clear, _, is_complement = gates.requirements(member)
         literals.append(np.concatenate([must_be_set @ strides, must_be_clear @ strides + count]))
         flips.append(_ONES if is_complement else np.uint32(0))
     sizes = gates.sizes[members]

@@ -43,8 +43,21 @@ class RealNeurons(Replaceable):
     threshold: str = static(default="tanh")
 
 
+class _Footprints(Replaceable):
+    """What both kinds of binary neurons have."""
+
+    footprint: jax.Array
+    complement: jax.Array
+
+    @property
+    def sizes(self) -> jax.Array:
+        """How many inputs each neuron reads, int32 (neurons...)."""
+        flat = flat_weight(jnp.asarray(self.footprint), self.complement)
+        return jnp.sum(flat, axis=0, dtype=jnp.int32)
+
+
 @pytree
-class BooleanNeurons(Replaceable):
+class BooleanNeurons(_Footprints):
     """Boolean neurons: dilation or erosion by a footprint, complemented or not.
 
     Attributes:
@@ -58,18 +71,13 @@ class BooleanNeurons(Replaceable):
     complement: jax.Array
 
     @property
-    def sizes(self) -> jax.Array:
-        """How many inputs each neuron reads, int32 (neurons...)."""
-        return _sizes(self.footprint, self.complement)
-
-    @property
     def ranks(self) -> jax.Array:
         """How many of these must be set, int32 (neurons...): 1 of dilations, all of erosions."""
         return jnp.where(self.is_erosion, self.sizes, 1)
 
 
 @pytree
-class RankNeurons(Replaceable):
+class RankNeurons(_Footprints):
     """Rank neurons: whether at least ``rank`` inputs of a footprint are set, complemented or not.
 
     The dilation (rank 1) and the erosion (rank |S|) are the ends of these rank-order filters; the
@@ -87,11 +95,6 @@ class RankNeurons(Replaceable):
     complement: jax.Array
 
     @property
-    def sizes(self) -> jax.Array:
-        """How many inputs each neuron reads, int32 (neurons...)."""
-        return _sizes(self.footprint, self.complement)
-
-    @property
     def ranks(self) -> jax.Array:
         """``rank``, as every set of binary neurons has it."""
         return self.rank
@@ -99,10 +102,6 @@ class RankNeurons(Replaceable):
 
 BinaryNeurons = BooleanNeurons | RankNeurons
 Neurons = RealNeurons | BooleanNeurons | RankNeurons
-
-
-def _sizes(footprint: jax.Array, per_neuron: jax.Array) -> jax.Array:
-    return jnp.sum(flat_weight(jnp.asarray(footprint), per_neuron), axis=0, dtype=jnp.int32)
 
 
 def with_ranks(neurons: BinaryNeurons) -> RankNeurons:

@@ -257,12 +257,7 @@ def _table(stage: Gates, index: int, strides: np.ndarray) -> str:
     has_pictures = len(stage) <= _MOST_PICTURES
     is_end = stage.is_end
     for g in range(len(stage)):
-        if is_end[g]:
-            must_be_set, must_be_clear, is_complement = stage.requirements(g)
-        else:
-            of_gate, is_inverted = stage.literals_of(g)
-            must_be_set, must_be_clear = of_gate[~is_inverted], of_gate[is_inverted]
-            is_complement = bool(stage.complement[g])
+        must_be_set, must_be_clear, needed, is_complement = stage.requirements(g)
         mine = np.concatenate([must_be_set, must_be_clear]) @ strides
         if has_pictures:
             lines = "".join(f"\n     *   {line}" for line in picture(stage, g))
@@ -278,7 +273,7 @@ def _table(stage: Gates, index: int, strides: np.ndarray) -> str:
         else:
             # Clear, until its rank is looked at.
             gates.append(f"    {{{end}, {end}, {end}, (bits)~(bits)0}},")
-            ranks.append(f"    {{{g}, {places}, {stage.ranks[g]}, {flip}}},")
+            ranks.append(f"    {{{g}, {places}, {needed}, {flip}}},")
         end += len(mine)
     kh, kw = stage.window
     tables = (
