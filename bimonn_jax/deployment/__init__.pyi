@@ -28,6 +28,9 @@ from .stablehlo import (
     export_stablehlo as export_stablehlo,
     run_stablehlo as run_stablehlo,
 )
+from .tiles import (
+    TiledNetwork as TiledNetwork,
+)
 from .verilog import (
     export_verilog as export_verilog,
 )

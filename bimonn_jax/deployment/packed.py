@@ -69,7 +69,7 @@ def pack_samples(x: jax.Array) -> jax.Array:
 
 def _pack_samples(x: jax.Array) -> jax.Array:
     x = jnp.pad(x, [(0, -x.shape[0] % WORD_BITS), *[(0, 0)] * (x.ndim - 1)])
-    return _join(x.reshape(-1, WORD_BITS, *x.shape[1:]), axis=1)
+    return join_bits(x.reshape(-1, WORD_BITS, *x.shape[1:]), axis=1)
 
 
 @partial(jax.jit, static_argnames="samples")
@@ -99,7 +99,7 @@ def _pack_strips(images: jax.Array) -> jax.Array:
     height = images.shape[1]
     rows = -(-height // WORD_BITS)
     padded = jnp.pad(images, [(0, 0), (0, rows * WORD_BITS - height), (0, 0), (0, 0)])
-    return _join(padded.reshape(-1, WORD_BITS, rows, *images.shape[2:]), axis=1)
+    return join_bits(padded.reshape(-1, WORD_BITS, rows, *images.shape[2:]), axis=1)
 
 
 @partial(jax.jit, static_argnames="height")
@@ -114,7 +114,7 @@ def _unpack_strips(words: jax.Array, height: int) -> jax.Array:
     return strips.reshape(count, WORD_BITS * rows, *words.shape[2:])[:, :height]
 
 
-def _join(bits: jax.Array, axis: int) -> jax.Array:
+def join_bits(bits: jax.Array, axis: int) -> jax.Array:
     """Bool (..., 32, ...) -> uint32 (...), bit b from index b of the axis."""
     of_bits = (jax.lax.index_in_dim(bits, b, axis, keepdims=False) for b in range(WORD_BITS))
     return reduce(jnp.bitwise_or, (bit.astype(jnp.uint32) << b for b, bit in enumerate(of_bits)))
@@ -225,7 +225,7 @@ def apply_gates(gates: Gates, words: jax.Array, pad: Pad = _pad_samples) -> jax.
         views = [padded[:, r : r + height, k : k + width] for r in range(kh) for k in range(kw)]
         rows = jnp.concatenate(views).reshape(kh * kw * gates.channels, -1)
         maps = _by_gathering(gates, rows).reshape(len(gates), height, width, -1)
-    return maps if gates.pool == 1 else _union_over_windows(maps, gates.pool)
+    return maps if gates.pool == 1 else union_over_windows(maps, gates.pool)
 
 
 def _by_slices(gates: Gates, padded: jax.Array, height: int, width: int) -> jax.Array:
@@ -308,7 +308,7 @@ def _by_counting(gates: Gates, members: np.ndarray, rows: jax.Array) -> jax.Arra
         masks[is_inverted.astype(int), literals @ _strides(gates), i] = True
     enough = gates.ranks[members] - masks[1].sum(axis=0)
     holds = _counts(masks[0], masks[1], rows) >= enough[:, None].astype(np.int32)
-    words = _join(holds.reshape(len(members), WORD_BITS, -1), axis=1)
+    words = join_bits(holds.reshape(len(members), WORD_BITS, -1), axis=1)
     return words ^ np.where(gates.complement[members], _ONES, np.uint32(0))[:, None]
 
 
@@ -338,7 +338,7 @@ def _by_intersecting(gates: Gates, members: np.ndarray, rows: jax.Array) -> jax.
     return jnp.concatenate(found)[inverse] ^ np.stack(flips)[:, None]
 
 
-def _union_over_windows(maps: jax.Array, pool: int) -> jax.Array:
+def union_over_windows(maps: jax.Array, pool: int) -> jax.Array:
     """(M, H, W, L) -> (M, ceil(H / pool), ceil(W / pool), L)."""
     count, height, width, words = maps.shape
     padded = jnp.pad(maps, [(0, 0), (0, -height % pool), (0, -width % pool), (0, 0)])
@@ -404,6 +404,19 @@ def _scores(votes: Votes, words: jax.Array) -> jax.Array:
     """Scores int32 (L, 32, classes) of the samples in words uint32 (n, L)."""
     scores = _counts(votes.positive, votes.negative, words)
     return scores.T.reshape(WORD_BITS, words.shape[1], -1).swapaxes(0, 1)
+
+
+def words_at_peak(circuit: Circuit) -> int:
+    """Words that the widest stage holds for every word of samples."""
+    widest = max(math.prod(shape) for shape in circuit.shapes)
+    for stage, after in zip(circuit.stages, circuit.shapes[1:], strict=True):
+        if isinstance(stage, Gates) and len(stage.literals) > _MOST_SLICES:
+            positions = math.prod(after[:2]) * stage.pool**2
+            windows = math.prod(stage.window) * stage.channels
+            # A count is a number, of which a word has 32.
+            counts = WORD_BITS * int(np.count_nonzero(~stage.is_end))
+            widest = max(widest, positions * (2 * windows + len(stage) + counts))
+    return widest
 
 
 def _apply_stages(circuit: Circuit, words: jax.Array, pad: Pad) -> jax.Array:
@@ -473,16 +486,8 @@ class _Computation:
 
     def _words_at_once(self) -> int:
         """Words of samples whose widest stage stays in the cache."""
-        widest = max(math.prod(shape) for shape in self.circuit.shapes)
-        for stage, after in zip(self.circuit.stages, self.circuit.shapes[1:], strict=True):
-            if isinstance(stage, Gates) and len(stage.literals) > _MOST_SLICES:
-                positions = math.prod(after[:2]) * stage.pool**2
-                windows = math.prod(stage.window) * stage.channels
-                # A count is a number, of which a word has 32.
-                counts = WORD_BITS * int(np.count_nonzero(~stage.is_end))
-                widest = max(widest, positions * (2 * windows + len(stage) + counts))
         limit = _WORDS_AT_ONCE["cpu" if jax.default_backend() == "cpu" else "other"]
-        return max(1, limit // widest)
+        return max(1, limit // words_at_peak(self.circuit))
 
     def _on_block(self, words: jax.Array) -> jax.Array:
         planes = _apply_stages(self.circuit, jnp.moveaxis(words, (0, 3), (3, 0)), _pad_samples)
