@@ -2,18 +2,25 @@
 
     python -m experiments.apply --network=out/own/network.npz --input=scans/ --output=cleaned/
 
-Each image of the folder ``--input`` (or the one file) is read as for the training, which the
-network's file tells; flags overrule it. Pictures are written under the same names to the folder
-``--output``, as PNG or ``--format``, with the resolution of the image (PBM and PGM have no place
-for it); the results of a classifier as classes.csv, in UTF-8. Nothing is replaced without
-``--overwrite``; that is checked before anything runs, and so is that names stay different where
-capitals and the encoding of accents do not count.
+Each image of the folder ``--input`` (or the one file; PNG, TIFF, JPEG, ...) is read as for the
+training, which the network's file tells; flags overrule it. Pictures are written under the same
+names to the folder ``--output``, those of folders within (``--subfolders``) to folders of the same
+names. They are bilevel, with the resolution of the image: TIFFs with the pages and the compression
+of a TIFF, PNGs of other images, or what ``--format`` says (PBM and PGM have no place for the
+resolution, and only TIFFs one for several pages). The results of a classifier are written as
+classes.csv, in UTF-8. Nothing is replaced without ``--overwrite``; that is checked before anything
+runs, and so is that names stay different where capitals and the encoding of accents do not count.
+
+Images run in tiles, by one program for all their sizes and in bounded memory; every pixel is that
+of the whole image.
 """
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +29,11 @@ from absl import logging
 from tqdm import tqdm
 
 from bimonn_jax._support.files import printable, write_text
-from bimonn_jax.data.image_files import (
-    WRITTEN,
-    Reading,
-    check_distinct,
-    image_files,
-    read_gray,
-    read_resolution,
-    write_image,
-)
-from bimonn_jax.deployment.circuit import circuit_of
+from bimonn_jax.data.image_files import WRITTEN, Picture, Reading, read_pages, writing_pages
+from bimonn_jax.data.image_folders import check_distinct, image_files
+from bimonn_jax.deployment.circuit import Circuit, circuit_of
 from bimonn_jax.deployment.packed import packed_by_shape
+from bimonn_jax.deployment.tiles import TiledNetwork
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network
 
@@ -48,8 +49,15 @@ class Config(ImageSettings):
 
     network: Path = option("File of the network.")
     input: Path = option("Folder of images, or one image.")
-    format: str = option(
-        "Format of the pictures that are written.", "png", choices=[end[1:] for end in WRITTEN]
+    format: str | None = option(
+        "Format of the pictures that are written; by default TIFF for TIFF, PNG for others.",
+        None,
+        choices=[end[1:] for end in WRITTEN],
+    )
+    tile: int | None = option(
+        "Side of the tiles; chosen by default. 0: whole images, with a program for each size.",
+        None,
+        at_least=0,
     )
     overwrite: bool = option("Whether results that are there may be replaced.", False)
 
@@ -60,10 +68,19 @@ class Config(ImageSettings):
 
 @dataclass(frozen=True)
 class Inputs:
-    """A network, the image files by stem, how they are read, and the shape of what comes out."""
+    """What to run on what.
 
-    network: BooleanNetwork
+    Attributes:
+      run: the network, as a function of batches of any sizes.
+      files: the image files by name.
+      pages: reads the pages of a file.
+      reading: how gray levels become what the network reads.
+      shape: of what it gives for an image.
+    """
+
+    run: Callable[[np.ndarray], Any]
     files: Mapping[str, Path]
+    pages: Callable[[Path], Iterator[Picture]]
     reading: Reading
     shape: tuple[int, ...]
 
@@ -78,11 +95,26 @@ def load(config: Config) -> Inputs:
     reading = reading_of(config, network)
     if reading.gray and config.threshold is not None:
         raise ValueError("--threshold has no effect: this network reads gray levels")
-    files = image_files(config.input)
-    shape = output_shape(network, files.values())
-    if len(shape) == 3:
-        check_distinct(files.values())
-    return Inputs(network, files, reading, shape)
+    files = image_files(config.input, subfolders=config.subfolders)
+    pages = partial(read_pages, max_pixels=config.max_pixels)
+    circuit = first_circuit(network, files.values(), pages)
+    if len(circuit.output_shape) == 3:
+        check_distinct(files)
+    run = runtime(network, circuit.input_shape, config.tile)
+    return Inputs(run, files, pages, reading, circuit.output_shape)
+
+
+def runtime(
+    network: BooleanNetwork, shape: tuple[int, ...], tile: int | None
+) -> Callable[[np.ndarray], Any]:
+    """The network by tiles, or on whole images where these are wanted or needed."""
+    if tile != 0:
+        try:
+            return TiledNetwork(network, shape, tile=tile)
+        except ValueError as error:
+            if tile is not None:
+                raise ValueError(f"--tile={tile}: {error}") from error
+    return packed_by_shape(network)
 
 
 def reading_of(config: Config, network: BooleanNetwork) -> Reading:
@@ -99,13 +131,15 @@ def reading_of(config: Config, network: BooleanNetwork) -> Reading:
     return config.reading(reading)
 
 
-def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, ...]:
-    """The shape of what the network gives for the first image that it can be run on."""
+def first_circuit(
+    network: BooleanNetwork, files: Iterable[Path], pages: Callable[[Path], Iterator[Picture]]
+) -> Circuit:
+    """The network's circuit for the first image that it can be run on."""
     error: ValueError | None = None
     for path in files:
         try:
-            shape = (*read_gray(path).shape, 1)
-            return circuit_of(network.architecture, network.params, shape).output_shape
+            shape = (*next(pages(path)).pixels.shape, 1)
+            return circuit_of(network.architecture, network.params, shape)
         except ValueError as caught:
             error = error or ValueError(f"{path.name}: {caught}")
     assert error is not None
@@ -113,20 +147,24 @@ def output_shape(network: BooleanNetwork, files: Iterable[Path]) -> tuple[int, .
 
 
 def targets(config: Config, inputs: Inputs, folder: Path) -> dict[str, list[Path]]:
-    """The files to write by stem.
+    """The files to write by name.
 
     Raises:
       InputError: if one exists and may not be replaced.
     """
     files, shape = inputs.files, inputs.shape
     if len(shape) == 1:
-        found = {stem: [folder / _CLASSES] for stem in files}
+        found = {name: [folder / _CLASSES] for name in files}
     else:
         marks = [f"_{c}" for c in range(shape[-1])] if shape[-1] > 1 else [""]
-        found = {
-            stem: [folder / f"{path.stem}{mark}.{config.format}" for mark in marks]
-            for stem, path in files.items()
-        }
+        found = {}
+        for name, path in files.items():
+            # The folders within; the names of files as they are encoded.
+            start = folder.joinpath(*name.split("/")[:-1]) / path.stem
+            is_tiff = path.suffix.lower() in (".tif", ".tiff")
+            ending = path.suffix if is_tiff else ".png"
+            ending = ending if config.format is None else f".{config.format}"
+            found[name] = [start.with_name(f"{start.name}{mark}{ending}") for mark in marks]
     existing = sorted({path for paths in found.values() for path in paths if path.exists()})
     if existing and not config.overwrite:
         raise InputError(
@@ -136,19 +174,33 @@ def targets(config: Config, inputs: Inputs, folder: Path) -> dict[str, list[Path
     return found
 
 
-def results(inputs: Inputs, *, may_skip: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """What the network gives for each image that can be read, by stem."""
-    network = packed_by_shape(inputs.network)
-    for stem, path in tqdm(inputs.files.items(), unit="image", disable=None):
-        try:
-            x = inputs.reading.to_input(read_gray(path))[None, ..., None]
-            result = np.asarray(network(x))[0]
-        except ValueError as error:
-            if not may_skip:
-                raise InputError(f"{path.name}: {error}") from error
-            logging.warning("skipped %s: %s", path.name, error)
-            continue
-        yield stem, result
+def results(inputs: Inputs, path: Path) -> Iterator[tuple[Picture, np.ndarray]]:
+    """The pages of a file and what the network gives for each."""
+    for page in inputs.pages(path):
+        x = inputs.reading.to_input(page.pixels)[None, ..., None]
+        yield page, np.asarray(inputs.run(x))[0]
+
+
+def classify(inputs: Inputs, name: str) -> list[tuple[str, int]]:
+    """The file's name and the class of each page of one of the files."""
+    path = inputs.files[name]
+    classes = [int(scores.argmax()) for _, scores in results(inputs, path)]
+    name = printable("/".join([*name.split("/")[:-1], path.name]))
+    names = [f"{name}, page {n}" for n in range(1, len(classes) + 1)] if classes[1:] else [name]
+    return list(zip(names, classes, strict=True))
+
+
+def clean(inputs: Inputs, path: Path, written: Iterable[Path], *, overwrite: bool) -> None:
+    """Writes what the network gives for each page of a file, a picture for each channel."""
+    with ExitStack() as stack:
+        writers = []
+        for target in written:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            writers.append(stack.enter_context(writing_pages(target, overwrite=overwrite)))
+        for page, result in results(inputs, path):
+            for channel, write in enumerate(writers):
+                bits = inputs.reading.to_picture(result[..., channel])
+                write(replace(page, pixels=bits))
 
 
 def write_classes(path: Path, classes: list[tuple[str, int]]) -> None:
@@ -167,14 +219,17 @@ def run(config: Config, data: Inputs, folder: Path) -> dict[str, Any]:
     classes: list[tuple[str, int]] = []
     written = 0
     try:
-        for stem, result in results(data, may_skip=config.on_error == "skip"):
-            if result.ndim == 1:
-                classes.append((printable(data.files[stem].name), int(result.argmax())))
-            else:
-                dots = read_resolution(data.files[stem])
-                for channel, path in enumerate(paths[stem]):
-                    picture = data.reading.to_picture(result[..., channel])
-                    write_image(path, picture, resolution=dots, overwrite=config.overwrite)
+        for name, path in tqdm(data.files.items(), unit="image", disable=None):
+            try:
+                if len(data.shape) == 1:
+                    classes += classify(data, name)
+                else:
+                    clean(data, path, paths[name], overwrite=config.overwrite)
+            except ValueError as error:
+                if config.on_error == "stop":
+                    raise InputError(f"{path.name}: {error}") from error
+                logging.warning("skipped %s: %s", path.name, error)
+                continue
             written += 1
     finally:
         # Also what was found before an image that cannot be read.

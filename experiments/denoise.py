@@ -7,7 +7,11 @@
 ``--recipe=boolean`` trains through the binarization, ``--recipe=paper`` relaxed;
 ``--recipe=search``, the default for scans and own images, searches for hit-or-miss transforms.
 ``--input`` and ``--target`` are folders of images (PNG, TIFF, JPEG, ...) of the same names and
-sizes, or one file each; `experiments.apply` runs what was learned on other images. Writes
+sizes, or one file each; in one folder they are told apart by the ends of their names:
+
+    python -m experiments.denoise --input=scans/ --target_suffix=_clean --out_dir=out/own
+
+`experiments.apply` runs what was learned on other images. Writes
 metrics.json, network.npz (the boolean network), report.html, pictures, TensorBoard events and,
 while training, a checkpoint from which an interrupted run goes on.
 """
@@ -67,7 +71,14 @@ class Config(ImageSettings):
     )
     data: Literal["sticks", "page", "text"] = option("What to learn from.", "sticks")
     input: Path | None = option("Folder of degraded images, in place of --data.", None)
-    target: Path | None = option("Folder of the clean images of the same names.", None)
+    target: Path | None = option(
+        "Folder of the clean images of the same names; --input if a suffix is given.", None
+    )
+    input_suffix: str = option("What names in --input end in beside, as in _noisy.", "")
+    target_suffix: str = option("What names in --target end in beside, as in _clean.", "")
+    crop_pairs: int = option(
+        "By how many pixels the sizes of a pair may differ; the larger is cut.", 0, at_least=0
+    )
     level_sets: int = option(
         "How many gray levels of --input the network reads; 0: it is thresholded.", 0, at_least=0
     )
@@ -91,8 +102,12 @@ class Config(ImageSettings):
 
     def check(self) -> None:
         """Raises ValueError for settings that do not go together, or have no effect."""
-        if (self.input is None) != (self.target is None):
-            raise ValueError("--input and --target go together: give both, or neither")
+        is_told_apart = self.target is not None or self.input_suffix or self.target_suffix
+        if (self.input is None) != (not is_told_apart):
+            raise ValueError(
+                "--input and --target go together: give both, or neither; images of one folder "
+                "are told apart by --input_suffix and --target_suffix"
+            )
         recipe = f"with --recipe={self.chosen_recipe}"
         if self.sources():
             self.refuse_unused("with --input", "data")
@@ -104,8 +119,9 @@ class Config(ImageSettings):
             of_paper = "regularizer", "coefficient", "relative", "channels", "scale_growth"
             self.refuse_unused(recipe, *of_paper)
         if not self.sources():
-            of_images = ("threshold", "foreground", "level_sets", "on_error")
-            self.refuse_unused("without --input", *of_images)
+            of_images = ("threshold", "foreground", "level_sets", "on_error", "subfolders")
+            of_pairs = ("max_megapixels", "crop_pairs")
+            self.refuse_unused("without --input", *of_images, *of_pairs)
         if self.chosen_recipe == "search":
             self.refuse_unused(recipe, "steps")
 
@@ -113,11 +129,20 @@ class Config(ImageSettings):
 def load(config: Config) -> Task:
     """What the settings say to learn from."""
     say("Reading the images and judging filters made by hand.")
-    if config.input is None or config.target is None:
+    if config.input is None:
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
         return sticks_task(key) if config.data == "sticks" else page_task(key, config.data)
     reading = config.reading(Reading(gray=config.level_sets > 0))
-    pairs = load_pairs(config.input, config.target, reading, on_error=config.on_error)
+    pairs = load_pairs(
+        config.input,
+        config.target,
+        reading,
+        suffixes=(config.input_suffix, config.target_suffix),
+        subfolders=config.subfolders,
+        crop=config.crop_pairs,
+        max_pixels=config.max_pixels,
+        on_error=config.on_error,
+    )
     return pairs_task(split_pairs(pairs), reading, config.level_sets)
 
 
@@ -191,7 +216,7 @@ def settings_of(config: Config, task: Task, steps: int) -> dict[str, Any]:
     settings = {"data": task.name, "steps": steps, **{n: getattr(config, n) for n in names}}
     if config.sources():
         settings["images"] = [printable(path) for path in config.sources()]
-        settings["level_sets"] = config.level_sets
+        settings |= {"level_sets": config.level_sets, "crop_pairs": config.crop_pairs}
     if task.reading:
         settings |= {"reading": task.reading.to_json(), **task.notes}
     return settings

@@ -132,6 +132,15 @@ class ImageSettings(Settings):
     )
     foreground: Foreground | None = option("What counts as set; dark by default, as ink.", None)
     on_error: OnError = option("What happens at files that are unreadable or do not fit.", "stop")
+    subfolders: bool = option("Whether images of folders within are taken too.", False)
+    max_megapixels: int | None = option(
+        "Largest page that is read; by default Pillow's bound, 89.", None, at_least=1
+    )
+
+    @property
+    def max_pixels(self) -> int | None:
+        """The bound on the pixels of a page, None for Pillow's."""
+        return None if self.max_megapixels is None else self.max_megapixels * 10**6
 
     def reading(self, default: Reading) -> Reading:
         """How images are read: as the settings say, else as ``default``."""
@@ -183,6 +192,7 @@ def prepare(
     *,
     overwrite: bool = False,
     sources: Iterable[Path] = (),
+    below_too: bool = False,
     flag: str = "out_dir",
 ) -> Path:
     """Makes the results folder and checks that it can be written, before anything is computed.
@@ -194,6 +204,7 @@ def prepare(
       overwrite: whether they, and a report of any program, may be replaced. TensorBoard events of
         the old run are then removed, or its curves would be drawn into the new ones.
       sources: folders or files of images that are read: results do not go among them.
+      below_too: whether results do not go into folders within these either.
       flag: what the folder is called in errors.
 
     Raises:
@@ -203,7 +214,9 @@ def prepare(
         raise ValueError(f"--{flag} is needed: name a folder for the results")
     folder = user_path(folder)
     for path in (path.resolve() for path in sources):
-        if folder.resolve() == (path.parent if path.is_file() else path):
+        of_images = path.parent if path.is_file() else path
+        is_below = below_too and of_images in folder.resolve().parents
+        if folder.resolve() == of_images or is_below:
             raise ValueError(f"--{flag}={folder} holds the images: choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -299,6 +312,7 @@ class Program:
             overwrite = bool(self.result) and values.overwrite
             options: dict[str, Any] = {
                 "sources": settings.sources(),
+                "below_too": isinstance(settings, ImageSettings) and settings.subfolders,
                 "flag": self.folder,
                 "overwrite": overwrite,
             }

@@ -8,14 +8,20 @@ from .classification import (
 )
 from .gray_levels import (
     gray_levels as gray_levels,
-    open_picture as open_picture,
+    open_page as open_page,
+    pages_of as pages_of,
 )
 from .image_files import (
+    Picture as Picture,
     Reading as Reading,
-    image_files as image_files,
     read_gray as read_gray,
+    read_pages as read_pages,
     read_resolution as read_resolution,
     write_image as write_image,
+    writing_pages as writing_pages,
+)
+from .image_folders import (
+    image_files as image_files,
 )
 from .image_pairs import (
     Pair as Pair,

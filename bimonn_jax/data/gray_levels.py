@@ -19,21 +19,18 @@ _X_RESOLUTION, _SAMPLE_FORMAT = 282, 339
 _MOST_DOTS = 1e6
 
 
-def open_picture(file: BinaryIO) -> Any:
-    """Opens an image file at the picture that a viewer shows first.
+def pages_of(file: BinaryIO) -> list[int]:
+    """The pictures of an image file that a viewer shows one after the other: numbers of frames.
 
-    Previews and masks beside it are passed over: reduced pages of a TIFF, what a camera adds to a
+    Previews and masks beside them are passed over: reduced pages of a TIFF, what a camera adds to a
     JPEG (multi-picture format), the layers of a PSD.
 
     Args:
       file: the image file, opened. It is not mapped into memory then, which turns pictures wrongly
         in some versions of Pillow.
 
-    Returns:
-      A Pillow image that is not decoded yet.
-
     Raises:
-      ValueError: if the file holds several pictures: pages or an animation.
+      ValueError: if the file is an animation, or pages of another format than TIFF.
     """
     from PIL import Image
 
@@ -41,18 +38,29 @@ def open_picture(file: BinaryIO) -> Any:
     if image.format == "TIFF":
         are_beside = list(_are_beside(image))
         pages = [page for page, is_beside in enumerate(are_beside) if not is_beside]
-        count = len(pages) or len(are_beside)
-        # Anew: Pillow keeps what it was told by every page that it was at.
-        file.seek(0)
-        image = Image.open(file)
-        if count == 1 and pages and pages[0]:
-            image.info.clear()
-            image.seek(pages[0])
-    else:
-        count = 1 if image.format in ("MPO", "PSD") else getattr(image, "n_frames", 1)
+        return pages or list(range(len(are_beside)))
+    count = 1 if image.format in ("MPO", "PSD") else getattr(image, "n_frames", 1)
     if count > 1:
-        raise ValueError(f"it holds {count} images: give each its own file")
+        raise ValueError(f"it holds {count} images: give each its own file, or make them a TIFF")
+    return [0]
+
+
+def open_page(file: BinaryIO, page: int) -> Any:
+    """Opens an image file at one of `pages_of`: a Pillow image that is not decoded yet."""
+    from PIL import Image
+
+    # Anew for each: Pillow keeps what it was told by every page that it was at.
+    file.seek(0)
+    image = Image.open(file)
+    if page:
+        image.info.clear()
+        image.seek(page)
     return image
+
+
+def compression_of(image: Any) -> str | None:
+    """How a page of a TIFF is compressed, in Pillow's words; None for other formats."""
+    return str(image.info.get("compression", "raw")) if image.format == "TIFF" else None
 
 
 def _are_beside(image: Any) -> Iterator[bool]:

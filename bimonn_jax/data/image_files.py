@@ -4,52 +4,86 @@ Needs Pillow and scikit-image (``pip install bimonn-jax[viz]``), imported when a
 """
 
 import io
-import logging
-import os
-import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bimonn_jax._support.files import printable, user_path, write_bytes
-from bimonn_jax.data.gray_levels import gray_levels, open_picture, resolution_of
+from bimonn_jax._support.files import refuse_existing, user_path, write_bytes
+from bimonn_jax.data.gray_levels import (
+    compression_of,
+    gray_levels,
+    open_page,
+    pages_of,
+    resolution_of,
+)
 from bimonn_jax.data.tones import THRESHOLDS
 
-_LOG = logging.getLogger(__name__)
 # Endings of the files that are written, without loss, and of those that are taken from a folder.
 WRITTEN = (".png", ".tif", ".tiff", ".pbm", ".pgm", ".bmp")
 SUFFIXES = (
     *WRITTEN, ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".jpx", ".webp", ".avif",
     ".gif", ".apng", ".ppm", ".pnm", ".pfm", ".dib", ".tga", ".qoi", ".pcx", ".psd",
 )  # fmt: skip
+# Ways in which TIFFs hold bits; others, such as "jpeg", are for gray levels and colors.
+_COMPRESSIONS = (
+    "raw", "tiff_ccitt", "group3", "group4", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate",
+    "packbits", "lzma", "zstd",
+)  # fmt: skip
 _INSTALL = "image files need Pillow and scikit-image: pip install 'bimonn-jax[viz]'"
-# So many files that are left out are named.
-_NAMED = 20
 
 Foreground = Literal["dark", "light"]
 
 
+Resolution = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A page of an image file.
+
+    Attributes:
+      pixels: (H, W); gray levels, float32 in [0, 255], of a page that was read, bool with True for
+        white of one to be written.
+      resolution: dots per inch across and down; None if it does not say.
+      compression: of a page of a TIFF, in Pillow's words, such as "group4" or "tiff_lzw"; None for
+        other formats.
+    """
+
+    pixels: np.ndarray
+    resolution: Resolution | None = None
+    compression: str | None = None
+
+
+Write = Callable[[Picture], None]
+
+
 @contextmanager
-def _picture(path: str | Path) -> Iterator[Any]:
-    """An opened picture; what goes wrong while it is read is a ValueError that names the file."""
+def _naming(path: Path, max_pixels: int | None) -> Iterator[None]:
+    """What goes wrong while a picture is read is a ValueError that names the file."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ImportError(_INSTALL) from error
-    path = user_path(path)
+    bound = Image.MAX_IMAGE_PIXELS
     try:
+        if max_pixels is not None:
+            Image.MAX_IMAGE_PIXELS = max_pixels
         with warnings.catch_warnings():
             # Pillow warns before it refuses; a picture that may fill the memory is refused here.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open(path, "rb") as file, open_picture(file) as image:
-                yield image
+            yield
     except FileNotFoundError:
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{path} is not read: {error}. If it is not meant to fill the memory, allow so many "
+            "by max_pixels (--max_megapixels)"
+        ) from error
     except UnidentifiedImageError as error:
         raise ValueError(
             f"{path} is not a readable image: Pillow does not know its format or kind of pixels"
@@ -57,10 +91,43 @@ def _picture(path: str | Path) -> Iterator[Any]:
     # Pillow's decoders raise whatever the damage makes them raise.
     except Exception as error:
         raise ValueError(f"{path} is not a readable image: {error}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = bound
 
 
-def read_gray(path: str | Path) -> np.ndarray:
-    """Reads an image file as the gray levels that a viewer shows.
+def read_pages(path: str | Path, *, max_pixels: int | None = None) -> Iterator[Picture]:
+    """Reads the pages of an image file one after the other, as the gray levels a viewer shows.
+
+    Only TIFFs have several. What counts as a page, and which levels it has, see `read_gray`.
+
+    Args:
+      path: of the file.
+      max_pixels: the bound on the pixels of a page; None for Pillow's. (It is set for the whole
+        process while a page is read.)
+
+    Yields:
+      The pages, each decoded when it is asked for.
+
+    Raises:
+      ValueError: as `read_gray`, but for several pages.
+      FileNotFoundError: if there is no such file.
+    """
+    path = user_path(path)
+    with ExitStack() as stack:
+        with _naming(path, max_pixels):
+            file = stack.enter_context(open(path, "rb"))
+            pages = pages_of(file)
+        for page in pages:
+            with _naming(path, max_pixels):
+                image = open_page(file, page)
+                # Known until the picture is decoded.
+                told = resolution_of(image), compression_of(image)
+                picture = Picture(gray_levels(image), *told)
+            yield picture
+
+
+def read_gray(path: str | Path, *, max_pixels: int | None = None) -> np.ndarray:
+    """Reads an image file of one page as the gray levels that a viewer shows.
 
     - Bilevel images become 0 and 255, colors their luminance, transparent pixels white.
     - 16-bit gray is divided by 257, 12-bit gray scaled likewise: all its levels stay apart. Values
@@ -74,65 +141,114 @@ def read_gray(path: str | Path) -> np.ndarray:
     Args:
       path: PNG, TIFF, JPEG, JPEG 2000, WebP, AVIF, GIF, PBM, PGM, PPM, BMP or what else Pillow
         opens.
+      max_pixels: see `read_pages`.
 
     Returns:
       Float32 (H, W), values in [0, 255].
 
     Raises:
       ValueError: if the file is not a readable image, holds several pages or an animation, is
-        larger than Pillow's bound, or has values that are no gray levels; the message names it.
+        larger than the bound, or has values that are no gray levels; the message names it.
       FileNotFoundError: if there is none.
     """
-    with _picture(path) as image:
-        return gray_levels(image)
+    return _only_page(path, max_pixels).pixels
 
 
-def read_resolution(path: str | Path) -> tuple[float, float] | None:
+def read_resolution(path: str | Path) -> Resolution | None:
     """Dots per inch across and down of an image file as it is shown; None if it does not say.
 
     A ratio alone, without a unit, is none.
 
     Raises:
-      ValueError: if the file is not a readable image.
+      ValueError: if the file is not a readable image of one page.
       FileNotFoundError: if there is none.
     """
-    with _picture(path) as image:
-        return resolution_of(image)
+    return _only_page(path, None).resolution
+
+
+def _only_page(path: str | Path, max_pixels: int | None) -> Picture:
+    pages = read_pages(path, max_pixels=max_pixels)
+    page = next(pages)
+    if next(pages, None) is not None:
+        raise ValueError(f"{path} holds several pages: `read_pages` reads them one by one")
+    return page
+
+
+@contextmanager
+def writing_pages(path: str | Path, *, overwrite: bool = False) -> Iterator[Write]:
+    """Gives a function that writes bilevel pages to an image file, which appears when all are.
+
+    It is written atomically; the ending of its name chooses the format. A TIFF keeps the
+    compression that a page names, where it is one of bits; other pages are compressed by "group4".
+
+    Args:
+      path: of the file.
+      overwrite: whether an existing file may be replaced.
+
+    Yields:
+      A function of a `Picture` of bool pixels. Its resolution is not written to PBM and PGM, which
+      have no place for it.
+
+    Raises:
+      FileExistsError: if the file exists and ``overwrite`` is False.
+      ValueError: for another ending than those of `WRITTEN`, another shape or dtype, or several
+        pages in another format than TIFF.
+    """
+    from PIL import Image
+    from PIL.TiffImagePlugin import AppendingTiffWriter
+
+    path = refuse_existing(path, overwrite=overwrite)
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format is None or path.suffix.lower() not in WRITTEN:
+        raise ValueError(f"{path}: unknown ending {path.suffix!r}; one of {WRITTEN} was expected")
+    # Not saved to the file directly: on a full disk Pillow leaves half of a picture and no error.
+    data = io.BytesIO()
+    tiff = AppendingTiffWriter(data, new=True) if file_format == "TIFF" else None
+
+    def write(picture: Picture) -> None:
+        image = picture.pixels
+        if image.ndim != 2 or image.dtype != np.bool_:
+            raise ValueError(f"image must be bool (H, W); got {image.dtype} {image.shape}")
+        options: dict[str, Any] = {"format": file_format}
+        if picture.resolution is not None:
+            options["dpi"] = picture.resolution
+        if tiff is not None:
+            given = picture.compression
+            options["compression"] = given if given in _COMPRESSIONS else "group4"
+            Image.fromarray(image).save(tiff, **options)
+            tiff.newFrame()
+        elif data.tell():
+            raise ValueError(f"{path} would hold several pages: only a TIFF can (--format=tif)")
+        else:
+            Image.fromarray(image).save(data, **options)
+
+    yield write
+    write_bytes(path, data.getvalue(), overwrite=overwrite)
 
 
 def write_image(
     path: str | Path,
     image: np.ndarray,
     *,
-    resolution: tuple[float, float] | None = None,
+    resolution: Resolution | None = None,
+    compression: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes a bilevel image, atomically; the ending of the name chooses the format.
+    """Writes a bilevel image of one page by `writing_pages`.
 
     Args:
       path: of the file.
       image: bool (H, W); True is written as white.
-      resolution: dots per inch across and down; not written to PBM and PGM, which have no place
-        for it.
+      resolution: dots per inch across and down.
+      compression: of a TIFF, in Pillow's words.
       overwrite: whether an existing file may be replaced.
 
     Raises:
       FileExistsError: if the file exists and ``overwrite`` is False.
-      ValueError: for another ending than those of `WRITTEN`, or another shape or dtype.
+      ValueError: for an ending, a shape or a dtype that `writing_pages` refuses.
     """
-    from PIL import Image
-
-    if image.ndim != 2 or image.dtype != np.bool_:
-        raise ValueError(f"image must be bool (H, W); got {image.dtype} {image.shape}")
-    path = user_path(path)
-    file_format = Image.registered_extensions().get(path.suffix.lower())
-    if file_format is None or path.suffix.lower() not in WRITTEN:
-        raise ValueError(f"{path}: unknown ending {path.suffix!r}; one of {WRITTEN} was expected")
-    # Not saved to the file directly: on a full disk Pillow leaves half of a picture and no error.
-    data = io.BytesIO()
-    options = {} if resolution is None else {"dpi": resolution}
-    Image.fromarray(image).save(data, format=file_format, **options)
-    write_bytes(path, data.getvalue(), overwrite=overwrite)
+    with writing_pages(path, overwrite=overwrite) as write:
+        write(Picture(image, resolution, compression))
 
 
 @dataclass(frozen=True)
@@ -205,73 +321,3 @@ class Reading:
         if not isinstance(value["gray"], bool) or not isinstance(threshold, int | float | str):
             raise ValueError(f"ill-typed: {value!r}")
         return cls(**value)
-
-
-def image_files(folder: str | Path) -> dict[str, Path]:
-    """The image files of a folder by stem, in order of their names.
-
-    Those with an ending of `SUFFIXES`, in capitals or not. What is left out is named in a warning
-    of the log: files of other endings, hidden ones that have such an ending (their names begin with
-    a dot), and folders within.
-
-    Args:
-      folder: a folder, or one image file, whatever its ending.
-
-    Returns:
-      Paths by stem, in Unicode's composed form (NFC): names that differ only in how an accent is
-      encoded, as those from macOS and from elsewhere do, are the same.
-
-    Raises:
-      FileNotFoundError: if there is no such folder or file.
-      ValueError: if the folder holds no images, or two of the same stem.
-    """
-    folder = user_path(folder)
-    if folder.is_file():
-        return {_stem(folder): folder}
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder or image file at {folder}")
-    files: dict[str, Path] = {}
-    left_out = []
-    for path in sorted(folder.iterdir()):
-        is_hidden, is_image = path.name.startswith("."), path.suffix.lower() in SUFFIXES
-        if is_hidden or not is_image or path.is_dir():
-            if is_image or not is_hidden:
-                left_out.append(printable(path.name) + (os.sep if path.is_dir() else ""))
-            continue
-        stem = _stem(path)
-        if stem in files:
-            raise ValueError(
-                f"{folder} holds {files[stem].name} and {path.name}: results are named after the "
-                "stem, which must be unique"
-            )
-        files[stem] = path
-    if left_out:
-        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        _LOG.warning("left out of %s: %s%s", folder, ", ".join(left_out[:_NAMED]), more)
-    if not files:
-        raise ValueError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
-    return files
-
-
-def _stem(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.stem)
-
-
-def check_distinct(paths: Iterable[Path]) -> None:
-    """Checks that files named after the stems of others stay apart on every system.
-
-    Some do not tell capitals apart, some not how an accent is encoded.
-
-    Raises:
-      ValueError: if two would be one, with their names.
-    """
-    seen: dict[str, Path] = {}
-    for path in paths:
-        # Small letters may have their accents apart again.
-        name = unicodedata.normalize("NFC", _stem(path).casefold())
-        if name in seen:
-            raise ValueError(
-                f"{seen[name].name} and {path.name} would be written to one file where capitals "
-                "and the encoding of accents do not count: rename one of them"
-            )
-        seen[name] = path

@@ -1,8 +1,10 @@
 """Pairs of images, degraded and clean, to learn a filter from: a user's own files."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +14,15 @@ import numpy as np
 
 from bimonn_jax._support.files import printable, user_path
 from bimonn_jax._support.pytrees import pytree, static
-from bimonn_jax.data.image_files import Reading, image_files, read_gray
+from bimonn_jax.data.image_files import Picture, Reading, read_pages
+from bimonn_jax.data.image_folders import image_files
 
 _LOG = logging.getLogger(__name__)
 # With at least so many pairs whole images are held back, with fewer the right parts of each.
 _ENOUGH_TO_SPLIT_BY_IMAGE = 5
 _CUTS = (0.55, 0.65)
+# Images that differ by more pixels are hardly of one page.
+_MOST_CROPPED = 16
 
 OnError = Literal["stop", "skip"]
 
@@ -27,7 +32,8 @@ class Pair:
     """One image, degraded and clean.
 
     Attributes:
-      name: of its file, without the ending, as text that can be shown.
+      name: of its file, without the ending, as text that can be shown; with the page, if there
+        are several.
       x: what the network reads, (H, W).
       y: the foreground that it should give, bool (H, W).
       bits: the foreground of the degraded image, bool (H, W): ``x`` itself, or ``x`` thresholded.
@@ -48,26 +54,33 @@ class PairSplit:
     test: tuple[Pair, ...]
 
 
-def _read_pair(source: Path, target: Path | None, reading: Reading) -> Pair:
-    if target is None:
-        raise ValueError(f"{source} has no target of the same name")
-    x, y = read_gray(source), read_gray(target)
-    if x.shape != y.shape:
-        raise ValueError(f"{source} is {x.shape} pixels (rows, columns), {target} is {y.shape}")
-    return Pair(printable(source.stem), reading.to_input(x), reading.to_bits(y), reading.to_bits(x))
-
-
 def load_pairs(
-    inputs: str | Path, targets: str | Path, reading: Reading, *, on_error: OnError = "stop"
+    inputs: str | Path,
+    targets: str | Path | None,
+    reading: Reading,
+    *,
+    suffixes: tuple[str, str] = ("", ""),
+    subfolders: bool = False,
+    crop: int = 0,
+    max_pixels: int | None = None,
+    on_error: OnError = "stop",
 ) -> tuple[Pair, ...]:
-    """Reads the image files of two folders whose names, without the endings, are the same.
+    """Reads pairs of image files whose names, without the endings, are the same.
 
-    Which files those are: see `bimonn_jax.data.image_files.image_files`.
+    Which files those are: see `bimonn_jax.data.image_files`. Each page of a TIFF is paired with the
+    page of the same number.
 
     Args:
       inputs: folder of degraded images, or one file.
-      targets: folder of clean images, or one file (which may have another name).
+      targets: folder of clean images, or one file (which may have another name); None for the
+        folder of the inputs.
       reading: how gray levels become bits.
+      suffixes: what the names of inputs and of targets end in, beside what is the same:
+        ``("_noisy", "_clean")`` pairs a_noisy.png with a_clean.png. Other files are left out.
+      subfolders: whether images of folders within are taken too; names are then paths.
+      crop: by how many rows, and by how many columns, the images of a pair may differ in size. The
+        larger one is cut to where the two agree most.
+      max_pixels: the bound on the pixels of an image; None for Pillow's.
       on_error: "stop" at the first file that cannot be read or has no partner of its size, or
         "skip" it with a warning in the log.
 
@@ -75,25 +88,110 @@ def load_pairs(
       ValueError: for such a file, named, or if no pairs are left.
       FileNotFoundError: if a folder is not there.
     """
-    sources, clean = image_files(inputs), image_files(targets)
-    if user_path(inputs).is_file() and user_path(targets).is_file():
-        clean = dict(zip(sources, clean.values(), strict=True))
-    for stem in sorted(clean.keys() - sources.keys()):
-        message = f"{clean[stem]} has no input of the same name"
+    sources, clean = _partners(inputs, targets, suffixes, subfolders)
+    for name in sorted(clean.keys() - sources.keys()):
+        message = f"{clean[name]} has no input of the same name"
         if on_error == "stop":
             raise ValueError(message)
         _LOG.warning("skipped: %s", message)
-    pairs = []
-    for stem, source in sources.items():
+    pairs: list[Pair] = []
+    for name, source in sources.items():
         try:
-            pairs.append(_read_pair(source, clean.get(stem), reading))
+            if name not in clean:
+                raise ValueError(f"{source} has no target of the same name")
+            read = partial(read_pages, max_pixels=max_pixels)
+            pairs += _read_pairs(name, (source, clean[name]), read, reading, crop)
         except ValueError as error:
             if on_error == "stop":
                 raise
             _LOG.warning("skipped: %s", error)
     if not pairs:
-        raise ValueError(f"no pairs of readable images of equal size in {inputs} and {targets}")
+        raise ValueError(
+            f"no pairs of readable images of equal size in {inputs} and {targets or inputs}"
+        )
     return tuple(pairs)
+
+
+def _partners(
+    inputs: str | Path, targets: str | Path | None, suffixes: tuple[str, str], subfolders: bool
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The files of both kinds by what names of partners have in common."""
+    is_one_folder = targets is None or user_path(inputs).resolve() == user_path(targets).resolve()
+    if is_one_folder and suffixes[0] == suffixes[1]:
+        raise ValueError(
+            f"inputs and targets are both in {inputs}: say by what the ends of their names differ, "
+            "as by suffixes=('_noisy', '_clean') (--input_suffix, --target_suffix)"
+        )
+    sources = image_files(inputs, subfolders=subfolders)
+    clean = sources if targets is None else image_files(targets, subfolders=subfolders)
+    if targets is not None and user_path(inputs).is_file() and user_path(targets).is_file():
+        return sources, dict(zip(sources, clean.values(), strict=True))
+    parts = (
+        _ending_in(sources, suffixes[0], suffixes[1] if is_one_folder else ""),
+        _ending_in(clean, suffixes[1], suffixes[0] if is_one_folder else ""),
+    )
+    for part, folder, suffix in zip(parts, (inputs, targets or inputs), suffixes, strict=True):
+        if not part:
+            raise ValueError(f"no name of an image in {folder} ends in {suffix!r}")
+    taken = {path for part in parts for path in part.values()}
+    left_out = sorted({*sources.values(), *clean.values()} - taken)
+    if left_out:
+        names = ", ".join(printable(path.name) for path in left_out)
+        _LOG.warning("left out, as their names end in neither of %s: %s", suffixes, names)
+    return parts
+
+
+def _ending_in(files: Mapping[str, Path], suffix: str, other: str) -> dict[str, Path]:
+    """Files whose names end in a suffix, by the rest; those that end in a longer one have that."""
+    return {
+        name.removesuffix(suffix): path
+        for name, path in files.items()
+        if name.endswith(suffix) and not (len(other) > len(suffix) and name.endswith(other))
+    }
+
+
+def _read_pairs(
+    name: str,
+    files: tuple[Path, Path],
+    read: Callable[[Path], Iterator[Picture]],
+    reading: Reading,
+    crop: int,
+) -> Iterator[Pair]:
+    """The pairs of pages of two files."""
+    pages = list(zip_longest(*map(read, files)))
+    for number, (noisy, clean) in enumerate(pages, start=1):
+        if noisy is None or clean is None:
+            raise ValueError(f"{files[0]} and {files[1]} do not have the same number of pages")
+        title = printable(name) + (f", page {number}" if len(pages) > 1 else "")
+        x, y = noisy.pixels, reading.to_bits(clean.pixels)
+        bits = reading.to_bits(x)
+        if x.shape != y.shape:
+            differences = [abs(a - b) for a, b in zip(x.shape, y.shape, strict=True)]
+            if max(differences) > crop:
+                hint = f": crop={max(differences)} (--crop_pairs) cuts the larger one"
+                raise ValueError(
+                    f"{files[0]} is {x.shape} pixels (rows, columns), {files[1]} is {y.shape}"
+                    + (hint if max(differences) <= _MOST_CROPPED else "")
+                )
+            places = _where_they_agree(bits, y)
+            x, bits, y = x[places[0]], bits[places[0]], y[places[1]]
+        yield Pair(title, reading.to_input(x), y, bits)
+
+
+def _where_they_agree(x: np.ndarray, y: np.ndarray) -> tuple[tuple[slice, slice], ...]:
+    """Parts of one size of two images of bits, such that most pixels are equal."""
+
+    def places(own: int, other: int) -> list[tuple[slice, slice]]:
+        size = min(own, other)
+        return [
+            (slice(a, a + size), slice(b, b + size))
+            for a in range(own - size + 1)
+            for b in range(other - size + 1)
+        ]
+
+    rows, columns = map(places, x.shape, y.shape)
+    candidates = [((row[0], column[0]), (row[1], column[1])) for row in rows for column in columns]
+    return max(candidates, key=lambda at: np.count_nonzero(x[at[0]] == y[at[1]]))
 
 
 def _columns(pair: Pair, start: int, stop: int) -> Pair:

@@ -1,22 +1,22 @@
-import logging
-import os
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import AppendingTiffWriter
 from skimage.filters import threshold_otsu
 
 from bimonn_jax.data.image_files import (
     SUFFIXES,
+    Picture,
     Reading,
-    check_distinct,
-    image_files,
     read_gray,
+    read_pages,
     read_resolution,
     write_image,
+    writing_pages,
 )
+from bimonn_jax.data.image_folders import image_files
 
 GRAY = np.arange(12 * 7, dtype=np.uint8).reshape(12, 7) * 3
 
@@ -100,8 +100,11 @@ def test_what_is_no_image_is_named(tmp_path):
         read_gray(tmp_path / "none.png")
     pages = [Image.fromarray(GRAY)] * 2
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(ValueError, match="it holds 2 images: give each its own file"):
+    with pytest.raises(ValueError, match=r"a\.tif holds several pages: `read_pages` reads them"):
         read_gray(tmp_path / "a.tif")
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=[Image.fromarray(255 - GRAY)])
+    with pytest.raises(ValueError, match="it holds 2 images: give each its own file, or make th"):
+        read_gray(tmp_path / "a.gif")
     Image.fromarray(np.full((3, 3), 300.0, np.float32)).save(tmp_path / "b.tif")
     with pytest.raises(ValueError, match="scale them to 0 to 255"):
         read_gray(tmp_path / "b.tif")
@@ -110,9 +113,14 @@ def test_what_is_no_image_is_named(tmp_path):
 def test_pictures_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.fromarray(GRAY).save(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(ValueError, match=r"a\.png is not a readable image.*exceeds limit"):
-        read_gray(path)
+    for bound in (50, 25):  # Pillow warns of twice as many, and refuses more.
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", bound)
+        with pytest.raises(ValueError, match=r"a\.png is not read.*exceeds limit.*max_megapixels"):
+            read_gray(path)
+        np.testing.assert_array_equal(read_gray(path, max_pixels=84), GRAY)
+        with pytest.raises(ValueError, match="exceeds limit of 83 pixels"):
+            read_gray(path, max_pixels=83)
+        assert bound == Image.MAX_IMAGE_PIXELS
     # Text that unpacks to much more than the file.
     monkeypatch.undo()
     info = PngImagePlugin.PngInfo()
@@ -201,61 +209,6 @@ def test_a_reading_can_be_saved_and_nonsense_is_refused():
             Reading(wrong)
 
 
-def test_images_are_found_by_stem(tmp_path):
-    for name in ("b.png", "a.TIF", ".hidden.png", "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    assert list(image_files(tmp_path)) == ["a", "b"]
-    assert image_files(tmp_path / "b.png") == {"b": tmp_path / "b.png"}
-    (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"holds a\.TIF and a\.png"):
-        image_files(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no folder or image file"):
-        image_files(tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no images"):
-        image_files(tmp_path / "empty")
-
-
-def test_what_is_left_out_of_a_folder_is_named(tmp_path, caplog):
-    for name in ("a.webp", "b.JFIF", "notes.txt", "scan.heic", ".b.png", ".DS_Store"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "more.png").mkdir()
-    with caplog.at_level(logging.WARNING):
-        assert list(image_files(tmp_path)) == ["a", "b"]
-    (record,) = caplog.records
-    named = record.getMessage().removeprefix(f"left out of {tmp_path}: ")
-    assert named == f".b.png, more.png{os.sep}, notes.txt, scan.heic"
-    caplog.clear()
-    for index in range(30):
-        (tmp_path / f"{index}.txt").write_bytes(b"")
-    image_files(tmp_path)
-    assert caplog.text.rstrip().endswith("and 14 more")
-
-
-def test_accents_may_be_encoded_in_two_ways(tmp_path):
-    composed, apart = (unicodedata.normalize(form, "Größe") for form in ("NFC", "NFD"))
-    (tmp_path / f"{apart}.png").write_bytes(b"")
-    if (tmp_path / f"{composed}.png").exists():
-        pytest.skip("this file system takes both for one")
-    found = image_files(tmp_path)
-    assert list(found) == [composed]
-    # The file is the one that is there.
-    assert found[composed].exists()
-    (tmp_path / f"{composed}.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="must be unique"):
-        image_files(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("a.png", "A.tif"), ("Größe.png", "GRÖSSE.png"), ("\u00e9.png", "E\u0301.png")],
-)
-def test_results_that_would_be_one_file_on_some_system_are_refused(first, second):
-    with pytest.raises(ValueError, match=f"{first} and {second} would be written to one file"):
-        check_distinct([Path("b.png"), Path(first), Path(second)])
-    check_distinct([Path(first), Path("b") / "ab.png"])
-
-
 def test_the_home_folder_is_found_by_its_sign(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -278,3 +231,93 @@ def test_the_resolution_is_kept_where_the_format_has_a_place_for_it(suffix, kept
         np.testing.assert_allclose(found, (204, 98), atol=0.02)
     else:
         assert found is None
+
+
+def save_pages(path, pages, **options):
+    """Pages as another program writes them: each (Pillow image, its own options)."""
+    with AppendingTiffWriter(path, new=True) as file:
+        for image, own in pages:
+            image.save(file, format="TIFF", **options, **own)
+            file.newFrame()
+
+
+def test_pages_are_read_one_by_one_with_what_each_tells(tmp_path):
+    """Pages of several sizes and kinds, one of them white where it is 0, a preview between."""
+    path, bits = tmp_path / "a.tif", Image.fromarray(GRAY > 99)
+    colors = Image.fromarray(np.stack([GRAY] * 3, axis=-1))
+    deep = Image.fromarray(GRAY.astype(np.uint16)[:5] * 257)
+    save_pages(
+        path,
+        [
+            (bits, {"compression": "group4", "dpi": (300, 300)}),
+            (bits.resize((3, 3)), {"tiffinfo": {254: 1}}),
+            (Image.fromarray(255 - GRAY), {"compression": "tiff_lzw", "tiffinfo": {262: 0}}),
+            (colors, {"compression": "tiff_adobe_deflate", "dpi": (204, 98)}),
+            (deep, {}),
+        ],
+    )
+    pages = list(read_pages(path))
+    assert [page.compression for page in pages] == [
+        "group4", "tiff_lzw", "tiff_adobe_deflate", "raw"
+    ]  # fmt: skip
+    expected = np.where(GRAY > 99, 255, 0), 255 - GRAY, GRAY, GRAY[:5]
+    for page, levels in zip(pages, expected, strict=True):
+        np.testing.assert_allclose(page.pixels, levels, atol=1e-4)
+    dots = [page.resolution for page in pages]
+    assert dots[1] is dots[3] is None
+    np.testing.assert_allclose([dots[0], dots[2]], [(300, 300), (204, 98)], atol=0.02)
+
+
+def tags_of(path):
+    """(size, bits, compression, dots per inch) of each page, as Pillow reads them."""
+    with Image.open(path) as image:
+        for page in range(image.n_frames):
+            image.seek(page)
+            tags = image.tag_v2
+            yield image.size, tags.get(258, (1,)), image.info["compression"], tags.get(282)
+
+
+KEPT = "group3", "group4", "tiff_ccitt", "tiff_lzw", "tiff_adobe_deflate", "packbits", "raw"
+
+
+def test_pages_are_written_with_their_compression_and_resolution(tmp_path):
+    path, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    pages = [
+        Picture(rng.random((20 + n, 17)) < 0.5, (100.0 + n, 200.0), compression)
+        for n, compression in enumerate([*KEPT, "jpeg", None])
+    ]
+    with writing_pages(path) as write:
+        for page in pages:
+            write(page)
+        assert not path.exists()
+    assert list(tags_of(path)) == [
+        ((17, 20 + n), (1,), compression, 100 + n)
+        for n, compression in enumerate([*KEPT, "group4", "group4"])
+    ]
+    for page, found in zip(pages, read_pages(path), strict=True):
+        np.testing.assert_array_equal(found.pixels, np.where(page.pixels, 255, 0))
+    write_image(tmp_path / "b.tif", GRAY > 99, compression="tiff_lzw")
+    assert [tags[2] for tags in tags_of(tmp_path / "b.tif")] == ["tiff_lzw"]
+
+
+def write_pages(path, *pages):
+    with writing_pages(path) as write:
+        for page in pages:
+            write(page)
+
+
+def test_what_is_not_written_to_its_end_is_not_there(tmp_path):
+    page = Picture(GRAY > 99)
+    with pytest.raises(ValueError, match=r"a\.png would hold several pages: only a TIFF can"):
+        write_pages(tmp_path / "a.png", page, page)
+    with pytest.raises(ValueError, match="image must be bool"):
+        write_pages(tmp_path / "a.tif", page, Picture(GRAY))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_pages_are_named(tmp_path):
+    path = tmp_path / "a.tif"
+    save_pages(path, [(Image.fromarray(GRAY), {})] * 3)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"a\.tif is not a readable image"):
+        list(read_pages(path))

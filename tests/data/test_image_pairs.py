@@ -1,10 +1,11 @@
+import itertools
 import logging
 
 import jax
 import numpy as np
 import pytest
 
-from bimonn_jax.data.image_files import Reading, write_image
+from bimonn_jax.data.image_files import Picture, Reading, write_image, writing_pages
 from bimonn_jax.data.image_pairs import Pair, load_pairs, pair_crops, split_pairs, tiles
 
 RNG = np.random.default_rng(0)
@@ -89,6 +90,104 @@ def test_targets_without_an_input_are_named(folders, caplog):
         load_pairs(root / "in", root / "out", Reading())
     assert len(load_pairs(root / "in", root / "out", Reading(), on_error="skip")) == 1
     assert "out/b.png has no input" in caplog.text
+
+
+@pytest.fixture
+def one_folder(tmp_path):
+    """Pairs told apart by the ends of their names, and a picture beside them."""
+    made = {}
+    for name in ("a_noisy", "a_clean", "1890/b_noisy", "1890/b_clean", "map"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        made[name] = RNG.random((8, 9)) < 0.5
+        write_image(tmp_path / f"{name}.png", made[name])
+    return tmp_path, made
+
+
+@pytest.mark.parametrize("targets", [False, True])
+def test_pairs_of_one_folder_are_told_apart_by_the_ends_of_their_names(targets, one_folder, caplog):
+    folder, made = one_folder
+    with caplog.at_level(logging.WARNING):
+        found = load_pairs(
+            folder,
+            folder if targets else None,
+            Reading(),
+            suffixes=("_noisy", "_clean"),
+            subfolders=True,
+        )
+    assert [p.name for p in found] == ["1890/b", "a"]
+    for p in found:
+        np.testing.assert_array_equal(p.x, ~made[f"{p.name}_noisy"])
+        np.testing.assert_array_equal(p.y, ~made[f"{p.name}_clean"])
+    assert "map.png" in caplog.text
+
+
+def test_one_of_both_may_have_no_suffix(one_folder):
+    """What ends in that of the targets is none of the inputs."""
+    folder, made = one_folder
+    (folder / "a_noisy.png").rename(folder / "a.png")
+    (folder / "map.png").unlink()
+    (found,) = load_pairs(folder, None, Reading(), suffixes=("", "_clean"))
+    np.testing.assert_array_equal(found.x, ~made["a_noisy"])
+    np.testing.assert_array_equal(found.y, ~made["a_clean"])
+    (folder / "clean").mkdir()
+    (folder / "a_clean.png").rename(folder / "clean" / "a_clean.png")
+    (again,) = load_pairs(folder, folder / "clean", Reading(), suffixes=("", "_clean"))
+    np.testing.assert_array_equal(again.y, found.y)
+
+
+def test_names_that_do_not_tell_are_refused(one_folder):
+    folder, _ = one_folder
+    with pytest.raises(ValueError, match=r"--input_suffix, --target_suffix"):
+        load_pairs(folder, folder, Reading())
+    with pytest.raises(ValueError, match="ends in '_gt'"):
+        load_pairs(folder, None, Reading(), suffixes=("_noisy", "_gt"))
+    (folder / "a_clean.png").unlink()
+    write_image(folder / "c_clean.png", np.ones((8, 9), bool))
+    with pytest.raises(ValueError, match=r"c_clean\.png has no input of the same name"):
+        load_pairs(folder, None, Reading(), suffixes=("_noisy", "_clean"))
+
+
+@pytest.mark.parametrize("at", list(itertools.product(range(3), range(2))))
+@pytest.mark.parametrize("smaller", ["in", "out"])
+def test_pairs_that_differ_by_a_pixel_or_two_are_cut_where_they_agree(smaller, at, folders):
+    root, made = folders
+    other = "out" if smaller == "in" else "in"
+    for name in ("a", "b"):
+        whole = made[other, name]
+        part = whole[at[0] :, at[1] :][:6, :8]
+        write_image(root / smaller / f"{name}.png", part, overwrite=True)
+    with pytest.raises(ValueError, match=r"in/a\.png is .* crop=2 \(--crop_pairs\)"):
+        load_pairs(root / "in", root / "out", Reading(), crop=1)
+    for p in load_pairs(root / "in", root / "out", Reading(), crop=2):
+        assert p.x.shape == (6, 8)
+        np.testing.assert_array_equal(p.x, p.y)
+        np.testing.assert_array_equal(p.bits, p.x)
+
+
+def test_a_pair_may_each_have_what_the_other_lacks(folders):
+    """One is a row taller, the other a column wider."""
+    root, made = folders
+    whole = made["in", "a"]
+    for folder, part in (("in", whole[1:]), ("out", whole[:, :-1])):
+        write_image(root / folder / "a.png", part, overwrite=True)
+    found = load_pairs(root / "in", root / "out", Reading(), crop=1)[0]
+    np.testing.assert_array_equal(found.x, ~whole[1:, :-1])
+    np.testing.assert_array_equal(found.y, ~whole[1:, :-1])
+
+
+def test_pages_are_paired_with_pages(tmp_path):
+    images = {name: RNG.random((count, 8, 9)) < 0.5 for name, count in (("in", 3), ("out", 3))}
+    for name, pages in images.items():
+        with writing_pages(tmp_path / f"{name}.tif") as write:
+            for page in pages:
+                write(Picture(page))
+    found = load_pairs(tmp_path / "in.tif", tmp_path / "out.tif", Reading())
+    assert [p.name for p in found] == ["in, page 1", "in, page 2", "in, page 3"]
+    np.testing.assert_array_equal([p.x for p in found], ~images["in"])
+    np.testing.assert_array_equal([p.y for p in found], ~images["out"])
+    write_image(tmp_path / "out.tif", images["out"][0], overwrite=True)
+    with pytest.raises(ValueError, match="do not have the same number of pages"):
+        load_pairs(tmp_path / "in.tif", tmp_path / "out.tif", Reading())
 
 
 def test_few_images_are_split_by_area_and_many_by_image():

@@ -10,9 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from bimonn_jax import BooleanNeurons
-from bimonn_jax.data.image_files import Reading, read_gray, read_resolution, write_image
+from bimonn_jax.data.image_files import (
+    Picture,
+    Reading,
+    read_gray,
+    read_pages,
+    read_resolution,
+    write_image,
+    writing_pages,
+)
 from bimonn_jax.data.page import degrade, load_page
 from bimonn_jax.networks.kinds import BiSELayer, FlattenLayer, LUILayer, TernaryLayer
 from bimonn_jax.networks.saving import load_network, save_network
@@ -93,8 +102,6 @@ def test_gray_levels_are_learned_from_and_read_back(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("bad", "good"):
         (tmp_path / name).mkdir()
-    from PIL import Image
-
     clean = np.asarray(load_page("text").training)
     gray = np.where(clean, 70, 200) + rng.normal(0, 35, clean.shape)
     Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(tmp_path / "bad" / "a.png")
@@ -137,6 +144,127 @@ def test_images_that_cannot_be_read_are_named_and_refused_or_skipped(tmp_path):
     for source in (config, apply.Config(network=network, input=images / "a.png")):
         with pytest.raises(ValueError, match=r"--output=.* holds the images: choose another"):
             prepare(images, sources=source.sources(), flag="output")
+
+
+def flipping_network(folder):
+    """A network of a gate that sees two pixels to the side, so that tiles have margins."""
+    footprint = np.zeros((1, 5, 1, 1), bool)
+    footprint[0, [0, 4]] = True
+    neurons = BooleanNeurons(footprint, np.zeros((1, 1), bool), np.ones((1, 1), bool))
+    layers = BiSELayer("a"), BiSELayer("b", border="reflect")
+    path = folder / "network.npz"
+    metadata = {"reading": Reading(127, "light").to_json()}
+    params = {"a": {"bise": neurons}, "b": {"bise": neurons}}
+    save_network(path, layers, params, metadata=metadata)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Scans as people have them, and what the network makes of each page."""
+    rng, folder = np.random.default_rng(0), tmp_path / "scans"
+    path = flipping_network(tmp_path)
+    network = load_network(path)
+    pages = {}
+
+    def page(name, height, width):
+        bits = rng.random((height, width)) < 0.4
+        pages.setdefault(name, []).append(np.asarray(network(bits[None, ..., None]))[0, ..., 0])
+        return bits
+
+    (folder / "1890" / "old").mkdir(parents=True)
+    with writing_pages(folder / "1890" / "fax.tif") as write:
+        write(Picture(page("1890/fax", 30, 21), (204, 98), "group4"))
+        write(Picture(page("1890/fax", 7, 5), (300, 300), "tiff_lzw"))
+    write_image(folder / "1890" / f"{ODD}.png", page(f"1890/{ODD}", 9, 40), resolution=(300, 300))
+    Image.fromarray(np.uint16(page("1890/old/p", 11, 8)) * 65535).save(
+        folder / "1890" / "old" / "p.TIFF", compression="tiff_adobe_deflate"
+    )
+    # In blocks, of which JPEG loses nothing.
+    blocks = np.kron(page("photo", 4, 3), np.ones((16, 16), bool))
+    pages["photo"] = [np.asarray(network(blocks[None, ..., None]))[0, ..., 0]]
+    colors = np.where(blocks, 255, 0)[..., None].repeat(3, axis=-1).astype(np.uint8)
+    Image.fromarray(colors).save(folder / "photo.jpg", dpi=(72, 72))
+    return folder, path, pages
+
+
+@pytest.mark.parametrize("tile", [None, 0, 4])
+def test_scans_as_people_have_them(tile, scans, tmp_path):
+    """Pages, folders, resolution and compression are kept, whatever the tiles."""
+    folder, network, pages = scans
+    cleaned = tmp_path / "cleaned"
+    found = run(apply, cleaned, network=network, input=folder, subfolders=True, tile=tile)
+    assert found == {"images_written": 4, "images_skipped": 0}
+    names = {path.relative_to(cleaned).as_posix() for path in cleaned.rglob("*.*")}
+    assert names == {"1890/fax.tif", f"1890/{ODD}.png", "1890/old/p.TIFF", "photo.png"}
+    for name in names:
+        results = list(read_pages(cleaned / name))
+        assert len(results) == len(pages[name.rpartition(".")[0]])
+        for result, expected in zip(results, pages[name.rpartition(".")[0]], strict=True):
+            np.testing.assert_array_equal(result.pixels > 0, expected)
+    told = [(p.resolution, p.compression) for p in read_pages(cleaned / "1890" / "fax.tif")]
+    assert told == [((204, 98), "group4"), ((300, 300), "tiff_lzw")]
+    (page,) = read_pages(cleaned / "1890" / "old" / "p.TIFF")
+    assert (page.resolution, page.compression) == (None, "tiff_adobe_deflate")
+    np.testing.assert_allclose(read_resolution(cleaned / f"1890/{ODD}.png"), (300, 300), atol=0.02)
+    with pytest.raises(InputError, match=r"exists \(4 of the results do\)"):
+        run(apply, cleaned, network=network, input=folder, subfolders=True)
+
+
+def test_what_has_no_place_for_pages_is_refused_or_skipped(scans, tmp_path):
+    folder, network, _ = scans
+    settings = {"network": network, "input": folder, "subfolders": True, "format": "png"}
+    with pytest.raises(InputError, match=r"fax\.tif: .*only a TIFF can \(--format=tif\)"):
+        run(apply, tmp_path / "cleaned", **settings)
+    found = run(apply, tmp_path / "cleaned", **settings, on_error="skip", overwrite=True)
+    assert found == {"images_written": 3, "images_skipped": 1}
+    assert not (tmp_path / "cleaned" / "1890" / "fax.png").exists()
+
+
+def test_results_do_not_go_below_images_whose_folders_are_read(scans):
+    folder, network, _ = scans
+    config = apply.Config(network=network, input=folder, subfolders=True)
+    for below_too in (False, True):
+        options = {"sources": config.sources(), "below_too": below_too, "flag": "output"}
+        if not below_too:
+            assert prepare(folder / "new", **options) == folder / "new"
+            continue
+        with pytest.raises(ValueError, match="holds the images: choose another"):
+            prepare(folder / "new", **options)
+
+
+def test_large_scans_are_read_if_they_are_asked_for(scans, tmp_path, monkeypatch):
+    folder, network, _ = scans
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    settings = {"network": network, "input": folder}
+    with pytest.raises(ValueError, match=r"photo\.jpg is not read: .*--max_megapixels"):
+        apply.load(apply.Config(**settings))
+    found = run(apply, tmp_path / "cleaned", **settings, max_megapixels=1)
+    assert found == {"images_written": 1, "images_skipped": 0}
+
+
+def test_tiles_that_cannot_be_are_refused(tmp_path):
+    no = np.zeros((1, 1), bool)
+    params = {"a": {"bise": BooleanNeurons(np.ones((3, 3, 1, 1), bool), no, no)}}
+    save_network(tmp_path / "wrap.npz", (BiSELayer("a", border="wrap"),), params)
+    write_image(tmp_path / "a.png", np.eye(6, dtype=bool))
+    settings = {"network": tmp_path / "wrap.npz", "input": tmp_path / "a.png"}
+    with pytest.raises(ValueError, match=r"--tile=64: .*border='wrap'"):
+        apply.load(apply.Config(**settings, tile=64))
+    # Whole images, where nothing else is asked for.
+    assert run(apply, tmp_path / "o", **settings)["images_written"] == 1
+
+
+def test_pairs_of_one_folder_are_found_by_the_ends_of_their_names(tmp_path):
+    page = write_pairs(tmp_path, 1)
+    write_image(tmp_path / "a_bad.png", ~page[:-1])
+    write_image(tmp_path / "a_good.png", ~page)
+    settings = {"input": tmp_path, "input_suffix": "_bad", "target_suffix": "_good"}
+    with pytest.raises(ValueError, match=r"a_bad\.png is .* \(--crop_pairs\)"):
+        denoise.load(denoise.Config(**settings))
+    task = denoise.load(denoise.Config(**settings, crop_pairs=1))
+    assert task.references["dice_noisy"] == 1
+    assert task.notes["pairs"]["test"] == ["a"]
 
 
 def test_pairs_that_do_not_fit_are_named_before_anything_is_learned(tmp_path):
