@@ -3,8 +3,8 @@
 Train a network of BiSE neurons, ``binarize`` its parameters, ``certify`` that nothing was lost, and
 run it as booleans. After Aouad and Talbot, "A foundation for exact binarized morphological neural
 networks", arXiv 2401.03830. Everything else is in the wings, each imported when it
-is first used: `morphology`, `neurons`, `networks`, `binarization`, `deployment`, `training`, `data`
-and `viz`.
+is first used: `morphology`, `neurons`, `networks`, `binarization`, `deployment`, `training`,
+`filters`, `data` and `viz`.
 """
 
 import lazy_loader

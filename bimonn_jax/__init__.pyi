@@ -2,6 +2,7 @@ from . import (
     binarization as binarization,
     data as data,
     deployment as deployment,
+    filters as filters,
     morphology as morphology,
     networks as networks,
     neurons as neurons,
@@ -28,6 +29,13 @@ from .binarization.simplification.passes import (
 )
 from .deployment.packed import (
     PackedNetwork as PackedNetwork,
+)
+from .filters.filter import (
+    Filter as Filter,
+    load_filter as load_filter,
+)
+from .filters.learning import (
+    learn_filter as learn_filter,
 )
 from .networks.architecture import (
     apply_layers as apply_layers,

@@ -97,7 +97,7 @@ def load(config: Config) -> Inputs:
         raise ValueError("--threshold has no effect: this network reads gray levels")
     files = image_files(config.input, subfolders=config.subfolders)
     pages = partial(read_pages, max_pixels=config.max_pixels)
-    circuit = first_circuit(network, files.values(), pages)
+    circuit = first_circuit(network, files.values(), pages, reading)
     if len(circuit.output_shape) == 3:
         check_distinct(files)
     run = runtime(network, circuit.input_shape, config.tile)
@@ -132,13 +132,16 @@ def reading_of(config: Config, network: BooleanNetwork) -> Reading:
 
 
 def first_circuit(
-    network: BooleanNetwork, files: Iterable[Path], pages: Callable[[Path], Iterator[Picture]]
+    network: BooleanNetwork,
+    files: Iterable[Path],
+    pages: Callable[[Path], Iterator[Picture]],
+    reading: Reading,
 ) -> Circuit:
     """The network's circuit for the first image that it can be run on."""
     error: ValueError | None = None
     for path in files:
         try:
-            shape = (*next(pages(path)).pixels.shape, 1)
+            shape = reading.to_images(next(pages(path)).pixels).shape[1:]
             return circuit_of(network.architecture, network.params, shape)
         except ValueError as caught:
             error = error or ValueError(f"{path.name}: {caught}")
@@ -177,8 +180,7 @@ def targets(config: Config, inputs: Inputs, folder: Path) -> dict[str, list[Path
 def results(inputs: Inputs, path: Path) -> Iterator[tuple[Picture, np.ndarray]]:
     """The pages of a file and what the network gives for each."""
     for page in inputs.pages(path):
-        x = inputs.reading.to_input(page.pixels)[None, ..., None]
-        yield page, np.asarray(inputs.run(x))[0]
+        yield page, np.asarray(inputs.run(inputs.reading.to_images(page.pixels)))[0]
 
 
 def classify(inputs: Inputs, name: str) -> list[tuple[str, int]]:

@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -147,7 +147,8 @@ class ImageSettings(Settings):
         threshold: float | str = self.threshold or default.threshold
         with suppress(ValueError):  # Others are the names of rules.
             threshold = float(threshold)
-        return Reading(threshold, self.foreground or default.foreground, default.gray)
+        foreground = self.foreground or default.foreground
+        return replace(default, threshold=threshold, foreground=foreground)
 
 
 def define_flags(config: type[Settings], values: flags.FlagValues = flags.FLAGS) -> None:

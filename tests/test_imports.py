@@ -22,6 +22,7 @@ FLOORS = {
     "deployment": 4,
     "training": 5,
     "viz": 5,
+    "filters": 6,
 }
 FILES = {
     ".".join(("bimonn_jax", *path.relative_to(ROOT).with_suffix("").parts)): path

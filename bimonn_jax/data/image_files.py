@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bimonn_jax._support.files import refuse_existing, user_path, write_bytes
+from bimonn_jax.data.gray_channels import CHANNELS
 from bimonn_jax.data.gray_levels import (
     compression_of,
     gray_levels,
@@ -262,14 +263,17 @@ class Reading:
       foreground: which pixels are True: the "dark" ones, as ink on paper, or the "light" ones.
       gray: whether the network takes gray levels, for level sets, rather than bits. With a dark
         foreground they are subtracted from 255, so that True is the foreground there too.
+      channels: names of `bimonn_jax.data.gray_channels.CHANNELS`, what the network takes of gray
+        levels; by default these alone.
 
     Raises:
-      ValueError: for a threshold or a foreground that is none of these.
+      ValueError: for a threshold, a foreground or a channel that is none of these.
     """
 
     threshold: float | str = "otsu"
     foreground: Foreground = "dark"
     gray: bool = False
+    channels: tuple[str, ...] = ("gray",)
 
     def __post_init__(self) -> None:
         """Checks the fields."""
@@ -282,6 +286,8 @@ class Reading:
             )
         if self.foreground not in ("dark", "light"):
             raise ValueError(f"foreground must be 'dark' or 'light'; got {self.foreground!r}")
+        if not self.channels or not set(self.channels) <= set(CHANNELS):
+            raise ValueError(f"channels must be among {sorted(CHANNELS)}; got {self.channels!r}")
 
     def to_bits(self, gray: np.ndarray) -> np.ndarray:
         """The foreground, bool (H, W), of gray levels (H, W) in [0, 255].
@@ -299,10 +305,20 @@ class Reading:
         return np.asarray(gray > threshold) ^ is_dark
 
     def to_input(self, gray: np.ndarray) -> np.ndarray:
-        """What the network reads, (H, W): bits, or float32 gray levels of the foreground."""
+        """What the network reads, (H, W): bits, or float32 gray levels of the foreground.
+
+        Of several channels (H, W, C).
+        """
         if not self.gray:
             return self.to_bits(gray)
-        return 255 - gray if self.foreground == "dark" else gray
+        light = 255 - gray if self.foreground == "dark" else gray
+        channels = [CHANNELS[name](light) for name in self.channels]
+        return np.stack(channels, axis=-1) if len(channels) > 1 else channels[0]
+
+    def to_images(self, gray: np.ndarray) -> np.ndarray:
+        """`to_input` as a batch of one image, (1, H, W, C)."""
+        x = self.to_input(gray)
+        return x[None] if x.ndim == 3 else x[None, ..., None]
 
     def to_picture(self, foreground: np.ndarray) -> np.ndarray:
         """A picture, bool (H, W) with True for white, of a network's output, bool (H, W)."""
@@ -310,14 +326,18 @@ class Reading:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the metadata of a saved network."""
-        return asdict(self)
+        return {**asdict(self), "channels": list(self.channels)}
 
     @classmethod
     def from_json(cls, value: Any) -> "Reading":
         """Reads what `to_json` wrote; raises ValueError for anything else."""
-        if not isinstance(value, Mapping) or set(value) != {"threshold", "foreground", "gray"}:
-            raise ValueError(f"threshold, foreground and gray were expected; got {value!r}")
-        threshold = value["threshold"]
-        if not isinstance(value["gray"], bool) or not isinstance(threshold, int | float | str):
+        # Older files name no channels.
+        given = {"channels": ["gray"], **value} if isinstance(value, Mapping) else {}
+        if set(given) != {"threshold", "foreground", "gray", "channels"}:
+            raise ValueError(f"threshold, foreground, gray, channels were expected; got {value!r}")
+        threshold, channels = given["threshold"], given["channels"]
+        are_names = isinstance(channels, list) and all(isinstance(c, str) for c in channels)
+        is_typed = isinstance(given["gray"], bool) and isinstance(threshold, int | float | str)
+        if not (is_typed and are_names):
             raise ValueError(f"ill-typed: {value!r}")
-        return cls(**value)
+        return cls(**{**given, "channels": tuple(channels)})

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bimonn_jax.data.windows import draw_windows
 from bimonn_jax.morphology.levels import level_sets
-from bimonn_jax.morphology.windows import pad_widths
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import HitOrMissConvLayer, Layer, LevelSetsLayer, LUILayer
 from bimonn_jax.neurons.params import BooleanNeurons
@@ -151,34 +151,6 @@ def _round(union: _Union, worth: np.ndarray, max_transforms: int, min_gain: floa
         union.add(chosen)
 
 
-def _windows(image: np.ndarray, kernel_size: tuple[int, int]) -> np.ndarray:
-    """The windows around all pixels of (H, W, C), zero outside: a view (H, W, kh, kw, C)."""
-    padded = np.pad(image, [*pad_widths(kernel_size, "SAME"), (0, 0)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel_size, axis=(0, 1))
-    return np.moveaxis(windows, 2, -1)
-
-
-def _draw_examples(
-    xs: Sequence[np.ndarray],
-    ys: Sequence[np.ndarray],
-    kernel_size: tuple[int, int],
-    pixels: int,
-    rng: np.random.Generator,
-) -> _Examples:
-    """Windows of at most so many pixels, drawn from all images without replacement."""
-    sizes = [y.size for y in ys]
-    chosen = np.sort(rng.choice(sum(sizes), min(pixels, sum(sizes)), replace=False))
-    ends = np.cumsum(sizes)
-    literals, target = [], []
-    for x, y, end, size in zip(xs, ys, ends, sizes, strict=True):
-        here = chosen[(chosen >= end - size) & (chosen < end)] - (end - size)
-        at = np.unravel_index(here, y.shape)
-        bits = _windows(x, kernel_size)[at].reshape(len(here), -1)
-        literals.append(np.concatenate([bits, ~bits], axis=1))
-        target.append(y[at])
-    return _Examples(np.concatenate(literals), np.concatenate(target))
-
-
 def _network(
     transforms: Sequence[np.ndarray],
     kernel_size: tuple[int, int],
@@ -272,7 +244,8 @@ def search_hit_or_miss(
         bits = [np.asarray(level_sets(image, thresholds)) for image in xs]
     size = kernel_size, kernel_size
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    examples = _draw_examples(bits, [y[..., 0] for y in ys], size, pixels, rng)
+    windows, target = draw_windows(bits, [y[..., 0] for y in ys], size, pixels, rng)
+    examples = _Examples(np.concatenate([windows, ~windows], axis=1), target)
     union = _Union(examples, rng)
     history = []
     for step, penalty in enumerate(_PENALTIES, start=1):

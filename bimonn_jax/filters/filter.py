@@ -1,0 +1,107 @@
+"""A learned filter: a boolean network, and how images become its input and its output images."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bimonn_jax.data.image_files import Reading
+from bimonn_jax.deployment.tiles import TiledNetwork
+from bimonn_jax.filters.arrays import Output, gray_of
+from bimonn_jax.networks.boolean import BooleanNetwork
+from bimonn_jax.networks.saving import load_network, save_network
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Filter:
+    """A filter of images: ``filter(image)`` gives an image of the same height and width.
+
+    Attributes:
+      network: what is run, (N, H, W, C) -> bool (N, H, W, 1).
+      reading: how gray levels become its input.
+      output: how its bits become an image.
+      name: what it is: "rank network", "median 3 x 3", ...
+      scores: F-measures (DICE) on the columns that were held out of the learning: of this filter
+        and of those that it was compared with, by name.
+    """
+
+    network: BooleanNetwork
+    reading: Reading
+    output: Output
+    name: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line."""
+        of = ", ".join(self.reading.channels) if self.reading.gray else "bits"
+        bits = sum(np.size(leaf) for leaf in jax.tree.leaves(self.network.params))
+        score = f", F-measure {self.scores[self.name]:.3f}" if self.name in self.scores else ""
+        return f"Filter({self.name} of {of}; {bits:,} parameters{score})"
+
+    @cached_property
+    def _tiled(self) -> TiledNetwork:
+        channels = len(self.reading.channels) if self.reading.gray else 1
+        return TiledNetwork(self.network, (64, 64, channels))
+
+    def bits(self, gray: np.ndarray) -> np.ndarray:
+        """The foreground that it finds, bool (H, W), in gray levels (H, W) in [0, 255]."""
+        return self._tiled(self.reading.to_images(gray))[0, ..., 0]
+
+    def __call__(self, image: Any) -> np.ndarray:
+        """Filters an image of any size, by tiles: one program, compiled at the first call.
+
+        Args:
+          image: (H, W), or (H, W, 3) in red, green and blue: bool, uint8, uint16, or floats in
+            [0, 1], read as those were that the filter learned from.
+
+        Returns:
+          (H, W), with the dtype and the two values of the targets that it learned from.
+
+        Raises:
+          ValueError: for another shape or dtype, or floats that are not in [0, 1].
+        """
+        return self.output(self.bits(gray_of(image)))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes one file, which `load_filter` and `bimonn_jax.load_network` read.
+
+        Raises:
+          FileExistsError: if the file exists and ``overwrite`` is False.
+        """
+        told = {
+            "reading": self.reading.to_json(),
+            "output": asdict(self.output),
+            "name": self.name,
+            "scores": dict(self.scores),
+        }
+        metadata = {**self.network.metadata, **told}
+        network = self.network
+        save_network(
+            path, network.architecture, network.params, metadata=metadata, overwrite=overwrite
+        )
+
+
+def load_filter(path: str | Path) -> Filter:
+    """Reads a filter that `Filter.save` wrote.
+
+    Raises:
+      ValueError: if the file holds no network, or one without the reading of a filter.
+      FileNotFoundError: if there is none.
+    """
+    network = load_network(path)
+    told = network.metadata
+    missing = [key for key in ("reading", "output", "name") if key not in told]
+    if missing:
+        raise ValueError(
+            f"{path} holds a network, but not how images are read ({', '.join(missing)}): load it "
+            "with bimonn_jax.load_network"
+        )
+    try:
+        reading, output = Reading.from_json(told["reading"]), Output.from_json(told["output"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not say properly how images are read: {error}") from error
+    return Filter(network, reading, output, str(told["name"]), dict(told.get("scores", {})))

@@ -1,0 +1,253 @@
+"""Layers of rank neurons over a window, trained through the binarization on windows of images.
+
+A neuron asks for a fixed number of literals (bits that are to be set, or clear) and counts how many
+hold. Which ones: those whose latents are the largest in size, as in the top-k of sparse networks;
+the gradient reaches all of them (straight-through, Bengio et al. 2013). While it is trained, counts
+are centred and scaled by their mean and spread over the batch (Ioffe and Szegedy 2015); at the end
+these fold into whole ranks, layer by layer, so nothing is lost.
+
+Only one pixel of each window is computed, by products of matrices: on a CPU that is many times as
+fast as training on images, and neighbors, which are alike, are not in one batch.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bimonn_jax._support.random_arrays import uniform
+from bimonn_jax.networks.kinds import HitOrMissConvLayer, Layer
+from bimonn_jax.neurons.params import RankNeurons
+
+# Windows of a step, steps for which footprints are kept, and how often this is done in a call.
+_BATCH, _STEPS_PER_CHOICE, _CHOICES = 1000, 10, 5
+STEPS_PER_CALL = _STEPS_PER_CHOICE * _CHOICES
+_WARMUP = 0.05
+_LEAST_VARIANCE = 1e-3
+# Windows over which the mean and spread of the finished network's counts are taken.
+_MEASURED = 100_000
+
+Latents = tuple[dict[str, jax.Array], ...]
+
+
+@dataclass(frozen=True)
+class WindowNetwork:
+    """A network that `train_on_windows` found.
+
+    Attributes:
+      layers: of rank neurons: over windows, then over all channels of a pixel; the last one is
+        left to `bimonn_jax.filters`, which chooses its rank.
+      params: their neurons.
+      votes: int8 (n,), for the channels of the last of these layers, 1 or -1: what speaks for the
+        pixel.
+      steps: how many were made.
+    """
+
+    layers: tuple[Layer, ...]
+    params: dict[str, Any]
+    votes: np.ndarray
+    steps: int
+
+
+def _bits_of(values: jax.Array) -> jax.Array:
+    """1 and -1, with the derivative of a hard tanh."""
+    near = jnp.clip(values, -1, 1)
+    return near + jax.lax.stop_gradient(jnp.where(values > 0, 1.0, -1.0) - near)
+
+
+def _choices(latents: Latents, inputs: tuple[int, ...]) -> list[jax.Array]:
+    """Of each layer 1 where a neuron reads a literal, float32 (inputs, neurons)."""
+    chosen = []
+    for layer, count in zip(latents, inputs, strict=True):
+        sizes = jnp.abs(layer["weight"]).T
+        _, largest = jax.lax.top_k(sizes, min(count, sizes.shape[1]))
+        rows = jnp.arange(len(sizes))[:, None]
+        chosen.append(jnp.zeros_like(sizes).at[rows, largest].set(1.0).T)
+    return chosen
+
+
+def _ternary(weight: jax.Array, chosen: jax.Array) -> jax.Array:
+    """1 and -1 where a literal is read, else 0."""
+    return jnp.where(weight < 0, -chosen, chosen)
+
+
+def _score(latents: Latents, chosen: Sequence[jax.Array], x: jax.Array) -> jax.Array:
+    """How much speaks for the pixels of windows, float32 (B,); x is 1 and -1, (B, D)."""
+    last = len(latents) - 1
+    for index, (layer, choice) in enumerate(zip(latents, chosen, strict=True)):
+        weight = layer["weight"]
+        signs = weight + jax.lax.stop_gradient(_ternary(weight, choice) - weight)
+        counts = x @ signs
+        if index == last:
+            score: jax.Array = counts[:, 0] / len(weight) ** 0.5 + layer["shift"][0]
+            return score
+        mean, variance = jnp.mean(counts, axis=0), jnp.var(counts, axis=0)
+        scale = jax.lax.rsqrt(variance + _LEAST_VARIANCE)
+        x = _bits_of((counts - mean) * scale + layer["shift"])
+    raise AssertionError("a network has layers")
+
+
+@partial(jax.jit, static_argnames="inputs")
+def _steps(
+    state: Any,
+    keys: jax.Array,
+    rates: jax.Array,
+    bits: jax.Array,
+    target: jax.Array,
+    *,
+    inputs: tuple[int, ...],
+) -> tuple[Any, jax.Array]:
+    """`STEPS_PER_CALL` steps of Adam, footprints chosen anew after every few of them."""
+    adam = optax.scale_by_adam()
+
+    def loss(latents: Latents, chosen: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        scores = _score(latents, chosen, jnp.where(x, 1.0, -1.0))
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(scores, y.astype(jnp.float32)))
+
+    def with_choice(state: Any, of_choice: Any) -> tuple[Any, jax.Array]:
+        key, rate = of_choice
+        chosen = _choices(state[0], inputs)
+
+        def step(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            latents, moments = state
+            drawn = jax.random.randint(key, (_BATCH,), 0, len(target))
+            value, gradient = jax.value_and_grad(loss)(latents, chosen, bits[drawn], target[drawn])
+            updates, moments = adam.update(gradient, moments)
+            latents = jax.tree.map(lambda p, u: jnp.clip(p - rate * u, -4, 4), latents, updates)
+            return (latents, moments), value
+
+        return jax.lax.scan(step, state, jax.random.split(key, _STEPS_PER_CHOICE))
+
+    state, losses = jax.lax.scan(with_choice, state, (keys, rates))
+    return state, jnp.mean(losses)
+
+
+def _rate(done: np.ndarray) -> np.ndarray:
+    """The share of the learning rate where so much of the training is done: rise, then cosine."""
+    falling: np.ndarray = (1 + np.cos(np.pi * np.minimum(done, 1))) / 2
+    return falling * np.minimum(done / _WARMUP, 1)
+
+
+def _as_ranks(
+    latents: Latents, inputs: tuple[int, ...], bits: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Footprints over literals, bool (2 inputs, neurons), and ranks of all layers but the last."""
+    x = np.asarray(bits[:_MEASURED], np.float32) * 2 - 1
+    found = []
+    for layer, chosen in zip(latents[:-1], _choices(latents, inputs)[:-1], strict=True):
+        signs = np.asarray(_ternary(layer["weight"], chosen))
+        size = np.abs(signs).sum(axis=0)
+        # Whole numbers below 2^24: exact.
+        counts = np.asarray(jnp.asarray(x) @ jnp.asarray(signs))
+        spread = np.sqrt(counts.var(axis=0) + _LEAST_VARIANCE)
+        least = counts.mean(axis=0) - np.asarray(layer["shift"]) * spread
+        # Of ``size`` literals, (size + count) / 2 hold.
+        rank = (np.floor((size + least) / 2) + 1).astype(np.int32)
+        found.append((np.concatenate([signs > 0, signs < 0]), rank))
+        x = np.where((size + counts) / 2 >= rank, np.float32(1), np.float32(-1))
+    return found
+
+
+def _network(
+    latents: Latents,
+    inputs: tuple[int, ...],
+    bits: np.ndarray,
+    kernel_size: tuple[int, int],
+    steps: int,
+) -> WindowNetwork:
+    layers, params = [], {}
+    for index, (footprint, rank) in enumerate(_as_ranks(latents, inputs, bits)):
+        window = (1, 1) if index else kernel_size
+        # (bits and their complements, kh, kw, C, neurons) -> (kh, kw, bits then complements, ...).
+        split = footprint.reshape(2, *window, -1, len(rank)).transpose(1, 2, 0, 3, 4)
+        shaped = split.reshape(*window, -1, len(rank))
+        name = f"ranks_{index}"
+        layers.append(HitOrMissConvLayer(name))
+        neurons = RankNeurons(jnp.asarray(shaped), jnp.asarray(rank), jnp.zeros(len(rank), bool))
+        params[name] = {"lui": neurons}
+    votes = np.where(np.asarray(latents[-1]["weight"])[:, 0] < 0, -1, 1).astype(np.int8)
+    return WindowNetwork(tuple(layers), params, votes, steps)
+
+
+def train_on_windows(
+    bits: np.ndarray,
+    target: np.ndarray,
+    kernel_size: tuple[int, int],
+    *,
+    key: jax.Array,
+    features: tuple[int, ...] = (256, 64),
+    inputs: tuple[int, ...] = (16, 32),
+    steps: int | None = None,
+    seconds: float | None = None,
+    learning_rate: float = 1e-2,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> WindowNetwork:
+    """Trains layers of rank neurons, and a vote of the last of them, on windows.
+
+    Args:
+      bits: bool (P, kh * kw * C), windows from `bimonn_jax.data.windows.draw_windows`.
+      target: bool (P,).
+      kernel_size: kh and kw.
+      key: a JAX random key.
+      features: neurons of each layer.
+      inputs: how many literals a neuron of each layer reads (all, where there are fewer).
+      steps: how many, or None for as many as ``seconds`` allow.
+      seconds: how long to train, without compiling; the result depends on the machine then.
+      learning_rate: of Adam, at its highest.
+      callback: called after each 50 steps with step, loss, and done, the share of the training.
+
+    Raises:
+      ValueError: if not just one of steps and seconds is given, or shapes do not go together.
+    """
+    if (steps is None) == (seconds is None):
+        raise ValueError(f"give steps or seconds, one of both; got {steps} and {seconds}")
+    if not features or len(features) != len(inputs) or min(*features, *inputs) < 1:
+        raise ValueError(
+            f"features and inputs must be as many positive counts; got {features} and {inputs}"
+        )
+    if bits.shape[1] % (kernel_size[0] * kernel_size[1]) or target.shape != bits.shape[:1]:
+        raise ValueError(
+            f"windows {bits.shape} of {kernel_size} pixels and target {target.shape} do not go "
+            "together: (P, kh * kw * C) and (P,) were expected"
+        )
+    sizes = (bits.shape[1], *features, 1)
+    inputs = (*inputs, features[-1])
+    start_key, step_key = jax.random.split(key)
+    latents: Latents = tuple(
+        {
+            "weight": uniform(jax.random.fold_in(start_key, i), pair, minval=-0.5, maxval=0.5),
+            "shift": jnp.zeros(pair[1]),
+        }
+        for i, pair in enumerate(itertools.pairwise(sizes))
+    )
+    state = latents, optax.scale_by_adam().init(latents)
+    on_device = jnp.asarray(bits), jnp.asarray(target)
+    taken, done = 0, 0.0
+    started = time.perf_counter()
+    within = (np.arange(_CHOICES) + 0.5) / _CHOICES
+    share = 0.0 if steps is None else STEPS_PER_CALL / steps
+    while done < 1:
+        keys = jax.random.split(jax.random.fold_in(step_key, taken), _CHOICES)
+        rates = jnp.asarray(learning_rate * _rate(done + within * share), jnp.float32)
+        state, loss = _steps(state, keys, rates, *on_device, inputs=inputs)
+        loss.block_until_ready()
+        taken += STEPS_PER_CALL
+        if steps is not None:
+            done = taken / steps
+        elif taken == STEPS_PER_CALL:
+            # The first call compiles.
+            started = time.perf_counter()
+        else:
+            assert seconds is not None
+            share = (time.perf_counter() - started) / seconds - done
+            done += share
+        if callback is not None:
+            callback({"step": float(taken), "loss": float(loss), "done": min(done, 1.0)})
+    return _network(state[0], inputs, bits, kernel_size, taken)
