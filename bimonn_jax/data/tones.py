@@ -85,7 +85,7 @@ def _levels(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         whole = gray.astype(np.uint8)
     if not (whole == gray).all():
         return np.unique(gray, return_counts=True)
-    # Counted, not sorted, which takes seconds of a large scan; by rows, as 8 bytes a pixel are used.
+    # Counted, not sorted, which takes seconds of a large scan; by rows: it takes 8 bytes a pixel.
     counts = np.zeros(256, np.intp)
     for row in whole:
         counts += np.bincount(row, minlength=256)
