@@ -96,6 +96,9 @@ def load(config: Config) -> Inputs:
     if reading.gray and config.threshold is not None:
         raise ValueError("--threshold has no effect: this network reads gray levels")
     files = image_files(config.input, subfolders=config.subfolders)
+    files = {name: path for name, path in files.items() if name.endswith(config.input_suffix)}
+    if not files:
+        raise ValueError(f"no name of an image in {config.input} ends in {config.input_suffix!r}")
     pages = partial(read_pages, max_pixels=config.max_pixels)
     circuit = first_circuit(network, files.values(), pages, reading)
     if len(circuit.output_shape) == 3:

@@ -74,8 +74,9 @@ class Config(ImageSettings):
     target: Path | None = option(
         "Folder of the clean images of the same names; --input if a suffix is given.", None
     )
-    input_suffix: str = option("What names in --input end in beside, as in _noisy.", "")
-    target_suffix: str = option("What names in --target end in beside, as in _clean.", "")
+    target_suffix: str = option(
+        "What names in --target end in, where those in --input end in --input_suffix.", ""
+    )
     crop_pairs: int = option(
         "By how many pixels the sizes of a pair may differ; the larger is cut.", 0, at_least=0
     )

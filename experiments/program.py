@@ -132,6 +132,7 @@ class ImageSettings(Settings):
     )
     foreground: Foreground | None = option("What counts as set; dark by default, as ink.", None)
     on_error: OnError = option("What happens at files that are unreadable or do not fit.", "stop")
+    input_suffix: str = option("What names in --input end in: others are left out.", "")
     subfolders: bool = option("Whether images of folders within are taken too.", False)
     max_megapixels: int | None = option(
         "Largest page that is read; by default Pillow's bound, 89.", None, at_least=1

@@ -64,7 +64,7 @@ Write = Callable[[Picture], None]
 
 
 @contextmanager
-def _naming(path: Path, max_pixels: int | None) -> Iterator[None]:
+def _naming(path: str | Path, max_pixels: int | None) -> Iterator[None]:
     """What goes wrong while a picture is read is a ValueError that names the file."""
     try:
         from PIL import Image, UnidentifiedImageError
@@ -118,8 +118,9 @@ def read_pages(path: str | Path, *, max_pixels: int | None = None) -> Iterator[P
         with _naming(path, max_pixels):
             file = stack.enter_context(open(path, "rb"))
             pages = pages_of(file)
-        for page in pages:
-            with _naming(path, max_pixels):
+        for number, page in enumerate(pages, start=1):
+            title = f"{path}, page {number}" if len(pages) > 1 else path
+            with _naming(title, max_pixels):
                 image = open_page(file, page)
                 # Known until the picture is decoded.
                 told = resolution_of(image), compression_of(image)

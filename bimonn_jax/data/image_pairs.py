@@ -168,10 +168,11 @@ def _read_pairs(
         if x.shape != y.shape:
             differences = [abs(a - b) for a, b in zip(x.shape, y.shape, strict=True)]
             if max(differences) > crop:
-                hint = f": crop={max(differences)} (--crop_pairs) cuts the larger one"
+                pixels = max(differences)
+                hint = f": crop={pixels} (--crop_pairs={pixels}) cuts the larger one"
                 raise ValueError(
                     f"{files[0]} is {x.shape} pixels (rows, columns), {files[1]} is {y.shape}"
-                    + (hint if max(differences) <= _MOST_CROPPED else "")
+                    + (hint if pixels <= _MOST_CROPPED else "")
                 )
             places = _where_they_agree(bits, y)
             x, bits, y = x[places[0]], bits[places[0]], y[places[1]]

@@ -317,7 +317,12 @@ def test_what_is_not_written_to_its_end_is_not_there(tmp_path):
 
 def test_damaged_pages_are_named(tmp_path):
     path = tmp_path / "a.tif"
-    save_pages(path, [(Image.fromarray(GRAY), {})] * 3)
+    pages = [(Image.fromarray(GRAY), {}), (Image.fromarray(np.full((3, 3), 300.0, np.float32)), {})]
+    save_pages(path, pages)
+    found = read_pages(path)
+    np.testing.assert_array_equal(next(found).pixels, GRAY)
+    with pytest.raises(ValueError, match=r"a\.tif, page 2 is not a readable image: its values"):
+        next(found)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r"a\.tif is not a readable image"):
+    with pytest.raises(ValueError, match=r"a\.tif.* is not a readable image"):
         list(read_pages(path))

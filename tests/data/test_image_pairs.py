@@ -156,7 +156,7 @@ def test_pairs_that_differ_by_a_pixel_or_two_are_cut_where_they_agree(smaller, a
         whole = made[other, name]
         part = whole[at[0] :, at[1] :][:6, :8]
         write_image(root / smaller / f"{name}.png", part, overwrite=True)
-    with pytest.raises(ValueError, match=r"in/a\.png is .* crop=2 \(--crop_pairs\)"):
+    with pytest.raises(ValueError, match=r"in/a\.png is .* crop=2 \(--crop_pairs=2\)"):
         load_pairs(root / "in", root / "out", Reading(), crop=1)
     for p in load_pairs(root / "in", root / "out", Reading(), crop=2):
         assert p.x.shape == (6, 8)

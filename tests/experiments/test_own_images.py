@@ -260,11 +260,16 @@ def test_pairs_of_one_folder_are_found_by_the_ends_of_their_names(tmp_path):
     write_image(tmp_path / "a_bad.png", ~page[:-1])
     write_image(tmp_path / "a_good.png", ~page)
     settings = {"input": tmp_path, "input_suffix": "_bad", "target_suffix": "_good"}
-    with pytest.raises(ValueError, match=r"a_bad\.png is .* \(--crop_pairs\)"):
+    with pytest.raises(ValueError, match=r"a_bad\.png is .* \(--crop_pairs=1\)"):
         denoise.load(denoise.Config(**settings))
     task = denoise.load(denoise.Config(**settings, crop_pairs=1))
     assert task.references["dice_noisy"] == 1
     assert task.notes["pairs"]["test"] == ["a"]
+    settings = {"network": copying_network(tmp_path), "input": tmp_path, "input_suffix": "_bad"}
+    assert run(apply, tmp_path / "out", **settings)["images_written"] == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_bad.png"]
+    with pytest.raises(ValueError, match="ends in '_worse'"):
+        apply.load(apply.Config(**settings | {"input_suffix": "_worse"}))
 
 
 def test_pairs_that_do_not_fit_are_named_before_anything_is_learned(tmp_path):
@@ -342,6 +347,8 @@ def test_several_output_channels_become_several_pictures(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"max_megapixels": 2}, "--max_megapixels has no effect without --input"),
+        ({"input_suffix": "_a"}, "--input and --target go together"),
         ({"level_sets": 2}, "--level_sets has no effect without --input"),
         ({"data": "page", "steps": 3}, "--steps has no effect with --recipe=search"),
         ({"recipe": "paper", "level_sets": 2}, "--level_sets has no effect with --recipe=paper"),
