@@ -18,10 +18,8 @@ from bimonn_jax.deployment.circuit import (
 )
 from bimonn_jax.deployment.describe import HIT_OR_MISS, title
 from bimonn_jax.viz.figures import symbol
-from bimonn_jax.viz.tiles import Tile, tile_of
+from bimonn_jax.viz.tiles import IN_A_ROW, Tile, tile_of
 
-# Channels of a window that are drawn, where not all neurons are.
-_MOST_CHANNELS = 3
 _LEFT_OVER = ("copy", "complement", "all set", "all clear")
 _PLURALS = {"copy": "copies", "all set": "all set", "all clear": "all clear"}
 
@@ -186,7 +184,7 @@ class Columns:
           max_neurons: neurons to draw of each stage; None for all, and all channels of them.
         """
         self.circuit, self.activities = circuit, activities
-        self.most_channels = None if max_neurons is None else _MOST_CHANNELS
+        self.most_channels = None if max_neurons is None else IN_A_ROW
         self.columns: list[Column] = []
         # How often each node is set, if there are examples.
         self.activity: list[np.ndarray] = []

@@ -11,7 +11,7 @@ from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.viz.columns import Column, Columns, Node
 from bimonn_jax.viz.figures import lines_height, new_figure, text_width, wrapped
 from bimonn_jax.viz.legends import add_legend, line, operator_marks, sign
-from bimonn_jax.viz.tiles import draw_tiles, tile_marks
+from bimonn_jax.viz.tiles import BELOW, draw_tiles, rows_of, tile_marks
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,9 +31,9 @@ _BY_READING = "thicker: more pixels of it are read"
 _BY_DECIDING = "thicker: decides the result more often on the example"
 
 
-def _place(count: int, rows: int) -> np.ndarray:
-    """Vertical positions of nodes, from the top, centered among ``rows`` rows."""
-    return _ROW * ((rows - count) / 2 + np.arange(count) + 0.5)
+def _place(count: int, rows: int, row: float) -> np.ndarray:
+    """Vertical positions of nodes, from the top, centered among rows of so many inches."""
+    return row * ((rows - count) / 2 + np.arange(count) + 0.5)
 
 
 def _draw_node(axis: "Axes", column: Column, node: int, x: float, y: float) -> float:
@@ -126,7 +126,10 @@ def plot_network(
     rows = max(len(column.drawn) for column in columns)
     names = [wrapped(_heading(column), _COLUMN - 0.2, _SMALL) for column in columns]
     above = lines_height(names, _SMALL) + 0.25
-    body = max(_COLUMN * len(columns), _LEAST_WIDTH), above + _ROW * rows
+    # Higher where a neuron has more tiles than stand side by side.
+    most = max((rows_of(c.pictures[node]) for c in columns for node in c.drawn), default=1)
+    row = _ROW + (_BOX + BELOW) * max(most - 1, 0)
+    body = max(_COLUMN * len(columns), _LEAST_WIDTH), above + row * rows
     figure = new_figure(*body, layout=None)
     below = add_legend(figure, _marks(found, x is not None))
     figure.set_size_inches(body[0], body[1] + below)
@@ -135,7 +138,7 @@ def plot_network(
     ends: dict[Node, tuple[float, float]] = {}
     for index, (column, name) in enumerate(zip(columns, names, strict=True)):
         at_x = _COLUMN * index
-        for node, y in zip(column.drawn, _place(len(column.drawn), rows), strict=True):
+        for node, y in zip(column.drawn, _place(len(column.drawn), rows, row), strict=True):
             half = _draw_node(axis, column, node, at_x, y)
             for source, style, width in _edges(column, node):
                 if source in ends:
@@ -146,7 +149,7 @@ def plot_network(
         axis.text(at_x, -0.12, name, ha="center", va="bottom", fontsize=_SMALL, color="0.3")
     middle = _COLUMN * (len(columns) - 1) / 2
     axis.set(
-        xlim=(middle - body[0] / 2, middle + body[0] / 2), ylim=(_ROW * rows, -above), aspect="auto"
+        xlim=(middle - body[0] / 2, middle + body[0] / 2), ylim=(row * rows, -above), aspect="auto"
     )
     return figure
 
@@ -179,5 +182,6 @@ def _marks(found: Columns, is_by_deciding: bool) -> list["Artist"]:
         marks.append(line(meaning, style, color=_LINE, linewidth=1.4))
     if len({width for widths in styles.values() for width in widths}) > 1:
         meaning = _BY_DECIDING if is_by_deciding else _BY_READING
-        marks.append(line(meaning, color=_LINE, linewidth=_THIN + _THICKER))
+        style = next(iter(styles)).split(" ")[0]
+        marks.append(line(meaning, style, color=_LINE, linewidth=_THIN + _THICKER))
     return marks

@@ -17,7 +17,7 @@ from bimonn_jax.neurons.params import (
 )
 from bimonn_jax.viz.figures import grid, lines_height, make_room, symbol, wrapped
 from bimonn_jax.viz.legends import add_legend, line, operator_marks
-from bimonn_jax.viz.tiles import Tile, draw_tiles, tile_marks, tile_of
+from bimonn_jax.viz.tiles import BELOW, IN_A_ROW, Tile, draw_tiles, tile_marks, tile_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Points, and inches that a figure under titles is wide at least.
 _TITLE, _LEAST_WIDTH = 8, 2.8
 # Channels of a neuron that are drawn side by side.
-_MOST_CHANNELS = 4
+_MOST_CHANNELS = IN_A_ROW
 _DASHED: Any = (0, (3, 2))
 
 
@@ -34,7 +34,7 @@ def _draw(axis: "Axes", tiles: Sequence[Tile], frame: Any = "-") -> None:
     """Tiles alone on an axis, which is wider than high by their number."""
     draw_tiles(axis, tiles, (len(tiles) / 2, 0.5), (len(tiles), 1), frame=frame)
     # Names stand below.
-    below = 0.25 if any(tile.name for tile in tiles) else 0.02
+    below = BELOW if any(tile.name for tile in tiles) else 0.02
     axis.set(xlim=(-0.02, len(tiles) + 0.02), ylim=(1 + below, -0.02), aspect="equal")
 
 
@@ -136,7 +136,7 @@ def plot_layer(
     dashed where the footprint approximates it. Black pixels are read, blue ones are read inverted
     (must be clear, for an erosion), gray ones are not read. Weights are black where they are
     largest, within each neuron, gray at zero and blue below. Each channel that a neuron reads is a
-    tile of its own, over its name; of more than four the first are drawn. A legend says what
+    tile of its own, over its name; of more than three the first are drawn. A legend says what
     occurs.
 
     Args:

@@ -30,6 +30,8 @@ _WEIGHTS = {
     CLEAR: "as much below 0",
 }
 CENTER = "#e69f00"
+# Tiles of one neuron, and what lies below each row of them for their names.
+IN_A_ROW, BELOW = 3, 0.24
 # Points.
 _NAME = 6
 # Sides of more pixels have no lines between them, and no mark on the center.
@@ -61,31 +63,43 @@ def tile_of(
 
 
 def draw_tiles(
-    axis: "Axes", tiles: Sequence[Tile], center: tuple[float, float], size: tuple[float, float],
-    *, gap: float = 0.12, frame: Any = "-",
-) -> tuple[float, float]:  # fmt: skip
-    """Draws tiles of one shape side by side, each in a frame over its name.
+    axis: "Axes",
+    tiles: Sequence[Tile],
+    center: tuple[float, float],
+    size: tuple[float, float],
+    *,
+    gap: float = 0.12,
+    frame: Any = "-",
+) -> tuple[float, float]:
+    """Draws tiles of one shape in rows of `IN_A_ROW`, each in a frame over its name.
 
     Args:
       axis: whose units are those of the other arguments, with y downwards.
       tiles: at least one.
       center: (x, y) of all of them together.
-      size: width and height that they have room in.
-      gap: between tiles.
+      size: width and height that a row of them has room in.
+      gap: between the tiles of a row.
       frame: the style of the line around each.
 
     Returns:
-      Width and height of all of them, without the names.
+      Width and height of all of them, without the names of the last row.
     """
     height, width = tiles[0].pixels.shape
-    gaps = (len(tiles) - 1) * gap
-    pixel = min(size[1] / height, (size[0] - gaps) / (width * len(tiles)))
-    drawn: tuple[float, float] = (len(tiles) * width * pixel + gaps, height * pixel)
-    left, top = center[0] - drawn[0] / 2, center[1] - drawn[1] / 2
-    for tile in tiles:
-        _draw_tile(axis, tile, left, top, pixel, frame)
-        left += width * pixel + gap
-    return drawn
+    in_a_row, rows = min(len(tiles), IN_A_ROW), rows_of(tiles)
+    pixel = min(size[1] / height, (size[0] - (in_a_row - 1) * gap) / (width * in_a_row))
+    wide = in_a_row * (width * pixel + gap) - gap
+    tall = rows * (height * pixel + BELOW) - BELOW
+    left, top = center[0] - wide / 2, center[1] - tall / 2
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, in_a_row)
+        x, y = left + column * (width * pixel + gap), top + row * (height * pixel + BELOW)
+        _draw_tile(axis, tile, x, y, pixel, frame)
+    return wide, tall
+
+
+def rows_of(tiles: Sequence[Tile]) -> int:
+    """In how many rows tiles are drawn."""
+    return -(-len(tiles) // IN_A_ROW)
 
 
 def _colors(tile: Tile) -> dict[str, Any]:
@@ -114,7 +128,8 @@ def _draw_tile(axis: "Axes", tile: Tile, left: float, top: float, pixel: float, 
     _draw_grid(axis, tile, left, top, pixel)
     frame_x, frame_y = [left, right, right, left, left], [bottom, bottom, top, top, bottom]
     width = 0.8 if frame == "-" else 1.2
-    axis.plot(frame_x, frame_y, frame, color="black", linewidth=width, zorder=4, label="frame")
+    style: dict[str, Any] = {"linestyle": frame, "color": "black", "linewidth": width}
+    axis.plot(frame_x, frame_y, **style, zorder=4, label="frame")
     if tile.name:
         # On white: lines may pass behind.
         name = wrapped(tile.name, max(right - left, 0.3), _NAME)
