@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -34,7 +34,6 @@ from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import load_pairs, split_pairs
-from bimonn_jax.deployment.describe import operator_name
 from bimonn_jax.deployment.packed import packed_by_shape
 from bimonn_jax.morphology.footprints import same_up_to_translation, stick_footprints
 from bimonn_jax.networks.architecture import apply_layers
@@ -46,20 +45,12 @@ from bimonn_jax.training.metrics import activated_share, dice
 from bimonn_jax.training.recipes import Recipe, learn, relaxed
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.search import ROUNDS, search_hit_or_miss
-from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_network, plot_stages
 
+from .denoise_pictures import pictures, used_channels
 from .denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
 from .output import say, watch
 from .program import ImageSettings, Program, option
 from .report import write_json, write_report
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Side of the part of an image that pictures show.
-_SHOWN = 120
-# What the search tells of its rounds beside a score.
-_PROGRESS = ("penalty", "transforms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,39 +150,6 @@ def paper_recipe(config: Config) -> Recipe:
         coefficient=config.coefficient,
         scale_growth=config.scale_growth,
     )
-
-
-def used_channels(architecture: Architecture, boolean: Any) -> list[int]:
-    """The inputs that the union at the end of a network still reads."""
-    last = architecture[-1].params_of(boolean)["lui"]
-    return [int(i) for i in np.flatnonzero(np.asarray(last.footprint).any(axis=1))]
-
-
-def footprint_rows(
-    architecture: Architecture, boolean: Any, channels: list[int]
-) -> dict[str, list[np.ndarray]]:
-    """The footprints of the used channels, a titled row per layer and input channel."""
-    rows = {}
-    for layer in architecture:
-        neurons = layer.params_of(boolean).get("bise")
-        if neurons is None:
-            continue
-        footprint = np.asarray(neurons.footprint)
-        inputs, outputs = footprint.shape[2:]
-        ranks, sizes, complement = map(
-            np.asarray, (neurons.ranks, neurons.sizes, neurons.complement)
-        )
-        for i in range(1 if outputs == 1 else inputs):
-            # A layer with one output has a neuron per channel, others per channel and input.
-            index = [(c, 0) if outputs == 1 else (i, c) for c in channels]
-            names = {
-                operator_name(int(ranks[at]), int(sizes[at]), complement=bool(complement[at]))
-                for at in index
-            }
-            title = " and ".join(sorted(names))
-            of = "" if outputs == 1 or inputs == 1 else f" of input {i}"
-            rows[f"{layer.name}: {title}{of}"] = [footprint[:, :, a, b] for a, b in index]
-    return rows
 
 
 def recovered(boolean: Any, targets: Iterable[np.ndarray], channels: Iterable[int]) -> int:
@@ -338,44 +296,6 @@ def evaluate(
     return metrics, pruned
 
 
-def pictures(folder: Path, task: Task, trained: Trained, pruned: Any) -> "dict[str, Figure]":
-    """Figures by name; images come from the saved network, as a user would load it."""
-    network = load_network(folder / "network.npz")
-    images, targets = task.test[0]
-    x, y = images[:1, :_SHOWN, :_SHOWN], targets[0, :_SHOWN, :_SHOWN, 0]
-    shown = np.asarray(x[0, ..., 0])
-    channels = used_channels(trained.architecture, pruned)[:16]
-    rows = footprint_rows(trained.architecture, pruned, channels)
-    if task.name == "sticks":
-        rows = {"target sticks": list(stick_footprints()), **rows}
-    is_bits = shown.dtype == np.bool_
-    side_by_side = {"input": shown if is_bits else shown / shown.max(initial=1)}
-    if task.handmade is not None and is_bits:
-        side_by_side["best made by hand"] = np.asarray(task.handmade(x[0, ..., 0]))
-    side_by_side["boolean network"] = np.asarray(network(x))[0, ..., 0]
-    side_by_side["target"] = np.asarray(y)
-    figures = {
-        "images": plot_images(side_by_side),
-        "network": plot_network(network, x.shape[1:], x=np.asarray(x)),
-        "stages": plot_stages(network, np.asarray(x[0])),
-        "curves": plot_history(
-            [{n: v for n, v in row.items() if n not in _PROGRESS} for row in trained.history]
-        ),
-    }
-    if channels and len(rows) > (task.name == "sticks"):
-        figures["footprints"] = plot_footprints(rows)
-    return figures
-
-
-_CAPTIONS = {
-    "images": "A part of the test images: input, what filters make of it, and the target.",
-    "network": "The boolean network, simplified: its operators and what reads what.",
-    "stages": "The same input on its way through the network.",
-    "footprints": "Footprints of the channels that are left after pruning.",
-    "curves": "The learning, step by step.",
-}
-
-
 def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
     """Learns, tests and writes everything; returns what metrics.json holds."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -395,14 +315,21 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
     told, path = {**metrics, **reading}, folder / "network.npz"
     save_network(path, network.architecture, network.params, metadata=told, overwrite=True)
     say("Drawing the pictures.")
-    figures = pictures(folder, data, trained, boolean)
+    # As a user would load it.
+    loaded = load_network(path)
+    figures, folded = pictures(
+        data, loaded, (trained.architecture, boolean), trained.history, metrics
+    )
+    # Of what was found as booleans there is nothing to prove.
+    shown = metrics if certificate else {n: v for n, v in metrics.items() if n != "exact"}
     proof = certificate or "The network was found as a boolean one: there is nothing to prove."
     write_report(
         folder,
         f"Denoising: {data.name}, {config.chosen_recipe}, seed {config.seed}",
         config,
-        table=[metrics],
-        figures={name: (_CAPTIONS[name], figure) for name, figure in figures.items()},
+        table=[shown],
+        figures=figures,
+        folded=folded,
         certificate=proof,
         layers=summary(trained.params, trained.architecture),
     )

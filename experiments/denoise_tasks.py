@@ -45,7 +45,11 @@ class Task:
       notes: other facts for metrics.json.
       reading: how image files become the network's input; None where there are none.
       thresholds: of the level sets that the network begins with; None where it reads bits.
-      handmade: the best filter made by hand, of bool images (..., H, W), to compare with.
+      handmade: the best filter made by hand, of bool images (N, H, W), to compare with.
+      handmade_title: what pictures call it.
+      handmade_score: its name among the references.
+      shown_bits: the first test image as filters made by hand read it, (1, H, W, 1), where the
+        network reads gray levels.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Task:
     reading: Reading | None = None
     thresholds: Sequence[float] | None = None
     handmade: Callable[[jax.Array], jax.Array] | None = None
+    handmade_title: str = "best made by hand"
+    handmade_score: str = "dice_best_handmade"
+    shown_bits: jax.Array | None = None
 
 
 def sticks_task(key: jax.Array) -> Task:
@@ -80,6 +87,9 @@ def sticks_task(key: jax.Array) -> Task:
         recipe=openings(16, _KERNEL, min_on=5, max_on=6),
         steps=600,
         references={"dice_noisy": float(dice(*test)), "dice_target_operator": float(known)},
+        handmade=target_operator,
+        handmade_title="known solution: openings by sticks, and their union",
+        handmade_score="dice_target_operator",
     )
 
 
@@ -120,6 +130,7 @@ def page_task(key: jax.Array, name: str) -> Task:
         notes={"best_handmade": handmade.name},
         reading=Reading("local"),
         handmade=handmade,
+        handmade_title=f"best made by hand: {handmade.name}",
     )
 
 
@@ -191,4 +202,6 @@ def pairs_task(split: PairSplit, reading: Reading, levels: int) -> Task:
         reading=reading,
         thresholds=thresholds,
         handmade=handmade,
+        handmade_title=f"best made by hand: {handmade.name}",
+        shown_bits=noisy[0][None, ..., None] if reading.gray else None,
     )

@@ -75,7 +75,7 @@ from .classification import (
 from .dense_baseline import train_baseline
 from .output import say, watch
 from .program import Program, option
-from .report import write_json, write_report
+from .report import everything, write_json, write_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,18 +344,25 @@ def write_all(
     say("Drawing the pictures.")
     write_json(folder / "history.json", history)
     name, example = metrics["dataset"], images[0]
-    diagram = plot_network(network, example.shape, x=images, max_neurons=6)
-    stages = plot_stages(network, example)
+    # All ten classes.
+    diagram = plot_network(network, example.shape, x=images[:1], max_neurons=10)
+    stages = plot_stages(network, example, max_neurons=10)
+    curves = plot_history(history, title=name)
     write_report(
         folder,
         f"{name}, {config.recipe}, {metrics['head']} head, seed {config.seed}",
         config,
         table=[metrics],
         figures={
-            "curves": ("The training, on validation images.", plot_history(history, title=name)),
-            "network": ("The boolean network, the neurons that are read most.", diagram),
-            "stages": ("A test image on its way through the network.", stages),
+            "curves": ("The training: loss, and what was measured on validation images.", curves),
+            "network": (
+                "The boolean network from left to right: of each layer, the neurons that are read "
+                "most, and the classes. Lines are those of the test image of the next picture.",
+                diagram,
+            ),
+            "stages": ("A test image after each stage of the network, and the answer.", stages),
         },
+        folded=everything(network, images[:1]),
         **proven,
     )
     write_json(folder / "metrics.json", metrics)

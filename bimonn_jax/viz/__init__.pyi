@@ -10,6 +10,9 @@ from .footprints import (
     plot_layer as plot_layer,
 )
 from .images import (
+    plot_comparison as plot_comparison,
     plot_images as plot_images,
+)
+from .stages import (
     plot_stages as plot_stages,
 )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bimonn_jax.viz.figures import new_figure, wrapped
+from bimonn_jax.viz.figures import lines_height, make_room, new_figure, wrapped
+from bimonn_jax.viz.words import SHARE, unit, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,33 +16,70 @@ if TYPE_CHECKING:
 # Told apart without colors too.
 _LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKS = "os^Dv<>P"
-# Inches that a line of a legend is wide at most.
-_LABEL = 1.8
+# Inches that a line of a legend of a sweep is wide at most, and the axis of a history.
+_LABEL, _PANEL = 1.8, 3.7
+# Curves of so many points have marks.
+_FEW = 12
 _COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 
-def _plot_lines(axis: "Axes", rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
+def _plot_lines(
+    axis: "Axes", rows: Sequence[Mapping[str, float]], names: Sequence[str], step: str
+) -> None:
     styles = zip(cycle(_LINES), cycle(_COLORS), strict=False)
-    for name, (line, color) in zip(names, styles, strict=False):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        label = wrapped(name, _LABEL, 7)
-        axis.plot(*zip(*points, strict=True), linestyle=line, color=color, label=label)
-    axis.set_xlabel("step")
+    points_of = {n: [(row["step"], row[n]) for row in rows if n in row] for n in names}
+    is_few = max(map(len, points_of.values())) <= _FEW
+    marks = cycle(_MARKS) if is_few else cycle([""])
+    for name, (line, color), mark in zip(names, styles, marks, strict=False):
+        x, y = zip(*points_of[name], strict=True)
+        label = wrapped(words(name), _PANEL - 0.8, 7)
+        style: dict[str, Any] = {"linestyle": line, "color": color, "marker": mark, "markersize": 4}
+        axis.plot(x, y, label=label, **style)
+    axis.set_xlabel(step)
     axis.grid(color="0.9")
-    axis.legend(fontsize=7)
+    axis.margins(x=0.08)
+    if is_few and len(names) == 1:
+        _write_values(axis, points_of[names[0]])
 
 
-def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Figure":
-    """Draws a training: the loss, the metrics, and the shares of neurons, over the steps.
+def _write_values(axis: "Axes", points: Sequence[tuple[float, float]]) -> None:
+    """Writes values over their points, from the last on, where they do not meet."""
+    steps = [step for step, _ in points]
+    least, free = 0.16 * ((max(steps) - min(steps)) or 1.0), float("inf")
+    axis.margins(y=0.2)
+    for step, value in reversed(points):
+        if free - step >= least:
+            is_long = not 0.01 <= abs(value) < 10
+            text = axis.annotate(
+                f"{value:.2g}" if is_long else f"{value:.3f}",
+                (step, value),
+                xytext=(0, 6),
+                textcoords="offset points",
+                fontsize=6.5,
+                ha="center",
+            )
+            # On white: the curve may pass behind.
+            text.set_bbox({"color": "white", "pad": 0.3, "alpha": 0.8})
+            text.set_in_layout(False)
+            free = step
+
+
+def plot_history(
+    rows: Sequence[Mapping[str, float]], *, title: str = "", step: str = "training step"
+) -> "Figure":
+    """Draws a training: loss, measures and shares of neurons over the steps, an axis for each unit.
+
+    Curves of few points have marks, single ones of few points their values too.
 
     Args:
       rows: the history of `bimonn_jax.fit`: "step", "loss", names with "share" (activated
         or live neurons, of the whole network or, as NAME/LAYER, of a layer), and metrics, all
-        others.
+        others. Known names are written as words.
       title: over the figure.
+      step: what a step is.
 
     Returns:
-      The figure, with an axis for each of the three that has something to show.
+      The figure, with an axis for each unit in which something is measured.
 
     Raises:
       ValueError: if there is nothing to draw.
@@ -49,22 +87,29 @@ def plot_history(rows: Sequence[Mapping[str, float]], *, title: str = "") -> "Fi
     names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
     if not names:
         raise ValueError("rows must hold at least one row of a history, with a value beside step")
-    shares = [name for name in names if "share" in name]
-    metrics = [name for name in names if name != "loss" and name not in shares]
-    losses = [row["loss"] for row in rows if "loss" in row]
-    scale = "log" if losses and min(losses) > 0 else "linear"
-    panels: list[tuple[str, list[str], dict[str, Any]]] = [
-        ("loss", ["loss"] if losses else [], {"yscale": scale}),
-        ("metric", metrics, {}),
-        ("share of neurons", shares, {"ylim": (-0.02, 1.02)}),
-    ]
-    panels = [panel for panel in panels if panel[1]]
-    figure = new_figure(3.7 * len(panels), 3.6)
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        panels.setdefault(unit(name), []).append(name)
+    order = sorted(panels, key=lambda label: (label == SHARE) - (label == unit("loss")))
+    titled = wrapped(title, _PANEL * len(panels) - 0.2, 10)
+    figure = new_figure(_PANEL * len(panels), 3.4 + lines_height([titled] if title else [], 10))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (label, drawn, options) in zip(axes, panels, strict=True):
-        _plot_lines(axis, rows, drawn)
-        axis.set(ylabel=label, **options)
-    figure.suptitle(wrapped(title, figure.get_figwidth() - 0.2, 10), fontsize=10)
+    most = max(map(len, panels.values()))
+    for axis, label in zip(axes, order, strict=True):
+        drawn = panels[label]
+        _plot_lines(axis, rows, drawn, step)
+        axis.set_ylabel(label)
+        if label == SHARE:
+            axis.set_ylim(-0.02, 1.02)
+        is_log = label == unit("loss") and min(row["loss"] for row in rows if "loss" in row) > 0
+        if is_log:
+            axis.set_yscale("log")
+        if len(drawn) > 1 or words(drawn[0]) != label:
+            # Below: nothing is covered.
+            axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.18), frameon=False,
+                        handlelength=3)  # fmt: skip
+    make_room(figure, 0.17 * most)
+    figure.suptitle(titled, fontsize=10)
     return figure
 
 

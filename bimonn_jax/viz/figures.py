@@ -5,14 +5,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bimonn_jax.deployment.describe import HIT_OR_MISS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Of the names in `bimonn_jax.deployment.describe.operator_name`, and of complements of them.
@@ -29,8 +28,8 @@ SYMBOLS = {
 }
 _COMPLEMENT = "complement of the "
 _RANK = re.compile(rf"(?:(median)|rank (\d+)|({HIT_OR_MISS}), (\d+)) of (\d+)")
-# Of signs of ranks: those before them.
-RANK_SIGN = re.compile(r"(¬?)(⊛ )?\d+ / \d+")
+# What stands for signs of ranks in legends.
+RANK = "k / n"
 # At few dots per inch letters are moved to whole dots: a line becomes up to 7 % longer.
 _HINTED = 1.08
 
@@ -49,6 +48,16 @@ def symbol(title: str) -> str:
     return f"{before}{(int(size) + 1) // 2 if median else rank or hits} / {size}"
 
 
+def parts_of(sign: str) -> set[str]:
+    """The signs that one is made of, with `RANK` for that of a rank."""
+    parts = {RANK} if "/" in sign else set()
+    return (
+        parts
+        | {part for part in SYMBOLS.values() if part in sign and not part.isdigit()}
+        | ({sign[-1]} if sign.lstrip("¬") in ("0", "1") else set())
+    )
+
+
 @cache
 def _figure_class() -> "type[Figure]":
     from matplotlib.figure import Figure
@@ -64,11 +73,13 @@ def _figure_class() -> "type[Figure]":
     return ShownInNotebooks
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> "Figure":
     """An empty figure, in inches, that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = _figure_class()(figsize=(width, height), layout="constrained")
+    figure = _figure_class()(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -125,37 +136,35 @@ def lines_height(texts: Iterable[str], size: float) -> float:
     return max((text.count("\n") + 1 for text in texts), default=0) * line_height(size)
 
 
+def make_room(figure: "Figure", height: float) -> None:
+    """Makes a figure higher by so many inches."""
+    figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + height)
+
+
 def grid(
-    rows: int, columns: int, cell: float, *, width: float = 0, above: float = 0.15
+    rows: int,
+    columns: int,
+    cell: float,
+    *,
+    cell_width: float | None = None,
+    width: float = 0,
+    above: float = 0.15,
 ) -> tuple["Figure", np.ndarray]:
     """A figure of rows x columns axes that are switched off.
 
     Args:
       rows: of axes.
       columns: of axes.
-      cell: inches, width and height of each.
+      cell: inches, height of each, and its width by default.
+      cell_width: inches.
       width: inches that the figure has at least.
       above: inches for the title over each row.
     """
-    figure = new_figure(max(cell * columns, width), (cell + above) * rows + 0.15)
+    wide = max((cell_width or cell) * columns, width)
+    figure = new_figure(wide, (cell + above) * rows + 0.15)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
         # At the top of its cell, or the layout takes the space above for that of the title.
         axis.set_anchor("N")
     return figure, axes
-
-
-def draw_pixels(axis: "Axes", image: np.ndarray, **options: Any) -> None:
-    """Draws an image pixel by pixel with lines between them and a dot on the center."""
-    kh, kw = image.shape
-    axis.set_axis_on()
-    axis.imshow(image, cmap="Greys", interpolation="nearest", **options)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    if max(kh, kw) <= 12:
-        axis.set_xticks(np.arange(-0.5, kw), [])
-        axis.set_yticks(np.arange(-0.5, kh), [])
-        axis.grid(color="0.8", linewidth=0.5)
-        axis.tick_params(length=0)
-        axis.plot((kw - 1) // 2, (kh - 1) // 2, "o", color="tab:orange", markersize=3)

@@ -1,18 +1,30 @@
-"""Images: side by side, and on their way through a network."""
+"""Images side by side, and where they differ from what they should be."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bimonn_jax.deployment.circuit import Gates, circuit_of
-from bimonn_jax.deployment.describe import title
-from bimonn_jax.networks.architecture import stage_outputs
-from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.viz.figures import grid, line_height, lines_height, symbol, wrapped
+from bimonn_jax.viz.figures import grid, lines_height, make_room, new_figure, wrapped
+from bimonn_jax.viz.legends import add_legend, swatch
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Of pixels that are what they should be, by value, and of those that are not.
+_RIGHT, _WRONG = ("white", "black"), ("#7b3fa0", "#d55e00")
+_MEANINGS = {
+    _RIGHT[1]: "set, as in the target",
+    _RIGHT[0]: "clear, as in the target",
+    _WRONG[1]: "set, but clear in the target",
+    _WRONG[0]: "clear, but set in the target",
+}
+# Points.
+_TITLE, _NOTE = 9, 8
+# Inches between images, and around all.
+_GAP, _EDGE = 0.12, 0.1
+_BELOW = "differences from the target:"
 
 
 def plot_images(images: Mapping[str, np.ndarray], *, cell: float = 3.0) -> "Figure":
@@ -30,74 +42,84 @@ def plot_images(images: Mapping[str, np.ndarray], *, cell: float = 3.0) -> "Figu
     """
     if not images:
         raise ValueError("images must hold at least one image")
-    names = [wrapped(name, cell - 0.2, 9) for name in images]
-    figure, axes = grid(1, len(images), cell, above=lines_height(names, 9))
+    names = [wrapped(name, cell - 0.2, _TITLE) for name in images]
+    figure, axes = grid(1, len(images), cell, above=lines_height(names, _TITLE))
     for axis, name, image in zip(axes[0], names, images.values(), strict=True):
-        axis.set_title(name, fontsize=9)
-        axis.imshow(image, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(name, fontsize=_TITLE)
+        show(axis, image)
     return figure
 
 
-def plot_stages(
-    network: BooleanNetwork, x: np.ndarray, *, max_neurons: int = 8, cell: float = 1.5
-) -> "Figure":
-    """Draws one example on its way through a network: input, every intermediate image, output.
+def show(axis: "Axes", image: np.ndarray) -> None:
+    """Draws an image (H, W) in a frame, for nothing but white is a picture too; True is dark."""
+    axis.set_axis_on()
+    axis.set(xticks=[], yticks=[])
+    axis.imshow(image, cmap="Greys", vmin=0, vmax=max(1, image.max()), interpolation="nearest")
 
-    A row for each stage, an image for each channel under its number and operator (the signs are
-    those of `bimonn_jax.viz.plot_layer`, and ∪ union, ∩ intersection).
-    Flat features have no picture; scores of classes are drawn as bars.
+
+def plot_comparison(
+    images: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    *,
+    notes: Mapping[str, str] | None = None,
+    cell: float = 2.0,
+) -> "Figure":
+    """Draws images beside their target, and below each where it differs from that.
 
     Args:
-      network: the network.
-      x: one input, (H, W, C) or (n,), as the network takes it.
-      max_neurons: channels to draw in a row, from the first.
+      images: by title, bool (H, W); others, as of gray levels, are drawn without their differences.
+      target: bool (H, W), what they should be; drawn last.
+      notes: texts below images, such as their F-measures, by title.
       cell: inches per image.
 
     Returns:
       The figure.
 
     Raises:
-      ValueError: if the network does not take the input, or has neither images nor scores.
+      ValueError: if there is nothing to draw, or shapes differ.
     """
-    x = np.asarray(x)
-    circuit = circuit_of(network.architecture, network.params, x.shape)
-    passed = stage_outputs(network.architecture, network.params, x[None])
-    drawn: list[tuple[str, Gates | None, np.ndarray]] = []
-    if x.ndim == 3:
-        drawn.append(("input", None, x))
-    for stage, (name, batch) in zip(circuit.stages, passed, strict=True):
-        gates = stage if isinstance(stage, Gates) else None
-        image = np.asarray(batch[0])
-        # Flat features have no picture; scores do.
-        if image.ndim == 3 or image.dtype != np.bool_:
-            drawn.append((name, gates, image))
-    if not drawn:
-        raise ValueError("this network has neither images nor scores: there is nothing to draw")
-    columns = max(min(max_neurons, i.shape[-1]) if i.ndim == 3 else 1 for _, _, i in drawn)
-    names = [
-        wrapped(_stage_name(name, image, max_neurons), cell - 0.1, 8) for name, _, image in drawn
-    ]
-    above = lines_height(names, 8) + line_height(8)
-    figure, axes = grid(len(drawn), columns, cell, above=above)
-    for row, name, (_, gates, image) in zip(axes, names, drawn, strict=True):
-        if image.ndim == 1:
-            row[0].set_axis_on()
-            row[0].bar(np.arange(len(image)), image, color="0.3")
-            row[0].set_title(name, fontsize=8)
-            continue
-        for channel, axis in enumerate(row[: min(max_neurons, image.shape[-1])]):
-            # A frame: nothing but white is a picture too.
-            axis.set_axis_on()
-            axis.set(xticks=[], yticks=[])
-            axis.imshow(image[..., channel], cmap="Greys", interpolation="nearest", vmin=0)
-            label = f"{channel}" if gates is None else f"{channel}: {symbol(title(gates, channel))}"
-            axis.set_title(label, fontsize=8)
-        row[0].set_title(f"{name}\n{row[0].get_title()}", fontsize=8)
+    if not images:
+        raise ValueError("images must hold at least one image")
+    for title, image in images.items():
+        if image.shape != target.shape:
+            raise ValueError(f"{title!r} has shape {image.shape}; its target {target.shape}")
+    notes = notes or {}
+    shown = {**images, "target": target}
+    titles = [wrapped(title, cell - 0.1, _TITLE) for title in shown]
+    texts = [wrapped(notes.get(title, ""), cell - 0.1, _NOTE) for title in shown]
+    tall = cell * target.shape[0] / target.shape[1]
+    above, below = lines_height(titles, _TITLE) + 0.08, lines_height(texts, _NOTE) + 0.16
+    below += lines_height([_BELOW], _NOTE)
+    width = (cell + _GAP) * len(shown) - _GAP + 2 * _EDGE
+    body = above + 2 * tall + below + _EDGE
+    figure = new_figure(width, body, layout=None)
+    legend = add_legend(figure, [swatch(color, text) for color, text in _MEANINGS.items()])
+    make_room(figure, legend)
+    height = body + legend
+    is_wrong = {title: image != target for title, image in images.items() if image.dtype == bool}
+
+    def add(column: int, top: float) -> "Axes":
+        left = _EDGE + column * (cell + _GAP)
+        box = (left / width, 1 - (top + tall) / height, cell / width, tall / height)
+        axis = figure.add_axes(box)
+        axis.set_anchor("N")
+        return axis
+
+    for column, (title, image) in enumerate(shown.items()):
+        axis = add(column, above)
+        show(axis, image)
+        axis.set_title(titles[column], fontsize=_TITLE, pad=4)
+        axis.set_xlabel(texts[column], fontsize=_NOTE, labelpad=4)
+        if title in is_wrong:
+            _show_difference(add(column, above + tall + below), image, is_wrong[title])
+    at = _EDGE / width, 1 - (above + tall + below - 0.03) / height
+    figure.text(*at, _BELOW, va="bottom", fontsize=_NOTE, color="0.3")
     return figure
 
 
-def _stage_name(name: str, image: np.ndarray, max_neurons: int) -> str:
-    if image.ndim == 1:
-        return f"{name}: scores"
-    channels = image.shape[-1]
-    return f"{name} (of {channels})" if channels > max_neurons else name
+def _show_difference(axis: "Axes", image: np.ndarray, is_wrong: np.ndarray) -> None:
+    from matplotlib.colors import ListedColormap
+
+    axis.set(xticks=[], yticks=[])
+    colors = ListedColormap((*_RIGHT, *_WRONG))
+    axis.imshow(image + 2 * is_wrong, cmap=colors, vmin=-0.5, vmax=3.5, interpolation="nearest")

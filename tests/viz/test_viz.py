@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.transforms import Bbox
 
 from bimonn_jax import BiMoNN, BooleanNeurons, NeuronConfig, RankNeurons, RealNeurons, binarize
@@ -24,6 +25,7 @@ from bimonn_jax.viz import (
     plot_stages,
     plot_sweep,
 )
+from bimonn_jax.viz.tiles import CLEAR, COLORS, NOT_READ, SET
 from tests.support.boolean_networks import MODULES, inputs, network as random_network
 
 
@@ -38,15 +40,30 @@ def assert_nothing_is_cut_off(figure):
     drawn, size = figure.get_tightbbox(renderer), figure.get_size_inches()
     assert (drawn.min >= -tolerance).all(), drawn
     assert (drawn.max <= size + tolerance).all(), (drawn, size)
+    legends = [*figure.legends, *(axis.legend_ for axis in figure.axes if axis.legend_)]
     written = [
         text.get_window_extent(renderer)
-        for axis in figure.axes
-        for text in (*axis.texts, axis.title)
+        for text in (
+            *figure.texts,
+            *(text for axis in figure.axes for text in (*axis.texts, axis.title, axis.xaxis.label)),
+            *(text for legend in legends for text in legend.get_texts()),
+        )
         if text.get_text()
     ]
     for one, other in itertools.combinations(written, 2):
         both = Bbox.intersection(one, other)
         assert both is None or min(both.size) < 1
+
+
+def labeled(axis, label):
+    """The lines of a kind."""
+    return [line for line in axis.lines if line.get_label() == label]
+
+
+def legend_of(figure):
+    """What stands in the legend, before what it means."""
+    (legend,) = figure.legends
+    return legend.legend_handles
 
 
 def texts(figure):
@@ -57,12 +74,12 @@ def test_footprints_are_drawn_pixel_by_pixel_in_titled_rows():
     rows = {"first": [np.eye(3, dtype=bool), np.ones((3, 5), bool)], "second": [np.eye(5) > 0]}
     figure = plot_footprints(rows)
     drawn = [axis for axis in figure.axes if axis.images]
-    arrays = [pixels(axis) for axis in drawn]
+    arrays = [pixels(axis) == SET for axis in drawn]
     for array, footprint in zip(arrays, [*rows["first"], *rows["second"]], strict=True):
         np.testing.assert_array_equal(array, footprint)
     assert [a.get_title(loc="left") for a in drawn] == ["first", "", "second"]
-    center = drawn[1].lines[0].get_xydata()
-    np.testing.assert_array_equal(center, [[2, 1]])
+    # The middle pixel of 3 x 5, within a tile as wide as the axis.
+    np.testing.assert_allclose(labeled(drawn[1], "center")[0].get_xydata(), [[0.5, 0.5]])
 
 
 def test_images_stand_side_by_side_under_their_titles():
@@ -104,12 +121,14 @@ def test_a_layer_shows_weights_beside_footprints_operators_and_what_is_approxima
     boolean = binarize(params)
     for m in range(5):
         np.testing.assert_array_equal(pixels(left[m]), params.weight[:, :, 0, m])
-        np.testing.assert_array_equal(pixels(right[m]), boolean.footprint[:, :, 0, m])
+        np.testing.assert_array_equal(pixels(right[m]) == SET, boolean.footprint[:, :, 0, m])
     assert [axis.get_title() for axis in right[:4]] == ["0: ⊕", "1: ⊖", "2: =", "3: ¬"]
-    styles = [axis.spines["left"].get_linestyle() for axis in right]
-    assert [style in ("solid", "-") for style in styles] == [True] * 4 + [False]
-    # Zero is white for positive weights, gray where there are negative ones.
-    assert [left[m].images[0].norm.vmin for m in (0, 4)] == [0.0, -1.0]
+    assert left[0].get_title() == "0: weights"
+    frames = [labeled(axis, "frame")[0].get_linestyle() for axis in right]
+    assert [style == "-" for style in frames] == [True] * 4 + [False]
+    # Zero has the color of what is not read.
+    zero = left[0].images[0]
+    np.testing.assert_allclose(zero.cmap(zero.norm(0.0)), to_rgba(COLORS[NOT_READ]), atol=0.01)
 
 
 def test_boolean_neurons_are_drawn_without_weights_and_the_rest_is_counted():
@@ -121,19 +140,51 @@ def test_boolean_neurons_are_drawn_without_weights_and_the_rest_is_counted():
 def test_dense_neurons_are_drawn_on_their_image_and_complements_as_light():
     footprint = jnp.zeros((8, 1), bool).at[jnp.array([0, 7]), 0].set(True)
     dense = BooleanNeurons(footprint, jnp.array([True]), jnp.array([False]))
-    np.testing.assert_array_equal(
-        pixels(plot_layer(dense, shape=(2, 2)).axes[0]), [[1, 0], [0, -1]]
-    )
+    figure = plot_layer(dense, shape=(2, 2), complements=True)
+    np.testing.assert_array_equal(pixels(figure.axes[0]), [[SET, NOT_READ], [NOT_READ, CLEAR]])
     assert pixels(plot_layer(dense).axes[0]).shape == (1, 8)
+    assert pixels(plot_layer(dense, complements=True).axes[0]).shape == (1, 4)
     assert pixels(plot_layer(dense, shape=(4, 2)).axes[0]).shape == (4, 2)
+    # Two channels of 2 x 2 pixels, of each of which one is read.
+    first, second = plot_layer(dense, shape=(2, 2)).axes[0].images
+    np.testing.assert_array_equal(first.get_array(), [[SET, NOT_READ], [NOT_READ, NOT_READ]])
+    np.testing.assert_array_equal(second.get_array(), [[NOT_READ, NOT_READ], [NOT_READ, SET]])
     with pytest.raises(ValueError, match=r"shape \(3, 3\) has 9 pixels; these neurons have 8"):
         plot_layer(dense, shape=(3, 3))
+    with pytest.raises(ValueError, match=r"even number of channels.*; these neurons read 7"):
+        plot_layer(dense.replace(footprint=footprint[:7]), complements=True)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_of_windows_are_tiles_of_their_own_and_no_complements(channels):
+    """Channel c reads the pixel (0, c) of its window, which slides over all channels."""
+    footprint = np.zeros((2, 4, channels, 1), bool)
+    for c in range(channels):
+        footprint[0, c, c, 0] = True
+    neurons = BooleanNeurons(jnp.asarray(footprint), jnp.array([True]), jnp.array([False]))
+    axis = plot_layer(neurons).axes[0]
+    tiles = [np.asarray(image.get_array()) for image in axis.images]
+    assert len(tiles) == min(channels, 3)
+    for c, tile in enumerate(tiles):
+        np.testing.assert_array_equal(tile, np.where(footprint[:, :, c, 0], SET, NOT_READ))
+    names = [text.get_text() for text in axis.texts]
+    assert names == ([f"channel {c}" for c in range(min(channels, 3))] if channels > 1 else [])
+    if channels % 2:
+        return
+    axis = plot_layer(neurons, complements=True).axes[0]
+    half = channels // 2
+    for c, image in enumerate(axis.images):
+        expected = np.where(footprint[:, :, c, 0], SET, NOT_READ)
+        expected[footprint[:, :, half + c, 0]] = CLEAR
+        np.testing.assert_array_equal(image.get_array(), expected)
+    assert len(axis.images) == half
 
 
 def test_one_complemented_bit_of_a_hit_or_miss_transform_is_a_complement():
     footprint = jnp.zeros((8, 1), bool).at[6, 0].set(True)
     dense = BooleanNeurons(footprint, jnp.array([True]), jnp.array([False]))
-    assert plot_layer(dense, shape=(2, 2)).axes[0].get_title() == "0: ¬"
+    figure = plot_layer(dense, shape=(2, 2), complements=True)
+    assert figure.axes[0].get_title() == "0: ¬"
 
 
 def union_of_erosions():
@@ -151,13 +202,17 @@ def test_a_network_is_drawn_as_its_operators_and_what_reads_them():
     network = union_of_erosions()
     (axis,) = plot_network(network, (5, 5, 1)).axes
     drawn = [np.asarray(image.get_array()) for image in axis.images]
-    np.testing.assert_array_equal(drawn[0], network.params["a"]["bise"].footprint[:, :, 0, 0])
-    np.testing.assert_array_equal(drawn[1], network.params["a"]["bise"].footprint[:, :, 0, 1])
+    footprint = network.params["a"]["bise"].footprint
+    np.testing.assert_array_equal(drawn[0] == SET, footprint[:, :, 0, 0])
+    np.testing.assert_array_equal(drawn[1] == SET, footprint[:, :, 0, 1])
     # The erosion that nothing reads is left out, and its absence said.
     assert len(drawn) == 2
     labels = [text.get_text() for text in axis.texts]
-    assert {"x", "⊖ 0", "⊖ 1", "∪ 0", "a/bise\n2 of 3", "b/lui"} <= set(labels)
-    edges = [line for line in axis.lines if len(line.get_xdata()) == 2]
+    assert {"x", "⊖ 0", "⊖ 1", "∪ 0"} <= set(labels)
+    # The third is a copy.
+    assert "erosions of 3 x 3 pixels\na/bise\n2 of 3 are shown" in labels
+    assert "union\nb/lui" in labels
+    edges = labeled(axis, "edge")
     assert len(edges) == 2 + 2
     assert {line.get_linestyle() for line in edges} == {"-"}
 
@@ -184,15 +239,14 @@ def test_ranks_are_shown_with_the_size_of_their_footprints():
     labels = [text.get_text() for text in figure.axes[0].texts]
     expected = {"5 / 9, no. 0", "¬5 / 9, no. 1", "⊕ 2", "2 / 3, no. 0", "⊛ 2 / 3, no. 0"}
     assert expected <= set(labels)
-    signs = figure._supxlabel.get_text().split("\n")[0].split("   ")
-    assert [sign.replace("\u00a0", " ") for sign in signs] == [
-        "⊕ dilation", "⊛ hit-or-miss transform", "¬ complement", "k / n at least k of n",
-    ]  # fmt: skip
+    signs = [mark.get_text() for mark in legend_of(figure) if hasattr(mark, "get_text")]
+    assert signs == ["⊕", "⊛", "¬", "k / n", "0"]
     titles = [axis.get_title() for axis in plot_stages(network, np.zeros((5, 5, 1), bool)).axes]
-    assert {"1: ¬5 / 9", "2: ⊕", "c/lui\n0: ⊛ 2 / 3"} <= set(titles)
+    assert {"¬5 / 9, no. 1", "⊕ 2", "⊛ 2 / 3, no. 0"} <= set(titles)
     titles = [axis.get_title() for axis in plot_layer(network.params["a"]["bise"]).axes]
     assert titles[:3] == ["0: 5 / 9", "1: ¬5 / 9", "2: ⊕"]
-    assert plot_layer(network.params["c"]["lui"]).axes[0].get_title() == "0: ⊛ 2 / 3"
+    transforms = plot_layer(network.params["c"]["lui"], complements=True)
+    assert transforms.axes[0].get_title() == "0: ⊛ 2 / 3"
 
 
 def test_before_a_rank_sources_decide_between_being_set_and_being_clear():
@@ -201,8 +255,7 @@ def test_before_a_rank_sources_decide_between_being_set_and_being_clear():
         # Set in 3, 2 and 0 of 4 examples.
         x = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
         (axis,) = plot_network(BooleanNetwork((LUILayer("b"),), {"b": tree}), (3,), x=x).axes
-        edges = [line for line in axis.lines if len(line.get_xdata()) == 2]
-        return [(line.get_linewidth() - 0.6) / 2.2 for line in edges]
+        return [(line.get_linewidth() - 0.6) / 2.2 for line in labeled(axis, "edge")]
 
     np.testing.assert_allclose(widths(1), np.array([3, 2, 0]) / 3)
     np.testing.assert_allclose(widths(2), [1, 1, 1])
@@ -216,8 +269,7 @@ def test_lines_are_thicker_where_a_source_decides_more_often():
 
     def widths(**options):
         (axis,) = plot_network(union_of_erosions(), (9, 9, 1), **options).axes
-        ends = [line for line in axis.lines if len(line.get_xdata()) == 2]
-        return [line.get_linewidth() for line in ends][-2:]
+        return [line.get_linewidth() for line in labeled(axis, "edge")][-2:]
 
     row, column = widths(x=x)
     assert row > 2 * column
@@ -237,8 +289,10 @@ def test_lines_are_dashed_where_the_complement_is_read():
     )
     figure = plot_network(network, (2,))
     (axis,) = figure.axes
-    assert "dashed where the complement is read" in figure.get_supxlabel()
-    assert [line.get_linestyle() for line in axis.lines] == ["-.", "--"]
+    assert [line.get_linestyle() for line in labeled(axis, "edge")] == ["-.", "--"]
+    meanings = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"is read inverted", "is read both ways"} <= set(meanings)
+    assert "is read as it is" not in meanings
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -248,7 +302,7 @@ def test_every_kind_of_network_can_be_drawn(name):
     figure = plot_network(network, shape, x=x, max_neurons=5)
     assert_nothing_is_cut_off(figure)
     if name == "large":
-        assert any("5 of 150" in text for text in texts(figure))
+        assert any("5 of 150 are shown" in text for text in texts(figure))
         # Gates over flattened pixels are drawn on the image, two channels side by side.
         assert all(i.get_array().shape[0] == shape[0] for i in figure.axes[0].images)
     if not name.startswith("dense"):
@@ -288,11 +342,13 @@ def test_diagrams_of_many_level_sets_are_whole(count):
     figure = plot_network(network, (9, 9, 1))
     assert_nothing_is_cut_off(figure)
     drawn = min(count, 3)
-    tile = [[0, 1, 0], [0, 0, 0], [0, 0, -1]]
+    tile = [[0, SET, 0], [0, 0, 0], [0, 0, CLEAR]]
     assert [image.get_array().tolist() for image in figure.axes[0].images] == [tile] * 2 * drawn
     # Each in a frame of its own, over its name, which the column of the inputs has too.
     assert texts(figure).count("x ≥ 100.1") == (0 if count == 1 else 3)
-    assert "white is read as its complement" in figure.get_supxlabel()
+    whole = plot_network(network, (9, 9, 1), max_neurons=None)
+    assert_nothing_is_cut_off(whole)
+    assert len(whole.axes[0].images) == 2 * count
 
 
 def test_long_titles_are_whole():
@@ -320,8 +376,10 @@ def test_stages_show_input_intermediate_images_and_output():
     np.testing.assert_array_equal(pixels(drawn[0]), x[..., 0])
     output = np.asarray(network(x[None]))[0]
     np.testing.assert_array_equal(pixels(drawn[-1]), output[..., -1])
-    rows = [axis.get_title().split("\n")[0] for axis in drawn if "\n" in axis.get_title()]
-    assert rows == ["input", "layers_0/bise", "layers_0/lui", "layers_1/bise", "layers_1/lui"]
+    # Those that are not read are left out, as in the diagram.
+    diagram = {text.split(", ")[0] for text in texts(plot_network(network, shape, x=x[None]))}
+    titles = [axis.get_title() for axis in drawn if axis.get_title()]
+    assert set(titles) - {"channel 0", "channel 1"} <= diagram
 
 
 def test_flat_features_are_not_drawn():
@@ -334,7 +392,7 @@ def test_a_real_head_is_drawn_by_the_signs_of_its_weights():
     network, shape = random_network("real head")
     (axis,) = plot_network(network, shape, max_neurons=3).axes
     kernel = np.asarray(network.params["layers_2"]["kernel"])
-    to_head = [line for line in axis.lines if len(line.get_xdata()) == 2][-9:]
+    to_head = labeled(axis, "edge")[-9:]
     chosen = sorted(np.argsort(-np.abs(kernel).sum(axis=1))[:3])
     expected = ["-" if kernel[f, c] > 0 else "--" for c in range(3) for f in chosen]
     assert [line.get_linestyle() for line in to_head] == expected
@@ -344,7 +402,7 @@ def test_scores_of_a_classifier_are_bars():
     network, shape = random_network("ternary")
     x = inputs("ternary", shape, 1)[0]
     (bars,) = (axis.patches for axis in plot_stages(network, x).axes if axis.patches)
-    np.testing.assert_array_equal([bar.get_height() for bar in bars], network(x[None])[0])
+    np.testing.assert_array_equal([bar.get_width() for bar in bars], network(x[None])[0])
 
 
 HISTORY = [
@@ -356,8 +414,12 @@ HISTORY = [
 def test_a_history_becomes_three_panels_of_curves():
     loss, scores, shares = plot_history(HISTORY, title="a run").axes
     np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[10, 0.5], [20, 0.25]])
-    assert [line.get_label() for line in scores.lines] == ["dice_float"]
-    assert [line.get_label() for line in shares.lines] == ["live_share", "activated_share/a"]
+    assert scores.get_ylabel() == "F-measure (DICE)"
+    assert [line.get_label() for line in scores.lines] == ["network before binarization"]
+    assert [line.get_label() for line in shares.lines] == [
+        "neurons that are not constant",
+        "neurons that are exactly an operator: a",
+    ]
     np.testing.assert_array_equal(shares.lines[1].get_ydata(), [0.2, 0.4])
     # Told apart without colors.
     assert len({line.get_linestyle() for line in shares.lines}) == 2
@@ -366,7 +428,7 @@ def test_a_history_becomes_three_panels_of_curves():
 
 def test_only_what_there_is_is_drawn():
     (scores,) = plot_history([{"step": 1.0, "dice_training": 0.9}]).axes
-    assert scores.get_ylabel() == "metric"
+    assert scores.get_ylabel() == "F-measure (DICE)"
 
 
 def test_a_loss_of_zero_is_drawn_on_a_linear_axis():
@@ -383,7 +445,9 @@ def test_the_history_of_a_training_can_be_drawn():
     row = {"step": 1.0, "loss": 0.1} | {name: float(value) for name, value in metrics.items()}
     shares = plot_history([row]).axes[2].lines
     assert {line.get_label() for line in shares} >= {
-        f"activated_share/layers_{i}/{part}" for i in (0, 1) for part in ("bise", "lui")
+        f"neurons that are exactly an operator: layers_{i}/{part}"
+        for i in (0, 1)
+        for part in ("bise", "lui")
     }
 
 
