@@ -45,9 +45,10 @@ from bimonn_jax.training.search import ROUNDS, search_hit_or_miss
 from bimonn_jax.viz import plot_footprints, plot_history, plot_images, plot_network, plot_stages
 
 from .denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
+from .origin import write_results
 from .output import say, watch
 from .program import ImageSettings, Program, option
-from .report import write_json, write_report
+from .report import write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -380,7 +381,7 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
         certificate=proof,
         layers=summary(trained.params, trained.architecture),
     )
-    write_json(folder / "metrics.json", metrics)
+    write_results(folder / "metrics.json", config, metrics)
     return metrics
 
 
