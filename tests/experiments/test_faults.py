@@ -165,10 +165,9 @@ def test_where_nothing_more_can_be_written_the_old_file_stays_and_the_error_is_c
 def checkpoints_at(folder, *steps):
     """Checkpoints of a state that counts its steps, and the state."""
     state = init_state(PARAMS, optimizer_for())
-    checkpoints = Checkpoints(folder, MODEL.architecture)
-    for step in steps:
-        checkpoints.save(state.replace(step=jnp.int32(step)), [{"step": float(step)}])
-    checkpoints.close()
+    with Checkpoints(folder, MODEL.architecture) as checkpoints:
+        for step in steps:
+            checkpoints.save(state.replace(step=jnp.int32(step)), [{"step": float(step)}])
     return state
 
 
@@ -181,16 +180,15 @@ def damage(folder):
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, caplog):
     state = checkpoints_at(tmp_path, 50, 100)
     damage(tmp_path / "100")
-    checkpoints = Checkpoints(tmp_path, MODEL.architecture)
-    with caplog.at_level(logging.WARNING):
-        restored, history = checkpoints.restore(state)
-    assert int(restored.step) == 50
-    assert history == [{"step": 50.0}]
-    assert "checkpoint 100 in" in caplog.text
-    # What is trained again can be saved again.
-    checkpoints.save(state.replace(step=jnp.int32(100)), [])
-    assert checkpoints.newest_step() == 100
-    checkpoints.close()
+    with Checkpoints(tmp_path, MODEL.architecture) as checkpoints:
+        with caplog.at_level(logging.WARNING):
+            restored, history = checkpoints.restore(state)
+        assert int(restored.step) == 50
+        assert history == [{"step": 50.0}]
+        assert "checkpoint 100 in" in caplog.text
+        # What is trained again can be saved again.
+        checkpoints.save(state.replace(step=jnp.int32(100)), [])
+        assert checkpoints.newest_step() == 100
     assert int(Checkpoints(tmp_path, MODEL.architecture).restore(state)[0].step) == 100
 
 
