@@ -37,6 +37,7 @@ audit: $(VENV)/test
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror bimonn_jax/deployment/c/engine.c
 	$(BIN)/mypy
 
 # The pages of docs/, with the reference, in $(OUT)/docs.

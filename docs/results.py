@@ -4,20 +4,14 @@
 
 replaces what stands in docs/results/sticks.md between ``<!-- generated: seeds -->`` and
 ``<!-- end -->``: where the runs come from, what all of them share, a row for each, and, if they
-differ in their seeds, the median and the spread. Whatever a program writes is tabulated. A
-file holds one run (an object), or rows of one (a list, or objects with such lists).
-
-What a run says of itself is read from its object ``run``: ``commit``, ``machine``, ``command``.
-Where there is none, ``--here`` says that the runs were made by the commit that is checked out, on
-this machine; it is refused if the code is newer than they are.
+differ in their seeds, the median and the spread. Whatever a program writes is tabulated: the
+figures of a run and its lists of rows. What it says of itself, ``run``, has the commit, the machine
+and the command; several commands are not repeated, as the page has them.
 """
 
 import argparse
 import json
-import os
-import re
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +21,8 @@ _UNKNOWN = "not recorded"
 Row = Mapping[str, Any]
 
 
-def tables_of(content: Any) -> dict[str, list[Row]]:
-    """The tables of a file of results by their names; "" is that of a run, or of a mere list."""
-    if isinstance(content, list):
-        return {"": content}
+def tables_of(content: Row) -> dict[str, list[Row]]:
+    """The tables of a file of results by their names; "" is that of the run itself."""
     tables = {
         name: value
         for name, value in content.items()
@@ -40,36 +32,22 @@ def tables_of(content: Any) -> dict[str, list[Row]]:
     return ({"": [rest]} if rest else {}) | tables
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-
-
-def this_machine() -> str:
-    """The processor, and how many of its cores there are."""
-    try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return f"{found[1] if found else 'a CPU'}, {os.cpu_count()} cores"
-
-
-def here(files: Sequence[Path]) -> dict[str, str]:
-    """Commit and machine of runs that were made here; SystemExit if the code is newer."""
-    code = ("bimonn_jax", "experiments")
-    commit, seconds = _git("log", "-1", "--format=%h %ct", "--", *code).split()
-    is_older = any(file.stat().st_mtime < int(seconds) for file in files)
-    if is_older or _git("status", "--porcelain", "--", *code):
-        raise SystemExit("the code has changed since: run the programs again, or leave out --here")
-    return {"commit": commit, "machine": this_machine()}
-
-
-def origin(run: Mapping[str, str]) -> str:
+def origin(run: Mapping[str, str | None]) -> str:
     """A sentence on where a run comes from."""
-    commit, machine = (run.get(name, _UNKNOWN) for name in ("commit", "machine"))
-    commit = f"`{commit}`" if commit != _UNKNOWN else commit
+    commit, machine = (run.get(name) or _UNKNOWN for name in ("commit", "machine"))
+    number, comma, changes = commit.partition(",")
+    commit = commit if commit == _UNKNOWN else f"`{number}`{comma}{changes}"
     command = f" By `{run['command']}`." if "command" in run else ""
     return f"Commit: {commit}. Machine: {machine}.{command}"
+
+
+def origins(contents: Sequence[Row]) -> str:
+    """Where the runs of some files come from, a line for each; of one the command, too."""
+    runs = [dict(content.get("run", {})) for content in contents]
+    if len(runs) > 1:
+        for run in runs:
+            run.pop("command", None)
+    return "\n".join(dict.fromkeys(map(origin, runs)))
 
 
 def cell(value: Any) -> str:
@@ -140,12 +118,8 @@ def main() -> None:
     parser.add_argument("page", help="of docs/results, without .md")
     parser.add_argument("block", help="which of its generated tables")
     parser.add_argument("files", nargs="+", type=Path, help="what the programs wrote, as JSON")
-    parser.add_argument("--here", action="store_true", help="runs of this commit and machine")
     arguments = parser.parse_args()
     contents = [json.loads(file.read_text()) for file in arguments.files]
-    default = here(arguments.files) if arguments.here else {}
-    runs = [default | (c.get("run", {}) if isinstance(c, dict) else {}) for c in contents]
-    origins = list(dict.fromkeys(map(origin, runs)))
     tables: dict[str, list[Row]] = {}
     for content in contents:
         for name, rows in tables_of(content).items():
@@ -155,7 +129,7 @@ def main() -> None:
         f"{name.capitalize()}:\n\n{table(rows)}" if name else table(rows)
         for name, rows in tables.items()
     ]
-    block = "\n\n".join(["\n".join(origins), *parts])
+    block = "\n\n".join([origins(contents), *parts])
     page.write_text(replace_block(page.read_text(), arguments.block, block))
 
 

@@ -48,9 +48,10 @@ from bimonn_jax.training.search import ROUNDS, search_hit_or_miss
 
 from .denoise_pictures import pictures, used_channels
 from .denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
+from .origin import write_results
 from .output import say, watch
 from .program import ImageSettings, Program, option
-from .report import write_json, write_report
+from .report import write_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,7 +334,7 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
         certificate=proof,
         layers=summary(trained.params, trained.architecture),
     )
-    write_json(folder / "metrics.json", metrics)
+    write_results(folder / "metrics.json", config, metrics)
     return metrics
 
 

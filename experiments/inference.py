@@ -18,15 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import onnx
-import onnxruntime
-import skimage.filters
-import skimage.morphology
 from scipy import ndimage
 
 from bimonn_jax.deployment.c.library import compile_c
@@ -47,12 +42,14 @@ from bimonn_jax.neurons.params import RankNeurons
 from bimonn_jax.neurons.precision import matmul
 from bimonn_jax.viz.figures import new_figure
 
+from .origin import write_results
 from .output import say
 from .program import Program, Settings, option
-from .report import write_json, write_report
+from .report import write_report
 from .timing import device_name, median_seconds
 
 if TYPE_CHECKING:
+    import onnxruntime
     from matplotlib.figure import Figure
 
 
@@ -93,12 +90,15 @@ def rows_of(task: str, timed: Timed, reference: str) -> list[Row]:
     ]
 
 
-def onnx_session(params: Any) -> onnxruntime.InferenceSession:
+def onnx_session(params: Any) -> "onnxruntime.InferenceSession":
     """The float network of two dense layers in ONNX Runtime, on as many threads as there are cores.
 
     Args:
       params: of its Flax module.
     """
+    import onnx
+    import onnxruntime
+
     arrays = {
         f"{kind}_{index}": np.asarray(params["params"][f"layers_{layer}"][kind])
         for index, layer in enumerate((0, 2))
@@ -195,6 +195,8 @@ def random_footprint(rng: np.random.Generator) -> np.ndarray:
 
 def in_opencv(footprint: np.ndarray, *, is_erosion: bool) -> Callable[[np.ndarray], np.ndarray]:
     """A dilation or erosion of uint8 images by OpenCV, zeros outside."""
+    import cv2
+
     kernel = footprint_for("opencv", footprint, is_erosion=is_erosion).astype(np.uint8)
     operator = cv2.erode if is_erosion else cv2.dilate
     return lambda pixels: operator(pixels, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -210,6 +212,8 @@ def timed_rows(task: str, runtimes: dict[str, Callable[[], Any]], runs: int) -> 
 
 def operator_rows(side: int, runs: int) -> list[Row]:
     """Dilations per second of a binary image by every library, checked against each other."""
+    import skimage.morphology
+
     rng = np.random.default_rng(side)
     footprint = random_footprint(rng)
     image = rng.random((side, side)) < 0.3
@@ -279,6 +283,9 @@ def median_rows(side: int, runs: int) -> list[Row]:
 
     Of scikit-image it is ``filters.rank.median``, three times as fast as ``filters.median``.
     """
+    import cv2
+    import skimage.filters
+
     image = np.random.default_rng(side).random((side, side)) < 0.5
     as_bytes = np.where(image, np.uint8(255), np.uint8(0))
     footprint = np.ones((_MEDIAN, _MEDIAN), bool)
@@ -385,8 +392,9 @@ def run(
         table=rows,
         figures={"inference": (caption, plot(rows))},
     )
-    write_json(folder / "inference.json", rows)
-    return {"device": device_name(), "cores": os.cpu_count(), "rows": rows}
+    found = {"device": device_name(), "cores": os.cpu_count(), "rows": rows}
+    write_results(folder / "inference.json", config, found)
+    return found
 
 
 main = Program(Config, run, load=load, result="inference.json", extra="benchmark")

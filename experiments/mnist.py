@@ -73,6 +73,7 @@ from .classification import (
     split,
 )
 from .dense_baseline import train_baseline
+from .origin import write_results
 from .output import say, watch
 from .program import Program, option
 from .report import everything, write_json, write_report
@@ -365,7 +366,7 @@ def write_all(
         folded=everything(network, images[:1]),
         **proven,
     )
-    write_json(folder / "metrics.json", metrics)
+    write_results(folder / "metrics.json", config, metrics)
 
 
 def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@
     python -m experiments.operators --operators=opening,closing --footprints=disk --out_dir=out/disk
 
 The number of layers and their operators follow from the operator's name, except that a dilation and
-an erosion are not told apart; footprints are learned. Writes operators.json, a list of rows,
+an erosion are not told apart; footprints are learned. Writes operators.json with a list of rows,
 operators.png, report.html and TensorBoard events.
 """
 
@@ -37,9 +37,10 @@ from bimonn_jax.training.search import search_hit_or_miss
 from bimonn_jax.viz.figures import new_figure
 
 from .denoise import recovered
+from .origin import write_results
 from .output import Callback, events, say
 from .program import Program, Settings, option
-from .report import write_json, write_report
+from .report import write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -226,7 +227,7 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
             row = learn_operator(config, name, of, recipe, callback)
         say(f"{name} {of}, {recipe}: DICE {row['dice_boolean']:.4f}, {row['seconds']} s")
         rows.append(row)
-        write_json(folder / "operators.json", rows)
+        write_results(folder / "operators.json", config, {"rows": rows})
     title = f"Operators of the zoo, size {config.size}, seed {config.seed}"
     caption = "DICE of the boolean network on unseen images."
     figures = {"operators": (caption, plot(rows, config.recipe))}

@@ -27,6 +27,7 @@ from bimonn_jax._support.files import user_path
 from bimonn_jax.data.image_files import Foreground, Reading
 from bimonn_jax.data.image_pairs import OnError
 
+from .origin import commit
 from .report import print_results
 
 # What the extras of setup.cfg bring.
@@ -292,6 +293,7 @@ class Program:
                 data = self.load(settings)
             except (ImportError, OSError, ValueError) as error:
                 raise InputError(str(error)) from error
+            commit()  # Of the code that runs: it may be another one at the end.
             print_results(self.run(settings, data, folder))
         except InputError as error:
             logging.debug("What led to it:", exc_info=True)

@@ -28,9 +28,10 @@ from bimonn_jax.binarization.projection.duality import Form
 from bimonn_jax.binarization.projection.qp import FootprintProgram, project_qp, super_level_sets
 from bimonn_jax.viz.figures import new_figure
 
+from .origin import write_results
 from .output import events, say
 from .program import Program, Settings, option
-from .report import write_json, write_report
+from .report import write_report
 from .timing import device_name, median_seconds
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
     }
     title = f"Exact projection of {config.neurons} neurons"
     write_report(folder, title, config, table=rows, figures=figures)
-    write_json(folder / "projection.json", found)
+    write_results(folder / "projection.json", config, found)
     return found
 
 

@@ -40,9 +40,10 @@ from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.viz.figures import new_figure
 
 from .classification import Classification, Parts, load, refitted, relaxed_model, split
+from .origin import write_results
 from .output import say
 from .program import Program, option
-from .report import write_json, write_report
+from .report import write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -202,8 +203,9 @@ def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, An
     title = f"{data.name}, {config.features} neurons, scales growing {config.scale_growth:g} times"
     figures = {"ranks": ("Test errors, as trained and binarized in some ways.", plot(rows))}
     write_report(folder, f"Ranks: {title}", config, table=rows, figures=figures)
-    write_json(folder / "ranks.json", rows)
-    return {"data": title, "rows": rows}
+    found = {"data": title, "rows": rows}
+    write_results(folder / "ranks.json", config, found)
+    return found
 
 
 main = Program(Config, run, load=load, result="ranks.json")

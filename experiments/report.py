@@ -126,7 +126,7 @@ def _versions() -> dict[str, str]:
     return {"Python": platform.python_version(), **found}
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
     """The text with *** in place of the password of a URL, as of a database."""
     return re.sub(r"(://[^:/@\s]+:)[^@\s]+@", r"\1***@", text)
 
@@ -205,12 +205,17 @@ def write_report(
     columns = _columns(table)
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
-        command=_without_password(config.command(folder)),
+        command=without_password(config.command(folder)),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{device_name()}, {platform.platform()}, {jax.device_count()} device(s)",
         versions=_versions(),
+<<<<<<< HEAD
         flags=[_without_password(flag) for flag in config.as_flags()],
         columns=[words(name) for name in columns],
+=======
+        flags=[without_password(flag) for flag in config.as_flags()],
+        columns=[words(n) if len(table) == 1 else n.replace("_", " ") for n in columns],
+>>>>>>> house
         rows=[[_cell(row.get(name)) for name in columns] for row in table],
         figures=_write_pictures(folder, figures),
         folded=_write_pictures(folder, folded or {}),

@@ -38,9 +38,10 @@ from bimonn_jax.viz import plot_sweep
 from bimonn_jax.viz.figures import new_figure
 
 from .classification import Classification, Parts, load, relaxed_model, split
+from .origin import write_results
 from .output import events, say
 from .program import Program, option
-from .report import table_text, write_json, write_report
+from .report import table_text, write_report
 
 if TYPE_CHECKING:
     import optuna
@@ -287,8 +288,8 @@ def run(config: Config, data: ImageClassification, folder: Path) -> dict[str, An
         study = open_study(config, store, data.name, *pair)
         search(config, study, parts, pair, folder)
         rows += rows_of(config, study, *pair)
-    write_json(folder / "sweep.json", rows)
     title = f"{data.name}, {config.features} neurons, {config.steps} steps"
+    write_results(folder / "sweep.json", config, {"data": title, "rows": rows})
     chosen = best_rows(config, rows)
     varied = [n for n in ("learning_rate", "coefficient", "delay") if any(n in r for r in rows)]
     trials = [row | {"test error, %": row["test_error_boolean"]} for row in rows]

@@ -31,7 +31,6 @@ PROMOTING = {
     "test_activation",
     "test_starts",
     "test_other_libraries",
-    "test_at_scale",
     "test_yosys",
     "test_hit_or_miss",
     "test_nnx",
@@ -52,10 +51,42 @@ def strict_promotion(request):
         yield
 
 
+# Files that ask what networks, trainings and programs do, and not how they round or how fast they
+# are: optimizing what is compiled takes longer there than running it as it is.
+COMPILED_QUICKLY = {
+    "test_architecture",
+    "test_classifiers",
+    "test_distributed",
+    "test_faults",
+    "test_graphs",
+    "test_identity",
+    "test_kinds",
+    "test_loop",
+    "test_models",
+    "test_modules",
+    "test_nnx",
+    "test_programs",
+    "test_random_shapes",
+    "test_rank_training",
+    "test_recipes",
+    "test_regularization",
+    "test_search",
+    "test_starts",
+    "test_sweep",
+    "test_viz",
+}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def forget_compiled_programs():
-    """Keeps a worker's memory small: what one file compiled, the next hardly ever needs."""
+def compiled_programs(request):
+    """Compiles quickly where that will do, and keeps a worker's memory small.
+
+    What one file compiled, the next hardly ever needs.
+    """
+    is_quick = request.module.__name__.rpartition(".")[2] in COMPILED_QUICKLY
+    jax.config.update("jax_disable_most_optimizations", is_quick)
     yield
+    jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
 
 

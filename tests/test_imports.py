@@ -1,6 +1,8 @@
 """The wings, what each may import, and what running a saved network loads."""
 
 import ast
+import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +44,9 @@ def imports(path, *, everywhere):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path} imports relatively"
+            if node.level:  # As only programs do, among one another: `test_programs` says why.
+                assert path.parent.name == "experiments", f"{path} imports relatively"
+                continue
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             pending += node.orelse
@@ -100,6 +104,17 @@ def test_running_a_saved_network_loads_neither_training_nor_solvers_nor_pictures
 
 def test_importing_the_package_loads_nothing_else():
     assert not loaded("import bimonn_jax") & {"jax", "numpy", *NEVER_RUNNING}
+
+
+def test_a_program_can_be_imported_without_the_extra_that_it_needs():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT.parent / "setup.cfg", encoding="utf-8")
+    needed = re.findall(r"^[\w-]+", settings["options"]["install_requires"], re.MULTILINE)
+    modules = {"absl-py": "absl", "orbax-checkpoint": "orbax"}
+    known = {modules.get(name, name.replace("-", "_")) for name in needed}
+    for path in (ROOT.parent / "experiments").glob("*.py"):
+        roots = {module.split(".")[0] for module in imports(path, everywhere=False)}
+        assert roots <= known | {"bimonn_jax", *sys.stdlib_module_names}, path
 
 
 def test_every_name_of_the_stubs_exists():

@@ -143,6 +143,7 @@ def test_results_become_tables():
         "| median | **0.9100** (0.9000 to 0.9200) |",
     ]
     assert RESULTS["origin"]({}) == "Commit: not recorded. Machine: not recorded."
+    assert RESULTS["origin"]({"commit": None}) == RESULTS["origin"]({})
     found = RESULTS["tables_of"]({"rows": [{"n": 4}], "agreement": [{"n": 5}], "run": {}})
     assert found == {"rows": [{"n": 4}], "agreement": [{"n": 5}]}
     page = "a\n<!-- generated: x -->\nold\n<!-- end -->\nb"
@@ -159,3 +160,12 @@ def test_what_a_run_says_of_itself_is_shown():
     sentence = RESULTS["origin"](run)
     assert sentence == ("Commit: `1234567`. Machine: two cores. By `python -m experiments.x`.")
     assert RESULTS["tables_of"](content) == {"": [{"seed": 0, "dice": 0.5}]}
+    assert RESULTS["origins"]([content]) == sentence
+    # Of several the page has the commands.
+    other = {"run": run | {"command": "python -m experiments.x --seed=1"}}
+    assert RESULTS["origins"]([content, other]) == "Commit: `1234567`. Machine: two cores."
+    changed = {"run": run | {"commit": "1234567, changed since"}}
+    assert RESULTS["origins"]([content, changed]).splitlines() == [
+        "Commit: `1234567`. Machine: two cores.",
+        "Commit: `1234567`, changed since. Machine: two cores.",
+    ]

@@ -46,6 +46,11 @@ def _dual(omega: jax.Array, total: jax.Array) -> jax.Array:
 _LATENT_STEP = 2.0**-12
 
 
+def _derivative_only(x: jax.Array) -> jax.Array:
+    """0 wherever x is finite, with the derivative of x."""
+    return x - lax.stop_gradient(x)
+
+
 def _ternary(level: float, omega: jax.Array, total: jax.Array) -> jax.Array:
     positive, negative = jnp.split(omega, 2)
     d = positive - negative
@@ -53,8 +58,8 @@ def _ternary(level: float, omega: jax.Array, total: jax.Array) -> jax.Array:
     size = jnp.abs(steps)
     threshold = jnp.sum(size, axis=0, keepdims=True).astype(jnp.float32) * (level / len(d))
     is_read = size.astype(jnp.float32) > threshold
-    # Exactly 0, with the derivative of the identity.
-    through = d - lax.stop_gradient(d)
+    # Exactly 0, with the derivative of the identity, also where the difference overflows.
+    through = _derivative_only(positive) - _derivative_only(negative)
     sides = [(is_read & (steps > 0), through), (is_read & (steps < 0), -through)]
     return jnp.concatenate([side.astype(d.dtype) + to_latent for side, to_latent in sides])
 
@@ -112,10 +117,13 @@ def _rank_bias(beta: jax.Array, W: jax.Array) -> jax.Array:
     # The neuron asks whether inputs outvote the complemented ones by more than floor(sqrt(n) beta):
     # sums spread like the root of n, and in this unit one learning rate suits neurons of any size.
     # Footprints that change at inputs that are mostly 0 leave these sums as they were.
-    latent = (len(W) // 2) ** 0.5 * beta
-    whole = jnp.floor(lax.stop_gradient(latent)) + 0.5
-    of_complements = jnp.sum(W[len(W) // 2 :], axis=0)
-    B: jax.Array = of_complements + whole + (latent - lax.stop_gradient(latent))
+    inputs = len(W) // 2
+    unit = inputs**0.5
+    # Beyond all inputs a neuron is constant, whatever its latent, which so cannot overflow.
+    most = (len(W) + 1) / unit
+    latent = unit * jnp.clip(lax.stop_gradient(beta), -most, most)
+    of_complements = jnp.sum(W[inputs:], axis=0)
+    B: jax.Array = of_complements + jnp.floor(latent) + 0.5 + unit * _derivative_only(beta)
     return B
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -29,6 +29,8 @@ class _OtherTrainingError(ValueError):
 class Checkpoints:
     """Checkpoints of one training run in a folder; the newest few are kept.
 
+    Used in a ``with`` statement they are closed at its end, also where a training fails.
+
     Args:
       folder: made if it does not exist.
       architecture: of the network, to refuse checkpoints of another one.
@@ -37,6 +39,15 @@ class Checkpoints:
 
     Raises:
       ValueError: if the path of the folder is no text in the system's encoding.
+
+    Examples:
+      >>> import tempfile
+      >>> with (
+      ...     tempfile.TemporaryDirectory() as folder,
+      ...     Checkpoints(folder, (), run={"seed": 0}) as checkpoints,
+      ... ):
+      ...     checkpoints.newest_step() is None
+      True
     """
 
     def __init__(
@@ -56,6 +67,12 @@ class Checkpoints:
             )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._fixed = {"architecture": to_json(architecture), "run": dict(run or {})}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _description(self, state: Any) -> dict[str, Any]:
         # As JSON has it: lists for tuples, so that it compares equal to what is read back.

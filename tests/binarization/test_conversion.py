@@ -26,7 +26,7 @@ from bimonn_jax.binarization.projection.nearest import _search, nearest_operator
 from bimonn_jax.neurons.activation import activation
 from bimonn_jax.neurons.params import flat_weight, named_neurons, real_parameters, with_ranks
 from tests.support.boolean_networks import network as random_network
-from tests.support.projection_oracles import rational_squared_distance
+from tests.support.projection_oracles import assert_nearest_by_integers, rational_squared_distance
 
 X = bernoulli(jax.random.key(0), 0.5, (4, 5, 5, 1))
 MODEL = BiMoNN((3, 2), (3, 3), complement=True)
@@ -66,10 +66,10 @@ def test_the_tree_keeps_its_structure_and_holds_bools_and_where_needed_ranks(met
 def test_within_a_program_only_what_it_asks_for_decides_the_type():
     tree = init()
     for ranks, expected in ((False, BooleanNeurons), (True, RankNeurons)):
-        found = jax.jit(lambda tree, ranks=ranks: binarize(tree, ranks=ranks))(tree)
+        found = jax.eval_shape(lambda tree, ranks=ranks: binarize(tree, ranks=ranks), tree)
         assert {type(n) for n in named_neurons(found).values()} == {expected}
     trained = init(BiMoNN((2,), 3, NeuronConfig.boolean("mixed")))
-    found = jax.jit(binarize)(trained)
+    found = jax.eval_shape(binarize, trained)
     assert {type(n) for n in named_neurons(found).values()} == {BooleanNeurons}
 
 
@@ -77,10 +77,11 @@ def test_within_a_program_only_what_it_asks_for_decides_the_type():
 def test_jit_and_vmap_give_the_same(method):
     trees = [init(seed=s) for s in range(3)]
     plain = [binarize(tree, method=method) for tree in trees]
-    compiled = jax.jit(lambda tree: binarize(tree, method=method))
-    assert all(equal(compiled(tree), p) for tree, p in zip(trees, plain, strict=True))
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-    mapped = jax.vmap(lambda tree: binarize(tree, method=method))(stacked)
+    if method != "activable":  # That program is long, and compared with the host below.
+        compiled = jax.jit(lambda tree: binarize(tree, method=method))
+        assert all(equal(compiled(tree), p) for tree, p in zip(trees, plain, strict=True))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+    mapped = jax.jit(jax.vmap(lambda tree: binarize(tree, method=method)))(stacked)
     for i, p in enumerate(plain):
         assert equal(jax.tree.map(lambda leaf, i=i: leaf[i], mapped), p)
 
@@ -240,22 +241,21 @@ def test_a_subnormal_negative_scale_complements():
     scale = jnp.asarray(np.float32([1e-40, -1e-40]))
     neurons = RealNeurons(jnp.ones((3, 2)), jnp.full(2, 0.5), scale)
     np.testing.assert_array_equal(binarize(neurons).complement, [False, True])
-    np.testing.assert_array_equal(jax.jit(binarize)(neurons).complement, [False, True])
+    # The projection, which is the long part of the program, has no say in it.
+    traced = jax.jit(partial(binarize, method="constant"))(neurons)
+    np.testing.assert_array_equal(traced.complement, [False, True])
     assert not certify({"n": neurons}).exact_float
 
 
 @pytest.mark.parametrize("sizes", [(3,), (40, 5, 33, 1), (1200, 7)])
-def test_neurons_of_all_shapes_get_the_operators_of_the_projection(sizes, monkeypatch):
+def test_neurons_of_all_shapes_get_the_nearest_operators(sizes, monkeypatch):
     # Small enough that neurons of 1,200 and of 7 inputs go their own ways.
     monkeypatch.setattr("bimonn_jax.binarization.projection.nearest._MOST_PADDED", 2**17)
     rng = np.random.default_rng(0)
     sets = [(rng.normal(0.1, 1, (n, 9 + n % 50)), rng.normal(size=9 + n % 50)) for n in sizes]
     sets = [tuple(v.astype(np.float32) for v in pair) for pair in sets]
     for (W, B), found in zip(sets, nearest_operators(sets), strict=True):
-        expected = project(jnp.asarray(W), jnp.asarray(B))
-        np.testing.assert_array_equal(found[0], expected.footprint)
-        np.testing.assert_array_equal(found[1], expected.is_erosion)
-        np.testing.assert_allclose(found[2], expected.squared_distance, rtol=1e-5, atol=1e-6)
+        assert_nearest_by_integers(W.astype(float), B.astype(float), found)
 
 
 @pytest.mark.parametrize("power", [-120, -100, 0, 100, 120])

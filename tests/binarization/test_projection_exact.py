@@ -10,6 +10,8 @@ from bimonn_jax.binarization.projection import nearest as module
 from bimonn_jax.binarization.projection.exact import ExactNeuron
 from bimonn_jax.binarization.projection.nearest import nearest_operators
 from tests.support.projection_oracles import (
+    all_operators,
+    assert_nearest_by_integers,
     hard_neurons,
     mixed_neurons,
     nearest_by_rationals,
@@ -24,20 +26,6 @@ def all_kinds(rng, n, count):
     border = near.max(axis=0) * (1 + 10 ** rng.uniform(-16, -6, count) * rng.normal(size=count))
     kinds = [(W, B), mixed_neurons(rng, n, count), (near, border)]
     return tuple(np.concatenate(v, axis=-1) for v in zip(*kinds, strict=True))
-
-
-def all_operators(w):
-    """(j, is_erosion) of all that may be nearest, in the order of preference."""
-    return [(j, e) for e in (False, True) for j in range(1, max((w > 0).sum(), 1) + 1)]
-
-
-def assert_nearest_by_integers(W, B, found):
-    for w, b, S, is_erosion, distance in zip(W.T, B, found[0].T, *found[1:], strict=True):
-        neuron = ExactNeuron(-np.sort(-w), b)
-        best = neuron.nearest(all_operators(w))
-        assert (S.sum(), is_erosion) == (best.j, best.is_erosion)
-        assert w[S].min() >= np.max(w[~S], initial=-np.inf)
-        np.testing.assert_allclose(distance, neuron.squared_distance(best), rtol=2.0**-26)
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 5])

@@ -147,7 +147,7 @@ def test_it_is_never_farther_than_the_nearest_end_or_constant_set(n):
     assert (distance <= ((W - level * S) ** 2).sum(0) + (bias - B) ** 2 + allowed).all()
 
 
-@pytest.mark.parametrize("n", [2, 9, 24])
+@pytest.mark.parametrize("n", [slow(2), 9, slow(24)])
 def test_the_first_and_the_last_rank_are_dilations_and_erosions(n):
     W, B = rank_neurons(np.random.default_rng(200 + n), n, 24)
     rows = SortedRows.of(-np.sort(-W.T, axis=1), B)

@@ -2,12 +2,10 @@
 
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
-from bimonn_jax.deployment.c.engine import ENGINE
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.packed import PackedNetwork, _at_least
 from bimonn_jax.deployment.verilog import export_verilog
@@ -16,6 +14,7 @@ from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import layer_of
 from bimonn_jax.neurons.params import RankNeurons
 from tests.support import runtimes
+from tests.support.c_counters import tried_and_wrong
 from tests.support.neuron_oracles import all_inputs
 
 QUICK = {
@@ -172,21 +171,9 @@ def test_slices_count_for_all_ranks_and_counts(size):
 # rank between the ends, on 64 samples: none hold, all hold, as many as the rank or one less, and
 # random ones. What is expected is counted sample by sample.
 _COUNTERS = """
-#include <stdint.h>
-#include <stdio.h>
+enum { MOST = 150, OUTPUTS = 1 };
 
-enum { NETWORK_LANES = 1, MOST = 150 };
-typedef struct { uint64_t lane[NETWORK_LANES]; } network_block;
-typedef struct { network_block image_0[1]; } network_workspace;
-typedef uint8_t pixel;
-enum { VALUES = 1, CHANNELS = 1, LEVELS = 1, OUTPUTS = 1 };
-static const pixel thresholds[1][1] = {{1}};
-typedef uint32_t literal;
-static const network_block *compute(network_workspace *w) { return w->image_0; }
-
-#define ENGINE_WORDS 1
 #define ENGINE_BITS 1
-#define ENGINE_COUNTER 1
 #define ENGINE_RANKS 1
 #include "engine.c"
 
@@ -237,22 +224,10 @@ int main(void)
 """
 
 
-def counters(folder, digits, missing=0):
-    """(Gates tried, wrong outputs) where counters have this many digits, some of them missing."""
-    source = folder / "counters.c"
-    source.write_text(_COUNTERS)
-    program = folder / f"counters_{digits}_{missing}"
-    command = ["gcc", "-std=c99", "-O2", "-Wall", "-Werror", f"-I{ENGINE.parent}"]
-    command += [f"-DDIGITS={digits - missing}", f"-DMISSING={missing}"]
-    subprocess.run([*command, "-o", program, source], check=True)
-    done = subprocess.run([program], check=True, capture_output=True, text=True)
-    return tuple(map(int, done.stdout.split()))
-
-
 def test_c_counts_for_all_sizes_and_ranks(tmp_path):
     tried = 0
     for digits in range(3, 10):
-        count, wrong = counters(tmp_path, digits)
+        count, wrong = tried_and_wrong(_COUNTERS, tmp_path, digits)
         assert count > 0
         assert wrong == 0
         tried += count
@@ -262,7 +237,7 @@ def test_c_counts_for_all_sizes_and_ranks(tmp_path):
 
 
 def test_one_digit_less_would_not_do(tmp_path):
-    assert counters(tmp_path, 8, missing=1)[1] > 0
+    assert tried_and_wrong(_COUNTERS, tmp_path, 8, missing=1)[1] > 0
 
 
 @pytest.mark.parametrize(

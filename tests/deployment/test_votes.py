@@ -3,20 +3,18 @@
 Totals are enumerated, as random inputs hardly ever fill the last digit of a counter.
 """
 
-import subprocess
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bimonn_jax.deployment.c.engine import ENGINE
 from bimonn_jax.deployment.c.writer import export_c
 from bimonn_jax.deployment.circuit import circuit_of
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import PopcountLayer, TernaryLayer
 from bimonn_jax.neurons.heads import TernaryWeights, popcount_scores, ternary_scores
 from tests.support import runtimes
+from tests.support.c_counters import tried_and_wrong
 
 MOST = 600
 QUICK = {
@@ -107,24 +105,11 @@ def test_classes_of_all_totals(mode, tmp_path):
 # All heads of F votes for and A against a class, on 64 samples: everything set, nothing set, only
 # one kind, and random bits. What is expected is counted sample by sample.
 _STRUCTURES = """
-#include <stdint.h>
-#include <stdio.h>
-
-enum { NETWORK_LANES = 1, MOST = 600, CLASSES = 1 };
-typedef struct { uint64_t lane[NETWORK_LANES]; } network_block;
-typedef struct { network_block image_0[1]; } network_workspace;
-typedef uint8_t pixel;
-enum { VALUES = 1, CHANNELS = 1, LEVELS = 1 };
-static const pixel thresholds[1][1] = {{1}};
-
-typedef uint32_t literal;
+enum { MOST = 600, CLASSES = 1 };
 static int32_t MOST_AGAINST;
 static literal votes[2 * MOST];
 static uint32_t votes_for[1], votes_against[1], votes_end[1];
-static const network_block *compute(network_workspace *w) { return w->image_0; }
 
-#define ENGINE_WORDS 1
-#define ENGINE_COUNTER 1
 #define ENGINE_VOTES 1
 #define ENGINE_CLASSIFY 1
 #include "engine.c"
@@ -194,22 +179,10 @@ int main(void)
 """
 
 
-def structures(folder, digits, missing=0):
-    """(Heads tried, wrong scores) where counters have this many digits, some of them missing."""
-    source = folder / "structures.c"
-    source.write_text(_STRUCTURES)
-    program = folder / f"structures_{digits}_{missing}"
-    command = ["gcc", "-std=c99", "-O2", "-Wall", "-Werror", f"-I{ENGINE.parent}"]
-    command += [f"-DDIGITS={digits - missing}", f"-DMISSING={missing}"]
-    subprocess.run([*command, "-o", program, source], check=True)
-    done = subprocess.run([program], check=True, capture_output=True, text=True)
-    return tuple(map(int, done.stdout.split()))
-
-
 def test_c_counts_for_all_structures_of_a_head(tmp_path):
     tried = 0
     for digits in range(3, 12):
-        count, wrong = structures(tmp_path, digits)
+        count, wrong = tried_and_wrong(_STRUCTURES, tmp_path, digits)
         assert count > 0
         assert wrong == 0
         tried += count
@@ -217,7 +190,7 @@ def test_c_counts_for_all_structures_of_a_head(tmp_path):
 
 
 def test_one_digit_less_would_not_do(tmp_path):
-    assert structures(tmp_path, 11, missing=1)[1] > 0
+    assert tried_and_wrong(_STRUCTURES, tmp_path, 11, missing=1)[1] > 0
 
 
 @pytest.mark.parametrize(

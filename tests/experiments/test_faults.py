@@ -1,6 +1,5 @@
 """What goes wrong outside of the mathematics: kills, full disks, damaged files, NaN, memory."""
 
-import json
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from bimonn_jax.training.losses import mse
 from bimonn_jax.training.optimizers import optimizer_for
 from bimonn_jax.training.sweep import run_in_chunks, stack_trials
 from tests.support.boolean_networks import network as random_network
+from tests.support.programs import written_results
 
 ROOT = Path(__file__).parents[2]
 X = bernoulli(jax.random.key(0), 0.5, (2, 6, 6, 1))
@@ -81,7 +81,7 @@ def test_a_killed_training_goes_on_to_the_numbers_of_an_uninterrupted_one(stop, 
         done = start(*command)
         _, errors = done.communicate(timeout=1200)
         assert done.returncode == 0, errors.decode()
-        metrics[name] = json.loads((tmp_path / name / "metrics.json").read_text())
+        metrics[name] = written_results(tmp_path / name / "metrics.json")
         del metrics[name]["train_seconds"]
     assert metrics["whole"] == metrics["killed"]
 
@@ -103,7 +103,7 @@ def test_a_killed_sweep_loses_only_the_trials_in_flight(tmp_path, monkeypatch):
     errors = done.communicate(timeout=1200)[1]
     assert done.returncode == 0, errors.decode()
     assert journal.read_text().startswith(told)
-    rows = json.loads((tmp_path / "sweep.json").read_text())
+    rows = written_results(tmp_path / "sweep.json")["rows"]
     assert len(rows) == 8
     assert len({row["learning_rate"] for row in rows}) == 8
 
@@ -165,10 +165,9 @@ def test_where_nothing_more_can_be_written_the_old_file_stays_and_the_error_is_c
 def checkpoints_at(folder, *steps):
     """Checkpoints of a state that counts its steps, and the state."""
     state = init_state(PARAMS, optimizer_for())
-    checkpoints = Checkpoints(folder, MODEL.architecture)
-    for step in steps:
-        checkpoints.save(state.replace(step=jnp.int32(step)), [{"step": float(step)}])
-    checkpoints.close()
+    with Checkpoints(folder, MODEL.architecture) as checkpoints:
+        for step in steps:
+            checkpoints.save(state.replace(step=jnp.int32(step)), [{"step": float(step)}])
     return state
 
 
@@ -181,16 +180,15 @@ def damage(folder):
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, caplog):
     state = checkpoints_at(tmp_path, 50, 100)
     damage(tmp_path / "100")
-    checkpoints = Checkpoints(tmp_path, MODEL.architecture)
-    with caplog.at_level(logging.WARNING):
-        restored, history = checkpoints.restore(state)
-    assert int(restored.step) == 50
-    assert history == [{"step": 50.0}]
-    assert "checkpoint 100 in" in caplog.text
-    # What is trained again can be saved again.
-    checkpoints.save(state.replace(step=jnp.int32(100)), [])
-    assert checkpoints.newest_step() == 100
-    checkpoints.close()
+    with Checkpoints(tmp_path, MODEL.architecture) as checkpoints:
+        with caplog.at_level(logging.WARNING):
+            restored, history = checkpoints.restore(state)
+        assert int(restored.step) == 50
+        assert history == [{"step": 50.0}]
+        assert "checkpoint 100 in" in caplog.text
+        # What is trained again can be saved again.
+        checkpoints.save(state.replace(step=jnp.int32(100)), [])
+        assert checkpoints.newest_step() == 100
     assert int(Checkpoints(tmp_path, MODEL.architecture).restore(state)[0].step) == 100
 
 

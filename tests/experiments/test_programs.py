@@ -38,7 +38,7 @@ from experiments.output import progress
 from experiments.program import InputError, define_flags, from_flags, prepare
 from experiments.report import write_json
 from tests.support.boolean_networks import network as random_network
-from tests.support.programs import ROOT, check_report, run, start
+from tests.support.programs import ROOT, check_report, run, start, written_results
 
 PROGRAMS = (
     apply, correlation_speed, denoise, inference, mnist, operators, projection_scaling,
@@ -189,7 +189,7 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     if recipe == "paper":
         settings |= {"regularizer": "exact", "coefficient": 0.02}
     metrics = run(denoise, out, recipe=recipe, data=data, **settings)
-    assert metrics == json.loads((out / "metrics.json").read_text())
+    assert metrics == written_results(out / "metrics.json")
     assert set(metrics) >= METRICS
     assert (metrics["dice_float"] is None) == (recipe != "paper")
     assert metrics["exact"] or recipe == "paper"
@@ -228,7 +228,7 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(settings, tmp_path, monkey
     (tmp_path / "network.npz").write_text("left of a run that was interrupted")
     run(mnist, tmp_path, **settings, epochs=0.1, baseline_epochs=0.1, evaluations=1)
     assert "WARNING: training on 8 x 8 digits instead" in capsys.readouterr().out
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = written_results(tmp_path / "metrics.json")
     assert set(metrics) >= {
         "dataset", "recipe", "head", "bits", "test_error_float", "test_error_boolean",
         "test_error_baseline", "train_seconds", "seed",
@@ -271,7 +271,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     rows = []
     for trials in (2, 3):
         found = run(sweep, tmp_path, **SWEEP, regularizers=("none", "normal"), trials=trials)
-        rows.append(json.loads((tmp_path / "sweep.json").read_text()))
+        rows.append(written_results(tmp_path / "sweep.json")["rows"])
     first, second = rows
     assert [row["regularizer"] for row in found["rows"]] == ["none", "normal"]
     # What the trials of a study share is in its title: other data or settings make another study.
@@ -354,7 +354,7 @@ def check_two_processes(url, tmp_path):
     # In a process, too, for the connections that Optuna leaves open.
     done = start("sweep", *arguments, f"--out_dir={tmp_path / 'c'}")
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "c" / "sweep.json").read_text())
+    rows = written_results(tmp_path / "c" / "sweep.json")["rows"]
     assert [row["trial"] for row in rows] == [0, 1, 2, 3]
 
 
@@ -364,7 +364,7 @@ def test_projection_scaling_writes_rows_a_plot_and_the_agreement(tmp_path):
         projection_scaling, tmp_path, inputs=(8, 16), neurons=20, programs=3, exhaustive=(4,),
         compared=3, runs=1,
     )  # fmt: skip
-    written = json.loads((tmp_path / "projection.json").read_text())
+    written = written_results(tmp_path / "projection.json")
     assert [(row["n"], row["method"]) for row in written["rows"]] == [
         (n, method) for n in (8, 16) for method in ("qp", "activable")
     ]
@@ -401,7 +401,7 @@ def test_operators_writes_its_table(names, recipes, tmp_path, capsys):
         operators, tmp_path, operators=tuple(names), footprints=("cross",), size=3, steps=1,
         starts=1, recipe=tuple(recipes),
     )  # fmt: skip
-    rows = json.loads((tmp_path / "operators.json").read_text())
+    rows = written_results(tmp_path / "operators.json")["rows"]
     assert [(r["operator"], r["recipe"]) for r in rows] == [(o, r) for o in names for r in recipes]
     assert all(r["dice_boolean"] > 0.9 for r in rows if r["recipe"] == "search")
     assert all(np.isfinite(r["dice_boolean"]) for r in rows)
@@ -472,7 +472,7 @@ def test_inference_compares_every_runtime(name, tmp_path):
     metadata = {"input_shape": shape}
     save_network(tmp_path / "n.npz", network.architecture, network.params, metadata=metadata)
     run(inference, tmp_path / "out", network=tmp_path / "n.npz", images=70, sizes=(40,), runs=1)
-    rows = json.loads((tmp_path / "out" / "inference.json").read_text())
+    rows = written_results(tmp_path / "out" / "inference.json")["rows"]
     assert len(rows) == 5 + 4 + 5 + 3 + 4
     assert all(set(r) == {"task", "runtime", "per_second", "bytes", "ratio"} for r in rows)
     assert [r["ratio"] for r in rows if r["runtime"] in FIRST] == [1] * 5

@@ -47,6 +47,7 @@ MODEL = Sequential(
 )
 VOTING = [Sequential((*MODEL.modules[:-1], head)) for head in (TernaryHead(2), PopcountHead(2))]
 PARAMS = jax.jit(MODEL.init)(jax.random.key(1), X)["params"]
+APPLY = jax.jit(MODEL.apply)
 trees = pytest.mark.parametrize("tree", [PARAMS, binarize(PARAMS)], ids=["real", "boolean"])
 
 
@@ -70,7 +71,7 @@ def test_voting_heads_run_as_their_module_does_also_after_json(model, method):
 @trees
 @pytest.mark.parametrize("transform", [lambda fn: fn, jax.jit, jax.vmap])
 def test_running_the_architecture_is_applying_the_module(tree, transform):
-    expected = MODEL.apply({"params": tree}, X)
+    expected = APPLY({"params": tree}, X)
     assert expected.shape == (3, 2)
     output = transform(lambda x: apply_layers(MODEL.architecture, tree, x))(X)
     np.testing.assert_allclose(output, expected, atol=1e-5)
@@ -93,8 +94,10 @@ def test_layer_outputs_are_those_of_the_shorter_networks(tree):
     outputs = layer_outputs(MODEL.architecture, tree, X)
     assert len(outputs) == len(MODEL.architecture)
     is_boolean = tree is not PARAMS
-    for depth, output in enumerate(outputs, start=1):
-        prefix = apply_layers(MODEL.architecture[:depth], tree, X)
+    depths = range(1, len(outputs) + 1)
+    shorter = [MODEL.architecture[:depth] for depth in depths]
+    prefixes = jax.jit(lambda tree: [apply_layers(layers, tree, X) for layers in shorter])(tree)
+    for depth, output, prefix in zip(depths, outputs, prefixes, strict=True):
         # Compiled as a whole, a network of floats rounds elsewhere.
         np.testing.assert_allclose(output, prefix, rtol=1e-6)
         is_bool = depth <= 2 or (is_boolean and depth < len(outputs))

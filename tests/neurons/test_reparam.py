@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +123,32 @@ def test_ternary_footprints_do_not_depend_on_how_they_are_compiled(name, transfo
     found = over(omega, jnp.ones(50)) if transform is jax.vmap else over(omega, 1.0)
     expected = FORMULAS[name](omega.astype(float), None)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("name", ["ternary", "ternary_sparse"])
+def test_latents_of_any_finite_size_are_compared_and_pass_their_gradient(name, dtype):
+    largest = float(jnp.finfo(dtype).max)
+    halves = itertools.product([-largest, -0.25, 0, 0.25, largest], repeat=2)
+    omega = jnp.asarray(list(halves), dtype).T.ravel()
+    forward = WEIGHTS[name].forward
+    total = jnp.ones((), dtype)
+    np.testing.assert_array_equal(
+        jax.jit(forward)(omega, total), FORMULAS[name](np.asarray(omega, float), None)
+    )
+    gradient = jax.grad(lambda w: jnp.sum(forward(w, total)[:25]))(omega)
+    np.testing.assert_array_equal(gradient, [1] * 25 + [-1] * 25)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_rank_latents_of_any_finite_size_make_neurons_that_are_constant(dtype):
+    W = jnp.asarray([1, 0, 1, 0, 1, 0], dtype)
+    largest = jnp.finfo(dtype).max
+    for beta, is_set in ((largest, False), (-largest, True)):
+        B, to_beta = jax.value_and_grad(BIASES["rank"].forward)(jnp.asarray(beta, dtype), W)
+        assert jnp.isfinite(B)
+        assert (B < 0) if is_set else (jnp.sum(W) < B)
+        assert to_beta == jnp.asarray(3**0.5, dtype)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 9, 16, 17])

@@ -35,25 +35,23 @@ def training(folder, mesh, die_at=None):
         if row["step"] == die_at:
             os._exit(1)
 
-    checkpoints = Checkpoints(folder / "checkpoint", model.architecture)
-    result = fit(
-        lambda p, x: apply_layers(model.architecture, p, x),
-        params,
-        lambda key: noisy_sticks(key, 16, size=24, sticks=4),
-        compare(model.architecture, x, y),
-        # Adam would blow up what sums over eight parts round otherwise than one sum.
-        optimizer=optimizer_for(real=optax.sgd(0.5, momentum=0.9)),
-        loss=mse,
-        key=jax.random.key(2),
-        steps=12,
-        steps_per_evaluation=4,
-        score="dice_float",
-        checkpoints=checkpoints,
-        callback=die,
-        mesh=mesh,
-    )
-    checkpoints.close()
-    return result
+    with Checkpoints(folder / "checkpoint", model.architecture) as checkpoints:
+        return fit(
+            lambda p, x: apply_layers(model.architecture, p, x),
+            params,
+            lambda key: noisy_sticks(key, 16, size=24, sticks=4),
+            compare(model.architecture, x, y, method="constant"),
+            # Adam would blow up what sums over eight parts round otherwise than one sum.
+            optimizer=optimizer_for(real=optax.sgd(0.5, momentum=0.9)),
+            loss=mse,
+            key=jax.random.key(2),
+            steps=12,
+            steps_per_evaluation=4,
+            score="dice_float",
+            checkpoints=checkpoints,
+            callback=die,
+            mesh=mesh,
+        )
 
 
 def projection(mesh):

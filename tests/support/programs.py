@@ -1,5 +1,6 @@
 """The programs as a notebook calls them, and as a shell does."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,16 @@ def start(program, *arguments, **environment):
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
         timeout=1200,
     )  # fmt: skip
+
+
+def written_results(path):
+    """What a program wrote as JSON, without where it comes from, which is checked."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    origin = found.pop("run")
+    assert set(origin) == {"commit", "machine", "command"}
+    assert origin["command"].startswith("python -m experiments.")
+    assert origin["command"].endswith(f"--out_dir={path.parent}")
+    return found
 
 
 def check_report(out):

@@ -5,6 +5,8 @@ from itertools import product
 
 import numpy as np
 
+from bimonn_jax.binarization.projection.exact import ExactNeuron
+
 
 def hard_neurons(rng, n, count):
     """(W, B) of `count` neurons of n inputs, of all kinds that a search trips on.
@@ -88,6 +90,21 @@ def nearest_by_rationals(W, B):
         if any(footprint)
         for is_erosion in (False, True)
     )
+
+
+def all_operators(w):
+    """(j, is_erosion) of all that may be nearest, in the order of preference."""
+    return [(j, e) for e in (False, True) for j in range(1, max((w > 0).sum(), 1) + 1)]
+
+
+def assert_nearest_by_integers(W, B, found):
+    """What was found, as `nearest_operators` gives it, is the nearest of all operators."""
+    for w, b, S, is_erosion, distance in zip(W.T, B, found[0].T, *found[1:], strict=True):
+        neuron = ExactNeuron(-np.sort(-w), b)
+        best = neuron.nearest(all_operators(w))
+        assert (S.sum(), is_erosion) == (best.j, best.is_erosion)
+        assert w[S].min() >= np.max(w[~S], initial=-np.inf)
+        np.testing.assert_allclose(distance, neuron.squared_distance(best), rtol=2.0**-26)
 
 
 def mixed_neurons(rng, n, count):

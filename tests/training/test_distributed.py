@@ -26,7 +26,11 @@ def free_port():
 def run(processes, folder, *, die_at=None):
     """Runs the processes to their ends; returns their (exit status, standard error)."""
     folder.mkdir(exist_ok=True)
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        # As the programs of this file are compiled in this process.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
     port, last = free_port(), [] if die_at is None else [die_at]
     started = [
         subprocess.Popen(

@@ -38,14 +38,14 @@ def network(boolean):
 VALIDATION = sample(jax.random.key(99), 16)
 
 
-def train(boolean, steps=60, **options):
+def train(boolean, steps=60, method="constant", **options):
     model, params = network(boolean)
     options = {"score": "dice_boolean", "loss": mse, "steps_per_evaluation": 20, **options}
     result = fit(
         partial(apply_layers, model.architecture),
         params,
         sample,
-        compare(model.architecture, *VALIDATION),
+        compare(model.architecture, *VALIDATION, method=method),
         key=jax.random.key(1),
         steps=steps,
         **options,
@@ -74,7 +74,8 @@ def test_revisions_follow_every_evaluation_and_leave_the_best_parameters_alone()
 @pytest.mark.parametrize("boolean", [False, True])
 def test_both_modes_learn_a_dilation_exactly(boolean):
     optimizer = optimizer_for(real=optax.adam(3e-2), latent=optax.sgd(2.0, momentum=0.9))
-    _, result = train(boolean, steps=400, optimizer=optimizer, stop_score=1.0)
+    options = {"steps": 400, "optimizer": optimizer, "stop_score": 1.0}
+    _, result = train(boolean, method="activable", **options)
     found = binarize(result.params)["layers_0"]["bise"].footprint[:, :, 0, 0]
     assert result.score == 1.0
     np.testing.assert_array_equal(found, S)
