@@ -8,7 +8,7 @@ forest on 7 x 7 and on 11 x 11 windows, a float CNN that sees 11 x 11 pixels and
 ours, and `bimonn_jax.filters.learn_filter`. The forest and the CNN read gray levels, where there
 are any; the first four read bits.
 
-Writes ``filters.json``, rows of kind, seed, method, F-measure, seconds to learn, milliseconds a
+Writes ``filters.json``, medians, and rows of kind, seed, method, F-measure, seconds to learn, milliseconds a
 megapixel (the median of three runs on 1024 x 1024 pixels) and, for boolean networks, parameters;
 ``filters.png`` and ``report.html``.
 """
@@ -33,9 +33,10 @@ from bimonn_jax.viz import plot_images
 
 from .filter_peers import FilterFunction, convolutions, forest
 from .filter_tasks import KINDS, FilterTask, draw_task
+from .origin import write_results
 from .output import say
 from .program import Program, Settings, option
-from .report import write_json, write_report
+from .report import write_report
 from .timing import median_seconds
 
 Row = dict[str, Any]
@@ -149,7 +150,7 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
                 seconds = time.perf_counter() - started
                 rows += [judge(task, name, f, seconds, seed) for name, f in found.items()]
                 shown |= {name: f(x) for name, f in found.items()}
-            write_json(folder / "filters.json", rows)
+            write_results(folder / "filters.json", config, {"medians": medians(rows), "rows": rows})
             if seed == 0:
                 shown["target"] = y
                 caption = f"A part of a test picture of the kind {kind}."

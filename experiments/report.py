@@ -209,13 +209,8 @@ def write_report(
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{device_name()}, {platform.platform()}, {jax.device_count()} device(s)",
         versions=_versions(),
-<<<<<<< HEAD
-        flags=[_without_password(flag) for flag in config.as_flags()],
-        columns=[words(name) for name in columns],
-=======
         flags=[without_password(flag) for flag in config.as_flags()],
-        columns=[words(n) if len(table) == 1 else n.replace("_", " ") for n in columns],
->>>>>>> house
+        columns=[words(name) for name in columns],
         rows=[[_cell(row.get(name)) for name in columns] for row in table],
         figures=_write_pictures(folder, figures),
         folded=_write_pictures(folder, folded or {}),
