@@ -67,7 +67,7 @@ def load_pairs(
 ) -> tuple[Pair, ...]:
     """Reads pairs of image files whose names, without the endings, are the same.
 
-    Which files those are: see `bimonn_jax.data.image_files`. Each page of a TIFF is paired with the
+    Which files those are: see `bimonn_jax.data.image_folders`. Each page of a TIFF goes with the
     page of the same number.
 
     Args:

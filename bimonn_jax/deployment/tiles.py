@@ -157,7 +157,7 @@ class _Computation:
         rows, columns = (
             _Axis(
                 starts[:, axis, None] * scale.numerator // scale.denominator
-                + jnp.arange(int(length * scale))[None],
+                + jnp.arange(int(length * scale), dtype=jnp.int32)[None],
                 sizes[value, axis],
             )
             for axis, length in enumerate(self.plan.window_of(self.tile))
