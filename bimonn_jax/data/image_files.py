@@ -81,9 +81,10 @@ def _naming(path: str | Path, max_pixels: int | None) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        said = str(error).partition(",")[0]
         raise ValueError(
-            f"{path} is not read: {error}. If it is not meant to fill the memory, allow so many "
-            "by max_pixels (--max_megapixels)"
+            f"{path} is not read: {said}. Unless it is meant to fill the memory, allow more by "
+            "max_pixels (--max_megapixels)"
         ) from error
     except UnidentifiedImageError as error:
         raise ValueError(
