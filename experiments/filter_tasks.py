@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 SHAPE = (320, 480)
@@ -22,6 +21,8 @@ Picture = tuple[np.ndarray, np.ndarray]
 
 def _lines_of_text(rng: np.random.Generator, size: int) -> np.ndarray:
     """Words at random, set in lines: coverage by ink in 0..1, (H, W)."""
+    from PIL import Image, ImageDraw, ImageFont
+
     height, width = SHAPE
     canvas = Image.new("L", (width, height))
     draw = ImageDraw.Draw(canvas)
@@ -63,6 +64,8 @@ def ruled(rng: np.random.Generator) -> Picture:
 
 def staff(rng: np.random.Generator) -> Picture:
     """Music on staves: everything but the lines of the staves is wanted."""
+    from PIL import Image, ImageDraw
+
     height, width = SHAPE
     music, lines = Image.new("1", (width, height)), Image.new("1", (width, height))
     draw, ruler = ImageDraw.Draw(music), ImageDraw.Draw(lines)
@@ -145,6 +148,8 @@ def bleed(rng: np.random.Generator) -> Picture:
 
 def jpeg(rng: np.random.Generator) -> Picture:
     """Small text, out of focus, noisy, and stored as a JPEG of low quality: the text."""
+    from PIL import Image
+
     text = _lines_of_text(rng, int(rng.integers(10, 14)))
     blurred = ndimage.gaussian_filter(text, 1.1)
     gray = _as_gray(220 - 170 * blurred + rng.normal(0, 12, SHAPE))

@@ -8,9 +8,9 @@ forest on 7 x 7 and on 11 x 11 windows, a float CNN that sees 11 x 11 pixels and
 ours, and `bimonn_jax.filters.learn_filter`. The forest and the CNN read gray levels, where there
 are any; the first four read bits.
 
-Writes ``filters.json``, medians, and rows of kind, seed, method, F-measure, seconds to learn, milliseconds a
-megapixel (the median of three runs on 1024 x 1024 pixels) and, for boolean networks, parameters;
-``filters.png`` and ``report.html``.
+Writes ``filters.json``, medians, and rows of kind, seed, method, F-measure, seconds to learn,
+milliseconds a megapixel (the median of three runs on 1024 x 1024 pixels) and, for boolean networks,
+parameters; pictures, and ``report.html``.
 """
 
 import statistics
