@@ -14,6 +14,19 @@ def _windows(image: np.ndarray, kernel_size: tuple[int, int]) -> np.ndarray:
     return np.moveaxis(windows, 2, -1)
 
 
+def every_window(image: np.ndarray, kernel_size: tuple[int, int]) -> np.ndarray:
+    """The windows around all pixels of an image, zero outside, row by row.
+
+    Args:
+      image: (H, W, C).
+      kernel_size: height and width of the windows.
+
+    Returns:
+      (H W, kh * kw * C).
+    """
+    return _windows(image, kernel_size).reshape(image.shape[0] * image.shape[1], -1)
+
+
 def draw_windows(
     xs: Sequence[np.ndarray],
     ys: Sequence[np.ndarray],

@@ -1,7 +1,7 @@
 """A learned filter: a boolean network, and how images become its input and its output images."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.deployment.tiles import TiledNetwork
 from bimonn_jax.filters.arrays import Output, gray_of
+from bimonn_jax.filters.compiled import compiled_bits
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.saving import load_network, save_network
 
@@ -27,6 +28,8 @@ class Filter:
       name: what it is: "rank network", "median 3 x 3", ...
       scores: F-measures (DICE) on the columns that were held out of the learning: of this filter
         and of those that it was compared with, by name.
+      runtime: what runs the network, (1, H, W, C) -> bool (1, H, W, 1); by default
+        `bimonn_jax.deployment.TiledNetwork`.
     """
 
     network: BooleanNetwork
@@ -34,6 +37,7 @@ class Filter:
     output: Output
     name: str
     scores: Mapping[str, float] = field(default_factory=dict)
+    runtime: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __repr__(self) -> str:
         """One line."""
@@ -42,14 +46,41 @@ class Filter:
         score = f", F-measure {self.scores[self.name]:.3f}" if self.name in self.scores else ""
         return f"Filter({self.name} of {of}; {bits:,} parameters{score})"
 
+    @property
+    def _channels(self) -> int:
+        return len(self.reading.channels) if self.reading.gray else 1
+
     @cached_property
-    def _tiled(self) -> TiledNetwork:
-        channels = len(self.reading.channels) if self.reading.gray else 1
-        return TiledNetwork(self.network, (64, 64, channels))
+    def _run(self) -> Callable[[np.ndarray], np.ndarray]:
+        if self.runtime is not None:
+            return self.runtime
+        return TiledNetwork(self.network, (64, 64, self._channels))
+
+    def compile(
+        self, folder: str | Path, *, compiler: str = "gcc", overwrite: bool = False
+    ) -> "Filter":
+        """The same filter in C, on all cores: many times as fast, and compiled in about a second.
+
+        Args:
+          folder: where filter.c, filter.h and filter.so are written; made if there is none.
+          compiler: a C compiler that takes gcc's options.
+          overwrite: whether files that are there may be replaced.
+
+        Raises:
+          ValueError: for a network with branches or pools, or of which several layers look beyond
+            the border.
+          FileExistsError: if a file exists and ``overwrite`` is False.
+          FileNotFoundError: if the compiler is not installed.
+          RuntimeError: if the compiler fails, with its messages.
+        """
+        run = compiled_bits(
+            self.network, self._channels, folder, compiler=compiler, overwrite=overwrite
+        )
+        return replace(self, runtime=run)
 
     def bits(self, gray: np.ndarray) -> np.ndarray:
         """The foreground that it finds, bool (H, W), in gray levels (H, W) in [0, 255]."""
-        return self._tiled(self.reading.to_images(gray))[0, ..., 0]
+        return self._run(self.reading.to_images(gray))[0, ..., 0]
 
     def __call__(self, image: Any) -> np.ndarray:
         """Filters an image of any size, by tiles: one program, compiled at the first call.

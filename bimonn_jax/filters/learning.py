@@ -5,22 +5,19 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Foreground, Reading
-from bimonn_jax.data.windows import draw_windows
-from bimonn_jax.deployment.tiles import TiledNetwork
+from bimonn_jax.data.windows import draw_windows, every_window
 from bimonn_jax.filters.arrays import Output, gray_of, is_bilevel
 from bimonn_jax.filters.filter import Filter
 from bimonn_jax.filters.pairs import LEAST_WIDTH, GrayPair, Parts, f_measure
 from bimonn_jax.filters.simple import reading_of_bits, simple_networks
 from bimonn_jax.morphology.levels import level_sets
 from bimonn_jax.networks.boolean import BooleanNetwork
-from bimonn_jax.networks.kinds import HitOrMissConvLayer, LevelSetsLayer
-from bimonn_jax.neurons.params import RankNeurons
-from bimonn_jax.training.window_networks import WindowNetwork, train_on_windows
+from bimonn_jax.networks.kinds import LevelSetsLayer
+from bimonn_jax.training.window_networks import train_on_windows
 
 # Sides of windows of bits and of gray levels, which have several bits a pixel.
 _BITS_WINDOW, _GRAY_WINDOW = 11, 9
@@ -78,27 +75,6 @@ def _best_rank(counts: Sequence[np.ndarray], wanted: Sequence[np.ndarray], most:
     return 1 + int(scores[1 : most + 1].argmax())
 
 
-def _network(
-    found: WindowNetwork,
-    thresholds: tuple[tuple[float, ...], ...] | None,
-    inputs: Sequence[np.ndarray],
-    wanted: Sequence[np.ndarray],
-) -> tuple[BooleanNetwork, float]:
-    """What was trained, with the rank of its vote that is best on images, and its F-measure."""
-    leading = () if thresholds is None else (LevelSetsLayer(thresholds=thresholds),)
-    hidden = BooleanNetwork((*leading, *found.layers), found.params, {"steps": found.steps})
-    tiled = TiledNetwork(hidden, (64, 64, inputs[0].shape[-1]))
-    is_against = found.votes < 0
-    counts = [(tiled(x[None])[0] ^ is_against).sum(axis=-1) for x in inputs]
-    rank = _best_rank(counts, wanted, len(is_against))
-    footprint = np.concatenate([~is_against, is_against])[None, None, :, None]
-    no = jnp.zeros(1, bool)
-    vote = RankNeurons(jnp.asarray(footprint), jnp.full(1, rank, jnp.int32), no)
-    layers = (*hidden.architecture, HitOrMissConvLayer("vote"))
-    network = BooleanNetwork(layers, {**hidden.params, "vote": {"lui": vote}}, hidden.metadata)
-    return simplify(network), f_measure([count >= rank for count in counts], wanted)
-
-
 def _bits(network: BooleanNetwork, x: np.ndarray) -> np.ndarray:
     """What a network gives for one image of bits, bool (H, W)."""
     return np.asarray(network(x[None, ..., None]))[0, ..., 0]
@@ -143,18 +119,17 @@ def learn_from_gray(
     reads_gray = gray if gray is not None else not is_bilevel([p.x for p in pairs])
     reading = replace(to_bits, gray=True, channels=_GRAY_CHANNELS) if reads_gray else to_bits
     inputs = [reading.to_images(p.x)[0] for p in pairs]
-    thresholds = None
-    learned_x = parts.learned(inputs)
+    thresholds, in_bits = None, inputs
     if reads_gray:
-        thresholds = balanced_thresholds(learned_x, learned_y, _LEVELS)
-        learned_x = [np.asarray(level_sets(x, thresholds)) for x in learned_x]
+        thresholds = balanced_thresholds(parts.learned(inputs), learned_y, _LEVELS)
+        in_bits = [np.asarray(level_sets(x, thresholds)) for x in inputs]
     side = window or (_GRAY_WINDOW if reads_gray else _BITS_WINDOW)
     window_key, train_key = jax.random.split(key)
     windows, target = draw_windows(
-        learned_x,
+        parts.learned(in_bits),
         learned_y,
         (side, side),
-        _MOST_BITS // (side * side * learned_x[0].shape[-1]),
+        _MOST_BITS // (side * side * in_bits[0].shape[-1]),
         np.random.default_rng(np.asarray(jax.random.key_data(window_key))),
     )
     found = train_on_windows(
@@ -169,10 +144,16 @@ def learn_from_gray(
         learning_rate=_RATE,
         callback=callback,
     )
-    network, score = _network(found, thresholds, parts.held_out(inputs), wanted)
-    scores[_LEARNED] = score
+    held_out = [found.counts(every_window(x, (side, side))) for x in parts.held_out(in_bits)]
+    counts = [count.reshape(y.shape) for count, y in zip(held_out, wanted, strict=True)]
+    rank = _best_rank(counts, wanted, len(found.votes))
+    scores[_LEARNED] = f_measure([count >= rank for count in counts], wanted)
     best = max(scores, key=lambda name: scores[name])
     if best == _LEARNED:
+        layers, params = found.layers(rank)
+        if thresholds is not None:
+            layers = (LevelSetsLayer(thresholds=thresholds), *layers)
+        network = simplify(BooleanNetwork(layers, params, {"steps": found.steps}))
         return Filter(network, reading, output, best, scores)
     return Filter(simple[best], to_bits, output, best, scores)
 

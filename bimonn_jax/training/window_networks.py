@@ -42,18 +42,50 @@ class WindowNetwork:
     """A network that `train_on_windows` found.
 
     Attributes:
-      layers: of rank neurons: over windows, then over all channels of a pixel; the last one is
-        left to `bimonn_jax.filters`, which chooses its rank.
-      params: their neurons.
-      votes: int8 (n,), for the channels of the last of these layers, 1 or -1: what speaks for the
+      hidden: footprints over the bits that a layer reads and their complements, bool
+        (2 inputs, neurons), and ranks, int32 (neurons,), of each layer.
+      votes: int8 (n,), for the neurons of the last of these layers, 1 or -1: what speaks for the
         pixel.
+      kernel_size: of the windows.
       steps: how many were made.
     """
 
-    layers: tuple[Layer, ...]
-    params: dict[str, Any]
+    hidden: tuple[tuple[np.ndarray, np.ndarray], ...]
     votes: np.ndarray
+    kernel_size: tuple[int, int]
     steps: int
+
+    def counts(self, bits: np.ndarray) -> np.ndarray:
+        """How many votes agree with each of windows, int32 (P,); bits is bool (P, kh * kw * C)."""
+        counted = [self._counts(bits[i : i + _MEASURED]) for i in range(0, len(bits), _MEASURED)]
+        return np.concatenate(counted) if counted else np.zeros(0, np.int32)
+
+    def _counts(self, bits: np.ndarray) -> np.ndarray:
+        x = bits
+        for footprint, rank in self.hidden:
+            literals = np.concatenate([x, ~x], axis=1).astype(np.float32)
+            # Whole numbers below 2^24: exact.
+            x = literals @ footprint.astype(np.float32) >= rank
+        agree: np.ndarray = (x ^ (self.votes < 0)).sum(axis=1, dtype=np.int32)
+        return agree
+
+    def layers(self, rank: int) -> tuple[tuple[Layer, ...], dict[str, Any]]:
+        """Layers of rank neurons, the last of which asks for so many votes, and parameters."""
+        vote = np.concatenate([self.votes > 0, self.votes < 0])[:, None]
+        layers: list[Layer] = []
+        params: dict[str, Any] = {}
+        for footprint, ranks in (*self.hidden, (vote, np.array([rank], np.int32))):
+            window = (1, 1) if layers else self.kernel_size
+            # (bits and their complements, kh, kw, C, neurons) -> (kh, kw, bits then complements,
+            # neurons).
+            split = footprint.reshape(2, *window, -1, len(ranks)).transpose(1, 2, 0, 3, 4)
+            shaped = jnp.asarray(split.reshape(*window, -1, len(ranks)))
+            name = f"ranks_{len(layers)}"
+            layers.append(HitOrMissConvLayer(name))
+            params[name] = {
+                "lui": RankNeurons(shaped, jnp.asarray(ranks), jnp.zeros(len(ranks), bool))
+            }
+        return tuple(layers), params
 
 
 def _bits_of(values: jax.Array) -> jax.Array:
@@ -155,27 +187,6 @@ def _as_ranks(
     return found
 
 
-def _network(
-    latents: Latents,
-    inputs: tuple[int, ...],
-    bits: np.ndarray,
-    kernel_size: tuple[int, int],
-    steps: int,
-) -> WindowNetwork:
-    layers, params = [], {}
-    for index, (footprint, rank) in enumerate(_as_ranks(latents, inputs, bits)):
-        window = (1, 1) if index else kernel_size
-        # (bits and their complements, kh, kw, C, neurons) -> (kh, kw, bits then complements, ...).
-        split = footprint.reshape(2, *window, -1, len(rank)).transpose(1, 2, 0, 3, 4)
-        shaped = split.reshape(*window, -1, len(rank))
-        name = f"ranks_{index}"
-        layers.append(HitOrMissConvLayer(name))
-        neurons = RankNeurons(jnp.asarray(shaped), jnp.asarray(rank), jnp.zeros(len(rank), bool))
-        params[name] = {"lui": neurons}
-    votes = np.where(np.asarray(latents[-1]["weight"])[:, 0] < 0, -1, 1).astype(np.int8)
-    return WindowNetwork(tuple(layers), params, votes, steps)
-
-
 def train_on_windows(
     bits: np.ndarray,
     target: np.ndarray,
@@ -250,4 +261,6 @@ def train_on_windows(
             done += share
         if callback is not None:
             callback({"step": float(taken), "loss": float(loss), "done": min(done, 1.0)})
-    return _network(state[0], inputs, bits, kernel_size, taken)
+    hidden = tuple(_as_ranks(state[0], inputs, bits))
+    votes = np.where(np.asarray(state[0][-1]["weight"])[:, 0] < 0, -1, 1).astype(np.int8)
+    return WindowNetwork(hidden, votes, kernel_size, taken)
