@@ -37,9 +37,7 @@ class _Plan:
         self.padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
         self.mode = PAD_MODES["zero"]
         if any(layer.inputs for layer in layers):
-            raise ValueError(
-                "only a chain of layers is compiled as a filter; this one has branches"
-            )
+            raise ValueError("only chains of layers are compiled as filters; this has branches")
         for index, layer in enumerate(layers):
             if not isinstance(layer, SlidingLayer):
                 continue
@@ -131,7 +129,7 @@ def compiled_bits(
         windows, (rows, columns) = _tiles_of(padded, plan.margins)
         tiles = _in_c(library, windows).reshape(rows, columns, _TILE, _TILE)
         whole = tiles.swapaxes(1, 2).reshape(rows * _TILE, columns * _TILE)
-        height, width = (side - margin for side, margin in zip(padded.shape, plan.margins))
+        height, width = np.subtract(padded.shape[:2], plan.margins)
         return whole[None, :height, :width, None]
 
     return run

@@ -24,7 +24,6 @@ _BITS_WINDOW, _GRAY_WINDOW = 11, 9
 _GRAY_CHANNELS = ("gray", "mean", "contrast")
 _LEVELS = 4
 _FEATURES, _INPUTS = (256, 64), {False: (16, 32), True: (32, 32)}
-_RATE = 2e-2
 # Bits of all windows together.
 _MOST_BITS = 2**28
 
@@ -141,7 +140,6 @@ def learn_from_gray(
         inputs=_INPUTS[reads_gray],
         steps=steps,
         seconds=None if steps else seconds,
-        learning_rate=_RATE,
         callback=callback,
     )
     held_out = [found.counts(every_window(x, (side, side))) for x in parts.held_out(in_bits)]
@@ -209,7 +207,7 @@ def learn_filter(
         or floats in [0, 1]. A target is foreground and background; gray ones are thresholded.
       seconds: how long to train; the result depends on the machine.
       steps: how many steps to train in place of ``seconds``: the same result on the same machine,
-        however busy. About 100 a second on two CPU cores.
+        however busy. A few hundred a second on two CPU cores.
       window: side of the windows, odd; by default 11 for bits, 9 for gray levels.
       gray: whether gray levels are read, rather than bits; by default, where there are any.
       foreground: whether the dark or the light pixels of targets are the foreground, by which the

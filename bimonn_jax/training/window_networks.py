@@ -27,7 +27,7 @@ from bimonn_jax.networks.kinds import HitOrMissConvLayer, Layer
 from bimonn_jax.neurons.params import RankNeurons
 
 # Windows of a step, steps for which footprints are kept, and how often this is done in a call.
-_BATCH, _STEPS_PER_CHOICE, _CHOICES = 1000, 10, 5
+_BATCH, _STEPS_PER_CHOICE, _CHOICES = 250, 20, 10
 STEPS_PER_CALL = _STEPS_PER_CHOICE * _CHOICES
 _WARMUP = 0.05
 _LEAST_VARIANCE = 1e-3
@@ -212,7 +212,7 @@ def train_on_windows(
       steps: how many, or None for as many as ``seconds`` allow.
       seconds: how long to train, without compiling; the result depends on the machine then.
       learning_rate: of Adam, at its highest.
-      callback: called after each 50 steps with step, loss, and done, the share of the training.
+      callback: called after each 200 steps with step, loss, and done, the share of the training.
 
     Raises:
       ValueError: if not just one of steps and seconds is given, or shapes do not go together.
