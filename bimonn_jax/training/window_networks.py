@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from bimonn_jax._support.promotion import promoting
 from bimonn_jax._support.random_arrays import uniform
 from bimonn_jax.networks.kinds import HitOrMissConvLayer, Layer
 from bimonn_jax.neurons.params import RankNeurons
@@ -120,9 +121,9 @@ def _score(latents: Latents, chosen: Sequence[jax.Array], x: jax.Array) -> jax.A
         if index == last:
             score: jax.Array = counts[:, 0] / len(weight) ** 0.5 + layer["shift"][0]
             return score
-        mean, variance = jnp.mean(counts, axis=0), jnp.var(counts, axis=0)
+        mean, variance = (f(counts, axis=0, keepdims=True) for f in (jnp.mean, jnp.var))
         scale = jax.lax.rsqrt(variance + _LEAST_VARIANCE)
-        x = _bits_of((counts - mean) * scale + layer["shift"])
+        x = _bits_of((counts - mean) * scale + layer["shift"][None])
     raise AssertionError("a network has layers")
 
 
@@ -151,7 +152,9 @@ def _steps(
             latents, moments = state
             drawn = jax.random.randint(key, (_BATCH,), 0, len(target))
             value, gradient = jax.value_and_grad(loss)(latents, chosen, bits[drawn], target[drawn])
-            updates, moments = adam.update(gradient, moments)
+            with promoting():
+                # optax relies on it.
+                updates, moments = adam.update(gradient, moments)
             latents = jax.tree.map(lambda p, u: jnp.clip(p - rate * u, -4, 4), latents, updates)
             return (latents, moments), value
 
