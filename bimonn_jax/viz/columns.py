@@ -121,6 +121,8 @@ def _words(gates: Gates) -> str:
         kind = "rank operator" if " of " in name and HIT_OR_MISS not in name else name
         kinds.append(kind.split(",")[0])
     window = "" if gates.window == (1, 1) else " of {} x {} pixels".format(*gates.window)
+    if gates.pool > 1:
+        window += f", then unions over {gates.pool} x {gates.pool}"
     # Copies and constants are what is left of operators.
     of_many = [k for k in dict.fromkeys(kinds) if k not in _LEFT_OVER] or list(dict.fromkeys(kinds))
     if len(of_many) > 2:

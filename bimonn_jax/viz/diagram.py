@@ -29,6 +29,7 @@ _READS = {"-": "is read as it is", "--": "is read inverted", "-.": "is read both
 _VOTES = {"-": "votes for the class", "--": "votes against it", "-.": "votes for and against it"}
 _BY_READING = "thicker: more pixels of it are read"
 _BY_DECIDING = "thicker: decides the result more often on the example"
+_BY_VOTES = "thicker: more votes, or larger weights"
 
 
 def _place(count: int, rows: int, row: float) -> np.ndarray:
@@ -169,19 +170,29 @@ def _marks(found: Columns, is_by_deciding: bool) -> list["Artist"]:
         marks.append(sign("0", "number below pixels: which channel they are of"))
     if found.circuit.thresholds:
         marks.append(sign("x ≥ t", "where the input is at least t"))
-    styles: dict[str, set[float]] = {}
-    for index, column in enumerate(columns):
-        is_class = index == len(columns) - 1 and found.circuit.head is not None
-        for reader in column.drawn:
-            for (of, node), style, width in _edges(column, reader):
-                if node in columns[of].drawn:
-                    meaning = (_VOTES if is_class else _READS)[style]
-                    styles.setdefault(f"{style} {meaning}", set()).add(round(width, 3))
-    for text in styles:
-        style, meaning = text.split(" ", 1)
-        marks.append(line(meaning, style, color=_LINE, linewidth=1.4))
-    if len({width for widths in styles.values() for width in widths}) > 1:
-        meaning = _BY_DECIDING if is_by_deciding else _BY_READING
-        style = next(iter(styles)).split(" ")[0]
-        marks.append(line(meaning, style, color=_LINE, linewidth=_THIN + _THICKER))
+    return marks + _edge_marks(found, is_by_deciding)
+
+
+def _edge_marks(found: Columns, is_by_deciding: bool) -> list["Artist"]:
+    """The legend of the lines: their styles, and their widths where these differ."""
+    columns = found.columns
+    marks: list[Artist] = []
+    # Of lines to neurons, and of those to classes.
+    for meanings in (_READS, _VOTES):
+        drawn = {
+            (style, round(width, 3))
+            for index, column in enumerate(columns)
+            for reader in column.drawn
+            for (of, node), style, width in _edges(column, reader)
+            if node in columns[of].drawn
+            and (found.circuit.head is not None and index == len(columns) - 1)
+            == (meanings is _VOTES)
+        }
+        styles = [style for style in meanings if style in {style for style, _ in drawn}]
+        marks += [line(meanings[style], style, color=_LINE, linewidth=1.4) for style in styles]
+        if len({width for _, width in drawn}) > 1:
+            by_reading = _BY_DECIDING if is_by_deciding else _BY_READING
+            meaning = _BY_VOTES if meanings is _VOTES else by_reading
+            thick: dict[str, Any] = {"color": _LINE, "linewidth": _THIN + _THICKER}
+            marks.append(line(meaning, styles[0], **thick))
     return marks
