@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from bimonn_jax import BiMoNN, NeuronConfig
 from bimonn_jax.binarization.projection.activable import project
@@ -67,28 +67,28 @@ def projection(mesh):
     return jax.tree.map(lambda a: multihost_utils.process_allgather(a, tiled=True), nearest)
 
 
+def results(folder, mesh, die_at=None):
+    """(Devices, history of the training, parameters and projected neurons as arrays)."""
+    result = training(folder, mesh, die_at)
+    leaves = jax.tree.leaves((result.state.params, projection(mesh)))
+    return mesh.size, result.history, list(map(np.asarray, leaves))
+
+
 def main():
     process, processes, port, folder = (*map(int, sys.argv[1:4]), Path(sys.argv[4]))
     die_at = float(sys.argv[5]) if len(sys.argv) > 5 else None
-    if processes > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(
-            f"127.0.0.1:{port}",
-            processes,
-            process,
-            heartbeat_timeout_seconds=10,
-            shutdown_timeout_seconds=30,
-        )
-        mesh = batch_mesh()
-    else:
-        mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
-    result = training(folder, mesh, die_at if process == 1 else None)
-    nearest = projection(mesh)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(
+        f"127.0.0.1:{port}",
+        processes,
+        process,
+        heartbeat_timeout_seconds=10,
+        shutdown_timeout_seconds=30,
+    )
+    devices, history, arrays = results(folder, batch_mesh(), die_at if process == 1 else None)
     if process == 0:
-        leaves = jax.tree.leaves((result.state.params, nearest))
-        np.savez(folder / "result.npz", *map(np.asarray, leaves))
-        history = json.dumps([mesh.size, result.history])
-        (folder / "history.json").write_text(history)
+        np.savez(folder / "result.npz", *arrays)
+        (folder / "history.json").write_text(json.dumps([devices, history]))
 
 
 if __name__ == "__main__":

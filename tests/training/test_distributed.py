@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from bimonn_jax.training.distributed import batch_mesh, split_batches
+from tests.support import distributed_training
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,8 +25,8 @@ def free_port():
         return free.getsockname()[1]
 
 
-def run(processes, folder, *, die_at=None):
-    """Runs the processes to their ends; returns their (exit status, standard error)."""
+def run(folder, *, die_at=None):
+    """Runs two processes to their ends; returns their (exit status, standard error)."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
@@ -36,11 +38,11 @@ def run(processes, folder, *, die_at=None):
         subprocess.Popen(
             [
                 sys.executable, "-m", "tests.support.distributed_training",
-                *map(str, (process, processes, port, folder, *last)),
+                *map(str, (process, 2, port, folder, *last)),
             ],
             cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
-        for process in range(processes)
+        for process in range(2)
     ]  # fmt: skip
     errors = [process.communicate(timeout=1200)[1] for process in started]
     return [(p.returncode, error) for p, error in zip(started, errors, strict=True)]
@@ -63,17 +65,18 @@ def check_equal(one, other):
 
 
 def test_eight_devices_of_two_processes_give_the_results_of_one(tmp_path):
-    for processes, name in ((1, "one"), (2, "two")):
-        for status, errors in run(processes, tmp_path / name):
-            assert status == 0, errors
-    one, two = results(tmp_path / "one"), results(tmp_path / "two")
+    for status, errors in run(tmp_path / "two"):
+        assert status == 0, errors
+    one_device = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    one = distributed_training.results(tmp_path / "one", one_device)
+    two = results(tmp_path / "two")
     assert (one[0], two[0]) == (1, 8)
     check_equal(one, two)
 
 
 @pytest.mark.slow
 def test_a_lost_process_ends_the_run_with_its_reason_and_a_restart_resumes(tmp_path):
-    (first, errors), (second, _) = run(2, tmp_path / "cut", die_at=8)
+    (first, errors), (second, _) = run(tmp_path / "cut", die_at=8)
     assert second == 1
     assert first != 0
     # Ours where a step notices it, JAX's where its service does: while a checkpoint waits for all.
@@ -81,7 +84,7 @@ def test_a_lost_process_ends_the_run_with_its_reason_and_a_restart_resumes(tmp_p
     assert ours in errors or "This most likely indicates that another task died" in errors
     assert not (tmp_path / "cut" / "result.npz").exists()
     for folder in ("cut", "whole"):
-        for status, errors in run(2, tmp_path / folder):
+        for status, errors in run(tmp_path / folder):
             assert status == 0, errors
     check_equal(results(tmp_path / "cut"), results(tmp_path / "whole"))
 

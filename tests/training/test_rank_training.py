@@ -1,5 +1,7 @@
 """Rank neurons that train through the binarization: what is trained is what is returned."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,11 +33,11 @@ def every_rank(n, sparse):
     ranks = range(-2 * n - 1, 2 * n + 2)
     footprints = init_neurons(jax.random.key(n), (2 * n, 40), 1, NeuronConfig.rank(sparse=sparse))
     # In the middle of the latents of a sum.
-    bias = jnp.repeat((jnp.array(ranks, jnp.float32) + 0.5) / n**0.5, 40)
+    bias = np.repeat((np.array(ranks, np.float32) + 0.5) / np.float32(n**0.5), 40)
     return footprints.replace(
-        weight=jnp.tile(footprints.weight, len(ranks)),
-        bias=bias,
-        scale=jnp.where(jnp.arange(len(bias)) % 3 == 0, -1.0, 1.0),
+        weight=jnp.asarray(np.tile(footprints.weight, len(ranks))),
+        bias=jnp.asarray(bias),
+        scale=jnp.asarray(np.where(np.arange(len(bias)) % 3 == 0, -1.0, 1.0), jnp.float32),
     )
 
 
@@ -43,10 +45,11 @@ def every_rank(n, sparse):
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_what_trains_is_what_is_binarized_on_all_inputs(n, sparse):
     neurons, x = every_rank(n, sparse), all_inputs(n)
-    trained = jax.jit(apply_dense, static_argnames="complements")(neurons, x, complements=True)
+    apply = jax.jit(partial(apply_dense, complements=True))
+    trained = apply(neurons, x)
     binary = binarize({"layer": neurons})["layer"]
     assert set(np.unique(trained)) == {0.0, 1.0}
-    np.testing.assert_array_equal(apply_dense(binary, x, complements=True), trained)
+    np.testing.assert_array_equal(apply(binary, x), trained)
     # By counting, too. A constant has lost its footprint.
     counts = np.concatenate([x, ~x], axis=1).astype(int) @ np.asarray(binary.footprint, int)
     ranks = np.asarray(with_ranks(binary).rank)
@@ -71,7 +74,7 @@ def test_gradients_reach_footprints_and_ranks_and_are_finite():
     def total(neurons):
         return jnp.sum(apply_dense(neurons, x, complements=True))
 
-    gradient = jax.grad(total)(neurons)
+    gradient = jax.jit(jax.grad(total))(neurons)
     for values in (gradient.weight, gradient.bias):
         assert np.isfinite(values).all()
         assert np.all(np.any(np.abs(np.atleast_2d(values)) > 0, axis=0))
