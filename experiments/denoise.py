@@ -4,8 +4,11 @@
     python -m experiments.denoise --data=page --out_dir=out/page
     python -m experiments.denoise --input=scans/ --target=clean/ --out_dir=out/own
 
-``--recipe=boolean`` trains through the binarization, ``--recipe=paper`` relaxed;
-``--recipe=search``, the default for scans and own images, searches for hit-or-miss transforms.
+``--recipe=filter``, the default for own images, trains a network of rank neurons over windows for
+``--seconds``, see `bimonn_jax.filters.learn_filter`; once it is judged, it is learned again from
+all images, for as long. ``--recipe=search``, the default for scans, searches for hit-or-miss
+transforms, which are few and can be read. ``--recipe=boolean`` trains through the binarization,
+``--recipe=paper`` relaxed.
 ``--input`` and ``--target`` are folders of images (PNG, TIFF, JPEG, ...) of the same names and
 sizes, or one file each; in one folder they are told apart by the ends of their names:
 
@@ -19,8 +22,7 @@ while training, a checkpoint from which an interrupted run goes on.
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +37,7 @@ from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
 from bimonn_jax.data.image_pairs import load_pairs, split_pairs
 from bimonn_jax.deployment.packed import packed_by_shape
+from bimonn_jax.filters.learning import LEVELS
 from bimonn_jax.morphology.footprints import same_up_to_translation, stick_footprints
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.boolean import BooleanNetwork
@@ -46,6 +49,8 @@ from bimonn_jax.training.recipes import Recipe, learn, relaxed
 from bimonn_jax.training.regularization import NAMES, regularizer
 from bimonn_jax.training.search import ROUNDS, search_hit_or_miss
 
+from . import denoise_filter
+from .denoise_filter import as_bits_where_bilevel, as_filter_reads, reading_of, verdict
 from .denoise_pictures import pictures, used_channels
 from .denoise_tasks import Images, Task, dice_of_all, page_task, pairs_task, sticks_task
 from .origin import write_results
@@ -58,8 +63,9 @@ from .report import write_report
 class Config(ImageSettings):
     """What to learn from, and how."""
 
-    recipe: Literal["boolean", "paper", "search"] | None = option(
-        "How to learn; by default boolean for sticks, search for scans and own images.", None
+    recipe: Literal["boolean", "filter", "paper", "search"] | None = option(
+        "How to learn; by default boolean for sticks, search for scans, filter for own images.",
+        None,
     )
     data: Literal["sticks", "page", "text"] = option("What to learn from.", "sticks")
     input: Path | None = option("Folder of degraded images, in place of --data.", None)
@@ -72,9 +78,14 @@ class Config(ImageSettings):
     crop_pairs: int = option(
         "By how many pixels the sizes of a pair may differ; the larger is cut.", 0, at_least=0
     )
-    level_sets: int = option(
-        "How many gray levels of --input the network reads; 0: it is thresholded.", 0, at_least=0
+    level_sets: int | None = option(
+        "How many gray levels of --input the network reads; 0: it is thresholded. By default 4 "
+        "where images are gray and the recipe is filter, else 0.",
+        None,
+        at_least=0,
     )
+    seconds: float = option("How long --recipe=filter trains: 10, 60, 600.", 60.0, at_least=1)
+    window: int | None = option("Side of its windows, odd; by default 11, for gray 9.", None)
     seed: int = option("Seed of data, noise and start.", 0)
     steps: int | None = option("Training steps; a default per recipe.", None, at_least=1)
     regularizer: str = option("Regularizer of --recipe=paper.", "none", choices=("none", *NAMES))
@@ -90,8 +101,13 @@ class Config(ImageSettings):
     @property
     def chosen_recipe(self) -> str:
         """The recipe, by default that for the data."""
-        is_sticks = not self.sources() and self.data == "sticks"
-        return self.recipe or ("boolean" if is_sticks else "search")
+        by_data = "filter" if self.sources() else "boolean" if self.data == "sticks" else "search"
+        return self.recipe or by_data
+
+    @property
+    def is_found_as_bits(self) -> bool:
+        """Whether the recipe gives bits, of which nothing is left to prove or prune."""
+        return self.chosen_recipe in ("filter", "search")
 
     def check(self) -> None:
         """Raises ValueError for settings that do not go together, or have no effect."""
@@ -117,6 +133,12 @@ class Config(ImageSettings):
             self.refuse_unused("without --input", *of_images, *of_pairs)
         if self.chosen_recipe == "search":
             self.refuse_unused(recipe, "steps")
+        if self.chosen_recipe != "filter":
+            self.refuse_unused(recipe, "seconds", "window")
+        elif self.steps:
+            self.refuse_unused("with --steps", "seconds")
+        if self.window is not None and (self.window < 1 or self.window % 2 == 0):
+            raise ValueError(f"--window must be odd and positive; got {self.window}")
 
 
 def load(config: Config) -> Task:
@@ -125,7 +147,9 @@ def load(config: Config) -> Task:
     if config.input is None:
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
         return sticks_task(key) if config.data == "sticks" else page_task(key, config.data)
-    reading = config.reading(Reading(gray=config.level_sets > 0))
+    is_filter = config.chosen_recipe == "filter"
+    reads_gray = config.level_sets != 0 if is_filter else bool(config.level_sets)
+    reading = config.reading(Reading(gray=reads_gray))
     pairs = load_pairs(
         config.input,
         config.target,
@@ -136,7 +160,9 @@ def load(config: Config) -> Task:
         max_pixels=config.max_pixels,
         on_error=config.on_error,
     )
-    return pairs_task(split_pairs(pairs), reading, config.level_sets)
+    if is_filter:
+        pairs, reading = as_bits_where_bilevel(pairs, reading)
+    return pairs_task(split_pairs(pairs), reading, config.level_sets or LEVELS)
 
 
 def paper_recipe(config: Config) -> Recipe:
@@ -188,7 +214,7 @@ def train(config: Config, task: Task, recipe: Recipe, steps: int, folder: Path) 
     settings = settings_of(config, task, steps)
     started = time.perf_counter()
     with (
-        closing(Checkpoints(folder / "checkpoint", architecture, run=settings)) as checkpoints,
+        Checkpoints(folder / "checkpoint", architecture, run=settings) as checkpoints,
         watch(folder / "events", steps, f"{task.name}, {recipe.name}") as callback,
     ):
         result = learn(
@@ -223,13 +249,24 @@ def search(config: Config, task: Task, folder: Path) -> Trained:
     return Trained(network.architecture, network.params, found.history, True, seconds)
 
 
-def learned(config: Config, task: Task, folder: Path) -> Trained:
-    """Learns by the recipe."""
+def learned(config: Config, task: Task, folder: Path) -> tuple[Trained, Task]:
+    """Learns by the recipe; returns the network, and the task with test images as it reads them."""
+    if config.chosen_recipe == "filter":
+        started = time.perf_counter()
+        found, history = denoise_filter.learn(config, task, folder)
+        seconds = time.perf_counter() - started
+        network = found.network
+        trained = Trained(network.architecture, network.params, history, True, seconds)
+        judged = as_filter_reads(task, found)
+        held_out = {name: round(score, 4) for name, score in found.scores.items()}
+        return trained, replace(
+            judged, notes={**task.notes, "taken": found.name, "held_out": held_out}
+        )
     if config.chosen_recipe == "search":
-        return search(config, task, folder)
+        return search(config, task, folder), task
     if config.chosen_recipe == "boolean":
-        return train(config, task, task.recipe, config.steps or task.steps, folder)
-    return train(config, task, paper_recipe(config), config.steps or 3000, folder)
+        return train(config, task, task.recipe, config.steps or task.steps, folder), task
+    return train(config, task, paper_recipe(config), config.steps or 3000, folder), task
 
 
 def pruned_by(architecture: Architecture, boolean: Any, validation: Images) -> tuple[Any, Any]:
@@ -272,7 +309,7 @@ def evaluate(
     unpruned = binarize(trained.params)
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None
-    if config.chosen_recipe != "search":
+    if not config.is_found_as_bits:
         pruned, pruning = pruned_by(trained.architecture, unpruned, task.validation)
     channels = used_channels(trained.architecture, pruned)
     metrics = {
@@ -292,9 +329,18 @@ def evaluate(
         "train_seconds": round(trained.seconds, 1),
         **task.notes,
     }
-    if task.name == "sticks" and config.chosen_recipe != "search":
+    metrics["verdict"] = verdict(metrics)
+    if task.name == "sticks" and not config.is_found_as_bits:
         metrics["sticks_recovered"] = recovered(pruned, stick_footprints(), channels)
     return metrics, pruned
+
+
+def save(
+    path: Path, network: BooleanNetwork, reading: Reading | None, metrics: dict[str, Any]
+) -> None:
+    """Writes the network, with how images are read and what was measured."""
+    told = metrics if reading is None else {**metrics, "reading": reading.to_json()}
+    save_network(path, network.architecture, network.params, metadata=told, overwrite=True)
 
 
 def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
@@ -304,22 +350,22 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
         # A run that ended begins again; without its metrics, one that is interrupted goes on.
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         (folder / "metrics.json").unlink()
-    trained = learned(config, data, folder)
+    trained, task = learned(config, data, folder)
     certificate = None
-    if config.chosen_recipe != "search":
+    if not config.is_found_as_bits:
         say("Certifying, pruning and testing.")
         certificate = certify(trained.params, trained.architecture)
         say(str(certificate))
-    metrics, boolean = evaluate(config, data, trained, certificate)
+    metrics, boolean = evaluate(config, task, trained, certificate)
+    say(f"What was learned is {metrics['verdict']}.")
     network = simplify(BooleanNetwork(trained.architecture, boolean))
-    reading = {} if data.reading is None else {"reading": data.reading.to_json()}
-    told, path = {**metrics, **reading}, folder / "network.npz"
-    save_network(path, network.architecture, network.params, metadata=told, overwrite=True)
+    path = folder / "network.npz"
+    save(path, network, task.reading, metrics)
     say("Drawing the pictures.")
     # As a user would load it.
     loaded = load_network(path)
     figures, folded = pictures(
-        data, loaded, (trained.architecture, boolean), trained.history, metrics
+        task, loaded, (trained.architecture, boolean), trained.history, metrics
     )
     # Of what was found as booleans there is nothing to prove.
     shown = metrics if certificate else {n: v for n, v in metrics.items() if n != "exact"}
@@ -334,6 +380,10 @@ def run(config: Config, data: Task, folder: Path) -> dict[str, Any]:
         certificate=proof,
         layers=summary(trained.params, trained.architecture),
     )
+    if config.sources() and config.chosen_recipe == "filter":
+        say("Learning again, from the images that judged too: that is the network to use.")
+        again, _ = denoise_filter.learn(config, data, folder, with_test=True)
+        save(path, again.network, reading_of(again, data), metrics)
     write_results(folder / "metrics.json", config, metrics)
     return metrics
 

@@ -45,7 +45,9 @@ _CAPTIONS = {
 
 def used_channels(architecture: Architecture, boolean: Any) -> list[int]:
     """The inputs that the union at the end of a network still reads."""
-    last = architecture[-1].params_of(boolean)["lui"]
+    last = architecture[-1].params_of(boolean).get("lui")
+    if last is None:
+        return []
     return [int(i) for i in np.flatnonzero(np.asarray(last.footprint).any(axis=1))]
 
 

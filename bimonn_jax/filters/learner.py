@@ -19,7 +19,7 @@ class FilterLearner:
       seconds: see `bimonn_jax.filters.learn_filter`, as the next four.
       steps: in place of seconds.
       window: side of the windows.
-      gray: whether gray levels are read.
+      levels: gray levels that are read.
       foreground: which pixels are.
       random_state: a seed.
 
@@ -31,7 +31,7 @@ class FilterLearner:
     seconds: float | None = 60.0
     steps: int | None = None
     window: int | None = None
-    gray: bool | None = None
+    levels: int | None = None
     foreground: Literal["dark", "light"] | None = None
     random_state: int = 0
 

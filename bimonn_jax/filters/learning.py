@@ -22,7 +22,8 @@ from bimonn_jax.training.window_networks import train_on_windows
 # Sides of windows of bits and of gray levels, which have several bits a pixel.
 _BITS_WINDOW, _GRAY_WINDOW = 11, 9
 _GRAY_CHANNELS = ("gray", "mean", "contrast")
-_LEVELS = 4
+# Gray levels of each channel.
+LEVELS = 4
 _FEATURES, _INPUTS = (256, 64), {False: (16, 32), True: (32, 32)}
 # Bits of all windows together.
 _MOST_BITS = 2**28
@@ -88,7 +89,7 @@ def learn_from_gray(
     seconds: float | None = 60.0,
     steps: int | None = None,
     window: int | None = None,
-    gray: bool | None = None,
+    levels: int | None = None,
     callback: Progress | None = None,
 ) -> Filter:
     """`learn_filter` on gray levels and foregrounds that are there already.
@@ -101,7 +102,7 @@ def learn_from_gray(
       seconds: to train.
       steps: in place of seconds.
       window: side of the windows.
-      gray: whether gray levels are read.
+      levels: gray levels that are read.
       callback: called with progress.
     """
     parts = Parts(pairs)
@@ -115,12 +116,14 @@ def learn_from_gray(
         for name, network in simple.items()
     }
 
-    reads_gray = gray if gray is not None else not is_bilevel([p.x for p in pairs])
+    if levels is None:
+        levels = 0 if is_bilevel([p.x for p in pairs]) else LEVELS
+    reads_gray = levels > 0
     reading = replace(to_bits, gray=True, channels=_GRAY_CHANNELS) if reads_gray else to_bits
     inputs = [reading.to_images(p.x)[0] for p in pairs]
     thresholds, in_bits = None, inputs
     if reads_gray:
-        thresholds = balanced_thresholds(parts.learned(inputs), learned_y, _LEVELS)
+        thresholds = balanced_thresholds(parts.learned(inputs), learned_y, levels)
         in_bits = [np.asarray(level_sets(x, thresholds)) for x in inputs]
     side = window or (_GRAY_WINDOW if reads_gray else _BITS_WINDOW)
     window_key, train_key = jax.random.split(key)
@@ -190,7 +193,7 @@ def learn_filter(
     seconds: float | None = 60.0,
     steps: int | None = None,
     window: int | None = None,
-    gray: bool | None = None,
+    levels: int | None = None,
     foreground: Literal["dark", "light"] | None = None,
     key: jax.Array | None = None,
     callback: Progress | None = None,
@@ -209,7 +212,8 @@ def learn_filter(
       steps: how many steps to train in place of ``seconds``: the same result on the same machine,
         however busy. A few hundred a second on two CPU cores.
       window: side of the windows, odd; by default 11 for bits, 9 for gray levels.
-      gray: whether gray levels are read, rather than bits; by default, where there are any.
+      levels: how many gray levels are told apart in each channel (the image, its local means, its
+        contrast); 0 for bits, by a threshold. By default 4 where images have gray levels.
       foreground: whether the dark or the light pixels of targets are the foreground, by which the
         F-measure goes; by default what is True in bool targets, else the rarer of both.
       key: a JAX random key; by default ``jax.random.key(0)``.
@@ -236,6 +240,8 @@ def learn_filter(
         raise ValueError(f"seconds must be positive, or steps be given; got {seconds}")
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1; got {steps}")
+    if levels is not None and levels < 0:
+        raise ValueError(f"levels must be at least 0; got {levels}")
     checked = _check(pairs)
     first = np.asarray(pairs[0][1])
     chosen = foreground or _foreground_of([y for _, y in checked], first.dtype == np.bool_)
@@ -248,6 +254,6 @@ def learn_filter(
         seconds=seconds,
         steps=steps,
         window=window,
-        gray=gray,
+        levels=levels,
         callback=callback,
     )
