@@ -30,7 +30,7 @@ from bimonn_jax.binarization.approximation import METHODS
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.classification import ImageClassification
 from bimonn_jax.data.image_files import Reading
-from bimonn_jax.data.samples import batches
+from bimonn_jax.data.samples import Sample, batches
 from bimonn_jax.networks.architecture import apply_layers
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.networks.kinds import Architecture
@@ -95,6 +95,7 @@ class Config(Classification):
     epochs: float = option("Passes over the training images.", 20.0, at_least=0)
     batch: int = option("Images per step.", 250, at_least=1)
     shift: int = option("Augmentation of all but --recipe=paper, pixels.", 1)
+    warp: float = option("Smooth distortions of all but --recipe=paper, pixels.", 0.0, at_least=0)
     learning_rate: float = option("Learning rate of the sets, with --recipe=boolean.", 15.0)
     rank_rate: float = option("Learning rate of Adam, with --recipe=rank.", 1e-2)
     restart: float = option("Share of the steps in which dead neurons start again.", 0.5)
@@ -117,10 +118,10 @@ class Config(Classification):
         """Whether the network is boolean while it learns."""
         return self.recipe != "paper"
 
-    @property
-    def drawn_shift(self) -> int:
-        """The augmentation that this recipe draws with."""
-        return self.shift if self.is_boolean else 0
+    def batches(self, parts: Parts) -> Sample:
+        """What is learned from, with the augmentation of this recipe."""
+        shift, warp = (self.shift, self.warp) if self.is_boolean else (0, 0.0)
+        return batches(*parts.train, self.batch, shift=shift, warp=warp)
 
     def check(self) -> None:
         """Raises ValueError for settings that have no effect, or cannot be read."""
@@ -134,7 +135,7 @@ class Config(Classification):
         unused = {
             "boolean": (*of_paper, *of_rank),
             "rank": (*of_paper, *of_boolean, "features", "head_rate"),
-            "paper": (*of_boolean, *of_rank, "shift"),
+            "paper": (*of_boolean, *of_rank, "shift", "warp"),
         }
         self.refuse_unused(f"with --recipe={self.recipe}", *unused[self.recipe])
         if not self.rank_layers or min(self.rank_layers) < 1:
@@ -254,7 +255,7 @@ def train_network(
         result = fit(
             partial(apply_layers, architecture),
             params,
-            batches(*parts.train, config.batch, shift=config.drawn_shift),
+            config.batches(parts),
             evaluation(architecture, parts.validation, recipe=config.recipe),
             key=jax.random.key(config.seed + 1),
             steps=steps,
@@ -309,7 +310,7 @@ def baseline_error(config: Config, parts: Parts, width: int) -> float | None:
         return None
     say("Training the plain network to compare with.")
     levels = to_bits(parts.thresholds)
-    draw = batches(*parts.train, config.batch, shift=config.drawn_shift)
+    draw = config.batches(parts)
 
     def sample(key: jax.Array) -> Labeled:
         images, labels = draw(key)

@@ -131,8 +131,8 @@ def test_images_and_labels_must_be_as_many_and_some():
             batches(x, y, 2)
         with pytest.raises(ValueError, match="as many, at least one; got the shapes"):
             error_percent((), {}, x, y)
-    for options in ({"batch": 0}, {"batch": 2, "shift": -1}):
-        with pytest.raises(ValueError, match="batch must be >= 1 and shift >= 0; got"):
+    for options in ({"batch": 0}, {"batch": 2, "shift": -1}, {"batch": 2, "warp": float("nan")}):
+        with pytest.raises(ValueError, match="batch must be >= 1, shift >= 0, and warp >= 0"):
             batches(images, labels, **options)
 
 
@@ -148,6 +148,25 @@ def test_batches_are_images_shifted_by_at_most_so_much():
     assert len(set(zip(rows, columns, strict=True))) == 9
     plain, _ = batches(images, labels, 50)(jax.random.key(0))
     assert (plain[:, 2, 2, 0] > 0).all()
+
+
+def test_warped_images_are_the_same_where_they_are_flat_and_move_by_about_so_much():
+    # A ramp tells where each pixel was taken from.
+    ramp = jnp.broadcast_to(10.0 * jnp.arange(28.0)[:, None, None], (28, 28, 2))
+    images, labels = jnp.stack([ramp, jnp.full_like(ramp, 7.0)]), jnp.arange(2)
+    x, y = batches(images, labels, 2000, warp=0.7)(jax.random.key(0))
+    flat, moved = (np.asarray(x)[np.asarray(y) == label] for label in (1, 0))
+    inner = (slice(None), slice(6, -6), slice(6, -6))
+    np.testing.assert_allclose(flat[inner], 7.0, rtol=1e-5)
+    np.testing.assert_array_equal(moved[..., 0], moved[..., 1])
+    offsets = (moved[..., 0] - np.asarray(ramp)[..., 0])[inner] / 10
+    # On the grid 0.7; between its points, interpolated, less: never half as much on the average.
+    assert 0.35 < np.sqrt(np.mean(offsets**2)) < 0.7
+    # Neighbors move together, images on their own.
+    assert np.abs(np.diff(offsets, axis=2)).max() < 1
+    assert np.std(offsets[:, 0, 0]) > 0.2
+    whole, _ = batches(images.astype(jnp.uint8), labels, 3, warp=0.7)(jax.random.key(0))
+    assert whole.dtype == jnp.uint8
 
 
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 13])
