@@ -115,8 +115,14 @@ def refitted(
     )
 
 
-def relaxed_model(parts: Parts, features: int, weights: str) -> Sequential:
+def relaxed_model(
+    parts: Parts, features: int, weights: str, *, complements: bool = False
+) -> Sequential:
     """The paper's classifier with one of its weight reparametrizations, for these images."""
     bias = "identity" if weights == "identity" else "projected"
-    config = NeuronConfig(weights, bias, input_mean=share_of_bits(parts))
-    return relaxed_classifier(parts.thresholds, features, parts.classes, config)
+    # Of bits and their complements, half are set.
+    mean = 0.5 if complements else share_of_bits(parts)
+    config = NeuronConfig(weights, bias, input_mean=mean)
+    return relaxed_classifier(
+        parts.thresholds, features, parts.classes, config, complements=complements
+    )

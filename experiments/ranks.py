@@ -5,8 +5,9 @@
 For every pair of a weight reparametrization and a regularizer the paper's network (level sets, one
 dense layer, a real head) is trained with the same budget, and binarized in every way: to the
 nearest activable neurons and to the ends of the constant set, as in the paper; to ranks; to ranks
-of biases moved by means of training images; and these with the head refitted to what the binary
-neurons find. Errors are those of the test images, of the parameters at the end of each training.
+of biases moved by means of training images; with --fit_images to ranks that agree with what was
+trained on some of these; and with the head refitted to what the binary neurons find. Errors are
+those of the test images, of the parameters at the end of each training.
 
 Writes ``ranks.json``, rows of weights, regularizer, float, each way, distance, activated, exact,
 seconds, ``ranks.png`` and ``report.html``.
@@ -25,6 +26,7 @@ import numpy as np
 import optax
 
 from bimonn_jax import apply_layers, as_real_neurons, binarize, certify
+from bimonn_jax.binarization.fitted_ranks import fit_ranks
 from bimonn_jax.binarization.input_means import input_means
 from bimonn_jax.binarization.projection.constant import constant_set, squared_distance
 from bimonn_jax.data.classification import ImageClassification
@@ -62,19 +64,23 @@ class Config(Classification):
         "Regularizers, relative to |W|^2.", ("none", *NAMES), choices=("none", *NAMES)
     )
     features: int = option("Hidden neurons.", 512, at_least=1)
+    complements: bool = option("Whether neurons read the complements of the bits too.", False)
     epochs: float = option("Passes over the training images.", 4.0, at_least=0)
     batch: int = option("Images per step.", 250, at_least=1)
     rate: float = option("Learning rate of Adam.", 5e-3)
     coefficient: float = option("Coefficient of the regularizers.", 0.4)
     delay: float = option("Share of the steps before they act.", 0.5)
     scale_growth: float = option("By how much scales grow; 1 for not at all.", 1.0, at_least=1)
+    fit_images: int = option(
+        "Training images by which ranks are fitted; 0: they are not.", 0, at_least=0
+    )
     refit_steps: int = option("Steps in which a head is refitted.", 500, at_least=1)
     evaluations: int = option("How often a training is evaluated.", 10, at_least=1)
 
 
 def train(config: Config, parts: Parts, weights: str, name: str) -> tuple[Architecture, FitResult]:
     """The paper's network with one reparametrization and one regularizer."""
-    model = relaxed_model(parts, config.features, weights)
+    model = relaxed_model(parts, config.features, weights, complements=config.complements)
     architecture = model.architecture
     params = model.init(jax.random.key(config.seed), parts.train[0][:1])["params"]
     steps = max(1, round(config.epochs * len(parts.train[1]) / config.batch))
@@ -120,7 +126,9 @@ def ways_to_binarize(
         "rank": binarize(params, method="constant"),
         "moved": binarize(params, method="constant", input_mean=means),
     }
-    for name in ("activable", "rank", "moved"):
+    if config.fit_images:
+        ways["fitted"] = fit_ranks(architecture, params, parts.train[0][: config.fit_images])
+    for name in [name for name in ways if name != "ends"]:
         ways[f"{name}, refitted"] = refitted(
             architecture,
             ways[name],

@@ -9,6 +9,9 @@ from .conversion import (
     LayerReport as LayerReport,
     binarize as binarize,
 )
+from .fitted_ranks import (
+    fit_ranks as fit_ranks,
+)
 from .input_means import (
     input_means as input_means,
 )

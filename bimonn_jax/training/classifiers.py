@@ -126,11 +126,20 @@ def to_bits(thresholds: LevelThresholds) -> Architecture:
 
 
 def relaxed_classifier(
-    thresholds: LevelThresholds, features: int, classes: int, config: NeuronConfig
+    thresholds: LevelThresholds,
+    features: int,
+    classes: int,
+    config: NeuronConfig,
+    *,
+    complements: bool = False,
 ) -> Sequential:
-    """The paper's network (section 7): level sets, a dense LUI layer, a real head."""
+    """The paper's network (section 7): level sets, a dense LUI layer, a real head.
+
+    With ``complements`` its neurons read the complements of the bits too, as `HitOrMiss` does.
+    """
+    kind = HitOrMiss if complements else LUI
     return Sequential(
-        (LevelSets(thresholds), Flatten(), LUI(features, config=config), RealHead(classes))
+        (LevelSets(thresholds), Flatten(), kind(features, config=config), RealHead(classes))
     )
 
 
