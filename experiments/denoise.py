@@ -31,7 +31,7 @@ import numpy as np
 
 from bimonn_jax import binarize, certify, summary
 from bimonn_jax._support.files import printable
-from bimonn_jax.binarization import Certificate
+from bimonn_jax.binarization import Certificate, fit_ranks
 from bimonn_jax.binarization.pruning import prune
 from bimonn_jax.binarization.simplification.passes import simplify
 from bimonn_jax.data.image_files import Reading
@@ -93,6 +93,9 @@ class Config(ImageSettings):
     relative: bool = option("Whether distances are divided by |W|^2.", False)
     channels: int = option("Hidden channels of --recipe=paper.", 3, at_least=1)
     scale_growth: float = option("By how much its scales grow; 1 for not at all.", 1.0, at_least=1)
+    fit_ranks: bool = option(
+        "Whether its ranks are chosen on validation images, by the network at the end.", False
+    )
 
     def sources(self) -> tuple[Path, ...]:
         """The folders or files of both kinds."""
@@ -126,7 +129,7 @@ class Config(ImageSettings):
                 self.refuse_unused("without --regularizer", "coefficient", "relative")
         else:
             of_paper = "regularizer", "coefficient", "relative", "channels", "scale_growth"
-            self.refuse_unused(recipe, *of_paper)
+            self.refuse_unused(recipe, *of_paper, "fit_ranks")
         if not self.sources():
             of_images = ("threshold", "foreground", "level_sets", "on_error", "subfolders")
             of_pairs = ("max_megapixels", "crop_pairs")
@@ -229,7 +232,9 @@ def train(config: Config, task: Task, recipe: Recipe, steps: int, folder: Path) 
             callback=callback,
         ).result
     seconds = time.perf_counter() - started
-    return Trained(architecture, result.params, result.history, recipe.is_boolean, seconds)
+    # At the end, when regularizer and scales have done what they do.
+    params = result.state.params if config.fit_ranks else result.params
+    return Trained(architecture, params, result.history, recipe.is_boolean, seconds)
 
 
 def search(config: Config, task: Task, folder: Path) -> Trained:
@@ -307,6 +312,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], Any]:
     """Binarizes, prunes and tests; returns the metrics and the boolean tree."""
     unpruned = binarize(trained.params)
+    if config.fit_ranks:
+        unpruned = fit_ranks(trained.architecture, trained.params, task.validation[0])
     # The search drops what is of little use itself, on more images than those for validation.
     pruned, pruning = unpruned, None
     if not config.is_found_as_bits:

@@ -30,6 +30,7 @@ from experiments import (
     operators,
     program,
     projection_scaling,
+    ranks,
     regularizer_cost,
     sweep,
     sweep_speed,
@@ -42,7 +43,7 @@ from tests.support.programs import ROOT, check_report, run, start, written_resul
 
 PROGRAMS = (
     apply, correlation_speed, denoise, inference, mnist, operators, projection_scaling,
-    regularizer_cost, sweep, sweep_speed,
+    ranks, regularizer_cost, sweep, sweep_speed,
 )  # fmt: skip
 needs_mnist = pytest.mark.skipif(
     not os.environ.get("TFDS_DATA_DIR"), reason="MNIST is not prepared: set TFDS_DATA_DIR"
@@ -110,6 +111,7 @@ def test_flags_become_settings_and_settings_the_same_flags_again(tmp_path):
         (sweep, {"method": ("qp",)}, "--method=qp: one or more of constant, "),
         (sweep, {"weights": ()}, "--weights=: one or more of identity, positive, dual were"),
         (denoise, {"recipe": "median"}, "--recipe=median: one of boolean, paper, search was exp"),
+        (denoise, {"fit_ranks": True}, "--fit_ranks has no effect with --recipe=boolean"),
         (operators, {"operators": ("median",)}, "operator must be one of"),
     ],
 )  # fmt: skip
@@ -187,7 +189,7 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     out = tmp_path / "out"
     settings = {} if recipe == "search" else {"steps": 1}
     if recipe == "paper":
-        settings |= {"regularizer": "exact", "coefficient": 0.02}
+        settings |= {"regularizer": "exact", "coefficient": 0.02, "fit_ranks": True}
     metrics = run(denoise, out, recipe=recipe, data=data, **settings)
     assert metrics == written_results(out / "metrics.json")
     assert set(metrics) >= METRICS
@@ -246,6 +248,18 @@ def test_mnist_takes_a_step_on_the_digits_and_says_so(settings, tmp_path, monkey
     assert (tmp_path / "curves.png").stat().st_size > 1000
     check_report(tmp_path)
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
+
+
+def test_ranks_compares_every_way_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    (row,) = run(
+        ranks, tmp_path, weights=("dual",), regularizers=("normal",), features=6, epochs=0.2,
+        evaluations=1, complements=True, fit_images=20, refit_steps=2,
+    )["rows"]  # fmt: skip
+    ways = {"activable", "rank", "moved", "fitted"}
+    assert set(row) > ways | {f"{way}, refitted" for way in ways} | {"float", "ends"}
+    assert row["exact as ranks"]
+    check_report(tmp_path)
 
 
 @needs_mnist
