@@ -170,7 +170,8 @@ def compare(config: Config, parts: Parts, weights: str, name: str) -> Row:
     params = result.state.params
     ways = ways_to_binarize(config, architecture, params, parts)
     # As weights again, which can be certified.
-    exact = {path: as_real_neurons(n) for path, n in named_binary(ways["rank"]).items()}
+    last = ways.get("fitted", ways["rank"])
+    exact = {path: as_real_neurons(n) for path, n in named_binary(last).items()}
     row = {
         "weights": weights,
         "regularizer": name,
