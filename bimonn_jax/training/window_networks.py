@@ -32,6 +32,10 @@ _BATCH, _STEPS_PER_CHOICE, _CHOICES = 250, 20, 10
 STEPS_PER_CALL = _STEPS_PER_CHOICE * _CHOICES
 _WARMUP = 0.05
 _LEAST_VARIANCE = 1e-3
+# How far targets are from 0 and 1 while the learning rate is highest; at its end they are not.
+# Without it, windows of plain background, which are most and long since right, go on to push all
+# neurons until none of them tells windows apart: Adam makes large steps of small gradients.
+_SMOOTHING = 0.01
 # Windows over which the mean and spread of the finished network's counts are taken.
 _MEASURED = 100_000
 
@@ -131,7 +135,8 @@ def _score(latents: Latents, chosen: Sequence[jax.Array], x: jax.Array) -> jax.A
 def _steps(
     state: Any,
     keys: jax.Array,
-    rates: jax.Array,
+    shares: jax.Array,
+    learning_rate: jax.Array,
     bits: jax.Array,
     target: jax.Array,
     *,
@@ -140,18 +145,24 @@ def _steps(
     """`STEPS_PER_CALL` steps of Adam, footprints chosen anew after every few of them."""
     adam = optax.scale_by_adam()
 
-    def loss(latents: Latents, chosen: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+    def loss(
+        latents: Latents, chosen: Any, x: jax.Array, y: jax.Array, smoothing: jax.Array
+    ) -> jax.Array:
         scores = _score(latents, chosen, jnp.where(x, 1.0, -1.0))
-        return jnp.mean(optax.sigmoid_binary_cross_entropy(scores, y.astype(jnp.float32)))
+        wanted = jnp.where(y, 1 - smoothing, smoothing)
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(scores, wanted))
 
     def with_choice(state: Any, of_choice: Any) -> tuple[Any, jax.Array]:
-        key, rate = of_choice
+        key, share = of_choice
+        rate = learning_rate * share
         chosen = _choices(state[0], inputs)
 
         def step(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             latents, moments = state
             drawn = jax.random.randint(key, (_BATCH,), 0, len(target))
-            value, gradient = jax.value_and_grad(loss)(latents, chosen, bits[drawn], target[drawn])
+            value, gradient = jax.value_and_grad(loss)(
+                latents, chosen, bits[drawn], target[drawn], _SMOOTHING * share
+            )
             with promoting():
                 # optax relies on it.
                 updates, moments = adam.update(gradient, moments)
@@ -160,7 +171,7 @@ def _steps(
 
         return jax.lax.scan(step, state, jax.random.split(key, _STEPS_PER_CHOICE))
 
-    state, losses = jax.lax.scan(with_choice, state, (keys, rates))
+    state, losses = jax.lax.scan(with_choice, state, (keys, shares))
     return state, jnp.mean(losses)
 
 
@@ -174,7 +185,9 @@ def _as_ranks(
     latents: Latents, inputs: tuple[int, ...], bits: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Footprints over literals, bool (2 inputs, neurons), and ranks of all layers but the last."""
-    x = np.asarray(bits[:_MEASURED], np.float32) * 2 - 1
+    # From all images, in whose order they come.
+    measured = bits[:: -(-len(bits) // _MEASURED)]
+    x = np.asarray(measured, np.float32) * 2 - 1
     found = []
     for layer, chosen in zip(latents[:-1], _choices(latents, inputs)[:-1], strict=True):
         signs = np.asarray(_ternary(layer["weight"], chosen))
@@ -249,8 +262,9 @@ def train_on_windows(
     share = 0.0 if steps is None else STEPS_PER_CALL / steps
     while done < 1:
         keys = jax.random.split(jax.random.fold_in(step_key, taken), _CHOICES)
-        rates = jnp.asarray(learning_rate * _rate(done + within * share), jnp.float32)
-        state, loss = _steps(state, keys, rates, *on_device, inputs=inputs)
+        shares = jnp.asarray(_rate(done + within * share), jnp.float32)
+        rate = jnp.float32(learning_rate)
+        state, loss = _steps(state, keys, shares, rate, *on_device, inputs=inputs)
         loss.block_until_ready()
         taken += STEPS_PER_CALL
         if steps is not None:

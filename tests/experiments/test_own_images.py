@@ -65,7 +65,7 @@ def test_own_images_in_and_cleaned_images_out(tmp_path):
     done = start("denoise", *folders, f"--out_dir=~/learned {ODD}", **home)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((learned / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["recipe"] == "search"
+    assert metrics["recipe"] == "filter"
     assert metrics["dice_boolean"] > metrics["dice_best_handmade"] > metrics["dice_noisy"]
     shown = ["é", "Gr\ufffd\ufffde"]
     for part in ("training", "validation", "test"):

@@ -25,6 +25,7 @@ from experiments import (
     apply,
     correlation_speed,
     denoise,
+    filters,
     inference,
     mnist,
     operators,
@@ -42,7 +43,7 @@ from tests.support.boolean_networks import network as random_network
 from tests.support.programs import ROOT, check_report, run, start, written_results
 
 PROGRAMS = (
-    apply, correlation_speed, denoise, inference, mnist, operators, projection_scaling,
+    apply, correlation_speed, denoise, filters, inference, mnist, operators, projection_scaling,
     ranks, regularizer_cost, sweep, sweep_speed,
 )  # fmt: skip
 needs_mnist = pytest.mark.skipif(
@@ -110,7 +111,10 @@ def test_flags_become_settings_and_settings_the_same_flags_again(tmp_path):
         (sweep, {"regularizers": ("none", "ac")}, "--regularizers=none,ac: one or more of none"),
         (sweep, {"method": ("qp",)}, "--method=qp: one or more of constant, "),
         (sweep, {"weights": ()}, "--weights=: one or more of identity, positive, dual were"),
-        (denoise, {"recipe": "median"}, "--recipe=median: one of boolean, paper, search was exp"),
+        (denoise, {"recipe": "median"}, "--recipe=median: one of boolean, filter, paper, sea"),
+        (denoise, {"seconds": 3.0}, "--seconds has no effect with --recipe=boolean"),
+        (denoise, {"recipe": "filter", "window": 4}, "--window must be odd and positive; got 4"),
+        (denoise, {"recipe": "filter", "steps": 9, "seconds": 3.0}, "no effect with --steps"),
         (denoise, {"fit_ranks": True}, "--fit_ranks has no effect with --recipe=boolean"),
         (operators, {"operators": ("median",)}, "operator must be one of"),
     ],
@@ -183,6 +187,7 @@ def test_what_is_not_installed_is_named_with_its_remedy(monkeypatch):
         pytest.param("paper", "sticks", marks=pytest.mark.slow),
         pytest.param("boolean", "page", marks=pytest.mark.slow),
         pytest.param("search", "text", marks=pytest.mark.slow),
+        pytest.param("filter", "page", marks=pytest.mark.slow),
     ],
 )
 def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
@@ -195,6 +200,7 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     assert set(metrics) >= METRICS
     assert (metrics["dice_float"] is None) == (recipe != "paper")
     assert metrics["exact"] or recipe == "paper"
+    assert "as it is" in metrics["verdict"] or "at least as good" in metrics["verdict"]
     for picture in ("images", "network", "stages", "curves"):
         assert (out / f"{picture}.png").stat().st_size > 1000
     check_report(out)
@@ -210,6 +216,19 @@ def test_denoise_takes_a_step_and_writes_everything(recipe, data, tmp_path):
     page = (out / "report.html").read_text()
     assert words("dice_boolean") in page
     assert "dice_" not in page
+
+
+def test_filters_are_compared_on_their_kinds(tmp_path):
+    settings = {"kinds": ("cells",), "seeds": 1, "seconds": 0.1, "training": 1, "test": 1}
+    run(filters, tmp_path, **settings)
+    found = written_results(tmp_path / "filters.json")
+    (table,) = [found["medians"]]
+    assert [row["method"] for row in table][0] == "input"
+    assert [row["method"] for row in table][-2:] == ["float CNN 11 x 11", "learn_filter"]
+    assert all(0 <= row["F-measure"] <= 1 for row in found["rows"])
+    # Half a point is what separating the cells is worth.
+    assert table[0]["cells"] > 0.9
+    check_report(tmp_path)
 
 
 @pytest.mark.parametrize("settings", [
