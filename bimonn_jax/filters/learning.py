@@ -1,6 +1,6 @@
 """Learning a filter from pairs of images, in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -188,7 +188,7 @@ def _check(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[np.ndarray, np.ndarra
 
 
 def learn_filter(
-    pairs: Sequence[tuple[Any, Any]],
+    pairs: Iterable[tuple[Any, Any]],
     *,
     seconds: float | None = 60.0,
     steps: int | None = None,
@@ -242,6 +242,7 @@ def learn_filter(
         raise ValueError(f"steps must be at least 1; got {steps}")
     if levels is not None and levels < 0:
         raise ValueError(f"levels must be at least 0; got {levels}")
+    pairs = list(pairs)
     checked = _check(pairs)
     first = np.asarray(pairs[0][1])
     chosen = foreground or _foreground_of([y for _, y in checked], first.dtype == np.bool_)

@@ -222,9 +222,10 @@ def test_filters_are_compared_on_their_kinds(tmp_path):
     settings = {"kinds": ("cells",), "seeds": 1, "seconds": 0.1, "training": 1, "test": 1}
     run(filters, tmp_path, **settings)
     found = written_results(tmp_path / "filters.json")
-    (table,) = [found["medians"]]
-    assert [row["method"] for row in table][0] == "input"
-    assert [row["method"] for row in table][-2:] == ["float CNN 11 x 11", "learn_filter"]
+    table = found["medians"]
+    methods = [row["method"] for row in table]
+    assert methods[0] == "input"
+    assert methods[-2:] == ["float CNN 11 x 11", "learn_filter"]
     assert all(0 <= row["F-measure"] <= 1 for row in found["rows"])
     # Half a point is what separating the cells is worth.
     assert table[0]["cells"] > 0.9
