@@ -161,7 +161,7 @@ def run(config: Config, data: None, folder: Path) -> dict[str, Any]:
     return {"data": title, "rows": table}
 
 
-main = Program(Config, run, result="filters.json")
+main = Program(Config, run, result="filters.json", extra="benchmark")
 
 if __name__ == "__main__":
     main()

@@ -34,7 +34,16 @@ from .report import print_results
 _MODULES = {
     "viz": ("jinja2", "matplotlib", "PIL", "skimage", "tensorboardX"),
     "sweep": ("jinja2", "matplotlib", "optuna", "tensorboardX"),
-    "benchmark": ("cv2", "jinja2", "matplotlib", "onnx", "onnxruntime", "skimage", "tensorboardX"),
+    "benchmark": (
+        "cv2",
+        "jinja2",
+        "matplotlib",
+        "onnx",
+        "onnxruntime",
+        "skimage",
+        "sklearn",
+        "tensorboardX",
+    ),
 }
 _DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
 C = TypeVar("C", bound="Settings")

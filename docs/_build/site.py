@@ -25,7 +25,7 @@ _NAMES = """# Names
 What is found in `bimonn_jax` itself. More is in its wings, as in `from bimonn_jax.training import fit`:
 [morphology](morphology.md), [neurons](neurons.md), [networks](networks.md),
 [binarization](binarization.md), [deployment](deployment.md), [training](training.md),
-[data](data.md), [viz](viz.md).
+[filters](filters.md), [data](data.md), [viz](viz.md).
 
 """
 # What the last cells of a notebook draw, which is stored without pictures.
