@@ -17,8 +17,6 @@ _TREES, _PIXELS = 40, 60_000
 # Layers of 3 x 3 pixels before the last one, and their channels: 11 x 11 pixels are seen.
 _LAYERS, _CHANNELS = 4, 16
 _CROPS, _SIDE, _RATE = 8, 64, 3e-3
-# Steps between two looks at the clock.
-_STEPS = 10
 
 FilterFunction = Callable[[np.ndarray], np.ndarray]
 
@@ -87,25 +85,23 @@ def convolutions(pairs: Sequence[Picture], seconds: float, seed: int) -> FilterF
         target = batch[1].astype(jnp.float32)
         return jnp.mean(optax.sigmoid_binary_cross_entropy(scores, target))
 
+    # A step a call: XLA runs the convolutions of a loop on one core, several times as slowly.
     @jax.jit
-    def some_steps(state: tuple[optax.Params, optax.OptState], key: jax.Array, rate: jax.Array):  # type: ignore[no-untyped-def]
-        def step(state, key):  # type: ignore[no-untyped-def]
-            params, moments = state
-            gradient = jax.grad(loss)(params, crops(key))
-            updates, moments = adam.update(gradient, moments)
-            return (jax.tree.map(lambda p, u: p - rate * u, params, updates), moments), None
+    def step(state: Any, key: jax.Array, rate: jax.Array) -> Any:
+        params, moments = state
+        gradient = jax.grad(loss)(params, crops(key))
+        updates, moments = adam.update(gradient, moments)
+        return jax.tree.map(lambda p, u: p - rate * u, params, updates), moments
 
-        return jax.lax.scan(step, state, jax.random.split(key, _STEPS))[0]
-
-    state = params, adam.init(params)
+    state: Any = (params, adam.init(params))
     # Compiled before the time begins.
-    jax.block_until_ready(some_steps(state, jax.random.key(seed), jnp.float32(0)))
-    started, calls = time.perf_counter(), 0
+    jax.block_until_ready(step(state, jax.random.key(seed), jnp.float32(0)))
+    started, steps = time.perf_counter(), 0
     while (done := (time.perf_counter() - started) / seconds) < 1:
         rate = _RATE * min(1.0, done * 50) * (1 + np.cos(np.pi * done)) / 2
-        key = jax.random.fold_in(jax.random.key(seed), calls)
-        state = jax.block_until_ready(some_steps(state, key, jnp.float32(rate)))
-        calls += 1
+        key = jax.random.fold_in(jax.random.key(seed), steps)
+        state = jax.block_until_ready(step(state, key, jnp.float32(rate)))
+        steps += 1
 
     @jax.jit
     def apply(x: jax.Array) -> jax.Array:

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from bimonn_jax.data.windows import draw_windows, every_window
+from bimonn_jax.filters.pairs import f_measure
 from bimonn_jax.networks.boolean import BooleanNetwork
 from bimonn_jax.training.window_networks import train_on_windows
+from experiments.filter_tasks import draw_task
 
 SIZE = (3, 3)
 
@@ -70,6 +72,17 @@ def test_it_learns(trained, images):
     counts = found.counts(every_window(images[1], SIZE)).reshape(images[1].shape[:2])
     wrong = min((majority(images[1]) != (counts >= rank)).mean() for rank in range(8))
     assert wrong < 0.2
+
+
+def test_plain_background_does_not_silence_the_neurons():
+    """Most windows of music show paper: right from the start, they must not go on to push."""
+    task = draw_task("staff", 0, training=1, test=0)
+    ((image, target),) = task.training
+    bits, wanted = draw_windows([image[..., None]], [target], (11, 11), 100_000, rng())
+    found = train_on_windows(bits, wanted, (11, 11), key=jax.random.key(0), steps=600)
+    counts = found.counts(bits)
+    scores = [f_measure([counts >= rank], [wanted]) for rank in range(1, len(found.votes) + 1)]
+    assert max(scores) > 0.8
 
 
 def test_the_same_key_gives_the_same_network(images):
