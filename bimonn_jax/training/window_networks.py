@@ -36,6 +36,8 @@ _LEAST_VARIANCE = 1e-3
 # Without it, windows of plain background, which are most and long since right, go on to push all
 # neurons until none of them tells windows apart: Adam makes large steps of small gradients.
 _SMOOTHING = 0.01
+# Where so much of the training is done, one that is no better than a constant starts anew.
+_LOOKED_AT = 0.15
 # Windows over which the mean and spread of the finished network's counts are taken.
 _MEASURED = 100_000
 
@@ -181,6 +183,25 @@ def _rate(done: np.ndarray) -> np.ndarray:
     return falling * np.minimum(done / _WARMUP, 1)
 
 
+def _start(key: jax.Array, sizes: Sequence[int]) -> tuple[Latents, Any]:
+    """Latents at random, with the state of their optimizer."""
+    latents: Latents = tuple(
+        {
+            "weight": uniform(jax.random.fold_in(key, i), pair, minval=-0.5, maxval=0.5),
+            "shift": jnp.zeros(pair[1]),
+        }
+        for i, pair in enumerate(itertools.pairwise(sizes))
+    )
+    return latents, optax.scale_by_adam().init(latents)
+
+
+def _loss_of_constant(target: np.ndarray, share: float) -> float:
+    """The least loss of a score that is the same for all windows, at this share of the rate."""
+    smoothing = _SMOOTHING * share
+    mean = float(target.mean()) * (1 - 2 * smoothing) + smoothing
+    return -sum(p * float(np.log(p)) for p in (mean, 1 - mean) if p > 0)
+
+
 def _as_ranks(
     latents: Latents, inputs: tuple[int, ...], bits: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -247,16 +268,9 @@ def train_on_windows(
     sizes = (bits.shape[1], *features, 1)
     inputs = (*inputs, features[-1])
     start_key, step_key = jax.random.split(key)
-    latents: Latents = tuple(
-        {
-            "weight": uniform(jax.random.fold_in(start_key, i), pair, minval=-0.5, maxval=0.5),
-            "shift": jnp.zeros(pair[1]),
-        }
-        for i, pair in enumerate(itertools.pairwise(sizes))
-    )
-    state = latents, optax.scale_by_adam().init(latents)
+    state = _start(start_key, sizes)
     on_device = jnp.asarray(bits), jnp.asarray(target)
-    taken, done = 0, 0.0
+    taken, done, starts = 0, 0.0, 1
     started = time.perf_counter()
     within = (np.arange(_CHOICES) + 0.5) / _CHOICES
     share = 0.0 if steps is None else STEPS_PER_CALL / steps
@@ -276,6 +290,11 @@ def train_on_windows(
             assert seconds is not None
             share = (time.perf_counter() - started) / seconds - done
             done += share
+        if done - share < _LOOKED_AT <= done and loss > _loss_of_constant(
+            target, float(shares[-1])
+        ):
+            state = _start(jax.random.fold_in(start_key, starts), sizes)
+            starts += 1
         if callback is not None:
             callback({"step": float(taken), "loss": float(loss), "done": min(done, 1.0)})
     hidden = tuple(_as_ranks(state[0], inputs, bits))
