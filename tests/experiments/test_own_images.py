@@ -62,7 +62,7 @@ def test_own_images_in_and_cleaned_images_out(tmp_path):
     learned, cleaned = tmp_path / f"learned {ODD}", tmp_path / "cleaned"
     home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     folders = "--input=~/bad", "--target=~/good"
-    done = start("denoise", *folders, f"--out_dir=~/learned {ODD}", **home)
+    done = start("denoise", *folders, "--steps=2000", f"--out_dir=~/learned {ODD}", **home)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((learned / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["recipe"] == "filter"
@@ -107,7 +107,7 @@ def test_gray_levels_are_learned_from_and_read_back(tmp_path):
     Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(tmp_path / "bad" / "a.png")
     write_image(tmp_path / "good" / "a.png", ~clean)
     folders = {"input": tmp_path / "bad", "target": tmp_path / "good"}
-    metrics = run(denoise, tmp_path / "out", **folders, level_sets=3)
+    metrics = run(denoise, tmp_path / "out", **folders, level_sets=3, steps=1000)
     assert metrics["dice_boolean"] > metrics["dice_noisy"]
     network = tmp_path / "out" / "network.npz"
     run(apply, tmp_path / "cleaned", network=network, input=tmp_path / "bad" / "a.png")
