@@ -30,7 +30,8 @@ from bimonn_jax.neurons.params import RankNeurons
 # Windows of a step, steps for which footprints are kept, and how often this is done in a call.
 _BATCH, _STEPS_PER_CHOICE, _CHOICES = 250, 20, 10
 STEPS_PER_CALL = _STEPS_PER_CHOICE * _CHOICES
-_WARMUP = 0.05
+# For which share of a training its rate rises; if it goes by time, for so many steps at least.
+_WARMUP, _LEAST_RISE = 0.05, 1000
 _LEAST_VARIANCE = 1e-3
 # How far targets are from 0 and 1 while the learning rate is highest; at its end they are not.
 # Without it, windows of plain background, which are most and long since right, go on to push all
@@ -276,7 +277,9 @@ def train_on_windows(
     share = 0.0 if steps is None else STEPS_PER_CALL / steps
     while done < 1:
         keys = jax.random.split(jax.random.fold_in(step_key, taken), _CHOICES)
-        shares = jnp.asarray(_rate(done + within * share), jnp.float32)
+        # A machine that halts for a moment must not skip the rise.
+        rise = 1.0 if seconds is None else min(1.0, taken / _LEAST_RISE)
+        shares = jnp.asarray(rise * _rate(done + within * share), jnp.float32)
         rate = jnp.float32(learning_rate)
         state, loss = _steps(state, keys, shares, rate, *on_device, inputs=inputs)
         loss.block_until_ready()
