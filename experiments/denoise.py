@@ -331,12 +331,13 @@ def evaluate(
         "first_break": certificate.first_break if certificate else None,
         "activated_share": float(activated_share(trained.params)) if certificate else None,
         "live_share": trained.history[-1].get("live_share"),
-        "channels_used": len(channels),
+        # The vote of a filter reads all there is.
+        "channels_used": None if config.chosen_recipe == "filter" else len(channels),
         "pruning_validation_dice": pruning,
         "train_seconds": round(trained.seconds, 1),
         **task.notes,
     }
-    metrics["verdict"] = verdict(metrics)
+    metrics = {"verdict": verdict(metrics), **metrics}
     if task.name == "sticks" and not config.is_found_as_bits:
         metrics["sticks_recovered"] = recovered(pruned, stick_footprints(), channels)
     return metrics, pruned
