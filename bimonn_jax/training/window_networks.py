@@ -293,9 +293,9 @@ def train_on_windows(
             assert seconds is not None
             share = (time.perf_counter() - started) / seconds - done
             done += share
-        if done - share < _LOOKED_AT <= done and loss > _loss_of_constant(
-            target, float(shares[-1])
-        ):
+        # The loss of the first call is mostly that of its beginning, which tells nothing.
+        is_looked_at = taken > STEPS_PER_CALL and done - share < _LOOKED_AT <= done < 1
+        if is_looked_at and loss > _loss_of_constant(target, float(shares[-1])):
             state = _start(jax.random.fold_in(start_key, starts), sizes)
             starts += 1
         if callback is not None:

@@ -93,6 +93,20 @@ def test_what_is_silent_starts_anew(monkeypatch, images):
     assert rows[-1]["loss"] < 0.5 < rows[1]["loss"]
 
 
+@pytest.mark.parametrize("length", [{"steps": 200}, {"steps": 400}, {"seconds": 1e-3}])
+def test_a_short_training_is_not_thrown_away(monkeypatch, length):
+    """The loss of its beginning is above that of a constant where the foreground is rare."""
+    starts, start = [], window_networks._start
+    monkeypatch.setattr(
+        window_networks, "_start", lambda *given: starts.append(given) or start(*given)
+    )
+    bits = rng().random((4000, 9)) < 0.5
+    target = rng().random(4000) < 0.01
+    settings = {"features": (12, 6), "inputs": (5, 4), **length}
+    train_on_windows(bits, target, (3, 3), key=jax.random.key(0), **settings)
+    assert len(starts) == 1
+
+
 def test_the_same_key_gives_the_same_network(images):
     bits, target = draw_windows(images, [majority(i) for i in images], SIZE, 500, rng())
     one, two = (
