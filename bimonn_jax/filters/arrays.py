@@ -10,6 +10,19 @@ from bimonn_jax.data.image_files import Foreground
 
 # Of red, green and blue: the luma of ITU-R BT.601, as in Pillow, OpenCV and JPEG.
 _LUMA = np.array([0.299, 0.587, 0.114])
+# By how much of a step of 16 bits floats may miss a level: those of float32 miss by less.
+_MISS = 0.02
+
+
+def _of_floats(image: np.ndarray) -> np.ndarray:
+    """Gray levels of floats in [0, 1]; those that were of 8 or 16 bits are the same again.
+
+    A level that is off by the last digit would lie on the other side of a threshold.
+    """
+    levels = image.astype(np.float64) * 65535
+    whole = np.rint(levels)
+    levels = np.where(np.abs(levels - whole) < _MISS, whole, levels)
+    return (levels * 255 / 65535).astype(np.float32)
 
 
 def gray_of(image: Any, name: str = "image") -> np.ndarray:
@@ -32,7 +45,7 @@ def gray_of(image: Any, name: str = "image") -> np.ndarray:
         )
     if given.dtype == np.bool_ or given.dtype == np.uint8:
         levels = given * np.float32(255 if given.dtype == np.bool_ else 1)
-    elif given.dtype == np.uint16:
+    elif given.dtype.type is np.uint16:  # Of either byte order.
         # The product is exact, so that whole gray levels are.
         levels = given.astype(np.float32) * np.float32(255) / np.float32(65535)
     elif np.issubdtype(given.dtype, np.floating):
@@ -41,7 +54,7 @@ def gray_of(image: Any, name: str = "image") -> np.ndarray:
                 f"{name} is {given.dtype} with values from {given.min()} to {given.max()}; floats "
                 "in [0, 1] were expected: divide by the level of white, or convert to uint8"
             )
-        levels = given.astype(np.float32) * np.float32(255)
+        levels = _of_floats(given)
     else:
         raise ValueError(
             f"{name} is {given.dtype}; bool, uint8, uint16 or floats in [0, 1] were expected: "
@@ -59,7 +72,7 @@ def is_bilevel(images: Sequence[np.ndarray]) -> bool:
 
 @dataclass(frozen=True)
 class Output:
-    """How a filter's bits become an array: as the targets were that it learned from.
+    """How a filter's bits become an array: of the dtype of the targets that it learned from.
 
     Attributes:
       dtype: name of the dtype.
@@ -73,7 +86,7 @@ class Output:
 
     @classmethod
     def like(cls, target: np.ndarray, foreground: Foreground) -> "Output":
-        """The dtype of a target, with its darkest and lightest values."""
+        """The dtype of a target, with the darkest and lightest values that images of it have."""
         dtype = target.dtype
         most = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
         values = (0.0, float(most))

@@ -25,6 +25,31 @@ def test_floats_and_bools():
         np.testing.assert_array_equal(gray_of(np.array([[0, 1, 0.5]], dtype)), [[0, 255, 127.5]])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_whole_numbers_divided_by_white_are_the_same_gray(dtype):
+    most = np.iinfo(dtype).max
+    levels = np.arange(most + 1, dtype=dtype).reshape(16, -1)
+    for floats in (
+        levels / most,
+        levels.astype(np.float32) / np.float32(most),
+        # Twice rounded, as by `skimage.util.img_as_float32`.
+        levels * np.float32(1 / most),
+    ):
+        np.testing.assert_array_equal(gray_of(floats), gray_of(levels))
+
+
+def test_floats_keep_their_order():
+    floats = np.sort(np.random.default_rng(0).random((1, 100_000)))
+    assert (np.diff(gray_of(floats)) >= 0).all()
+    np.testing.assert_allclose(gray_of(floats), 255 * floats, rtol=0, atol=1e-4)
+
+
+def test_the_order_of_bytes_is_no_other_dtype():
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    for order in "<>":
+        np.testing.assert_array_equal(gray_of(levels.astype(f"{order}u2")), gray_of(levels))
+
+
 def test_gray_in_colors_is_the_same_gray():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_allclose(gray_of(np.stack([levels] * 3, axis=-1)), levels, atol=1e-4)
