@@ -56,6 +56,10 @@ class Filter:
             return self.runtime
         return TiledNetwork(self.network, (64, 64, self._channels))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is compiled at the first call, which cannot be copied or pickled."""
+        return {name: value for name, value in vars(self).items() if name != "_run"}
+
     def compile(
         self, folder: str | Path, *, compiler: str = "gcc", overwrite: bool = False
     ) -> "Filter":
@@ -90,7 +94,8 @@ class Filter:
             [0, 1], read as those were that the filter learned from.
 
         Returns:
-          (H, W), with the dtype and the two values of the targets that it learned from.
+          (H, W), with the dtype of the targets that it learned from, black and white: 0, and the
+          largest integer or 1.
 
         Raises:
           ValueError: for another shape or dtype, or floats that are not in [0, 1].

@@ -1,5 +1,6 @@
 """Learning a filter from pairs of images, in one call."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -71,7 +72,9 @@ def _best_rank(counts: Sequence[np.ndarray], wanted: Sequence[np.ndarray], most:
     # How many pixels are found, and rightly so, at each rank or above.
     found = np.bincount(flat, minlength=most + 1)[::-1].cumsum()[::-1]
     right = np.bincount(flat[y], minlength=most + 1)[::-1].cumsum()[::-1]
-    scores = 2 * right / np.maximum(1, found + y.sum())
+    total = found + y.sum()
+    # As `f_measure` has it: where nothing is wanted, finding nothing is right.
+    scores = np.where(total, 2 * right / np.maximum(1, total), 1)
     return 1 + int(scores[1 : most + 1].argmax())
 
 
@@ -201,7 +204,8 @@ def learn_filter(
     """Learns a filter from images and what they should become.
 
     A network of rank neurons, 256 over windows, 64 over these, and a vote, is trained through the
-    binarization on the left 85 % of every image; the rest chooses the rank of the vote. It is
+    binarization on the left 85 % of every image; the rest, but at least 16 columns, chooses the
+    rank of the vote. It is
     compared there with the input, the 3 x 3 median, and the best hand-made opening or closing; the
     best of them is what is returned, and ``scores`` tells all.
 
@@ -209,8 +213,8 @@ def learn_filter(
       pairs: (image, target), each (H, W), or (H, W, 3) in red, green and blue: bool, uint8, uint16,
         or floats in [0, 1]. A target is foreground and background; gray ones are thresholded.
       seconds: how long to train; the result depends on the machine.
-      steps: how many steps to train in place of ``seconds``: the same result on the same machine,
-        however busy. A few hundred a second on two CPU cores.
+      steps: how many steps to train in place of ``seconds``, rounded up to a multiple of 200:
+        the same result on the same machine, however busy. A few hundred a second on two CPU cores.
       window: side of the windows, odd; by default 11 for bits, 9 for gray levels.
       levels: how many gray levels are told apart in each channel (the image, its local means, its
         contrast); 0 for bits, by a threshold. By default 4 where images have gray levels.
@@ -236,9 +240,9 @@ def learn_filter(
     """
     if window is not None and (window < 1 or window % 2 == 0):
         raise ValueError(f"window must be odd and positive; got {window}")
-    if (seconds is None or seconds <= 0) and steps is None:
-        raise ValueError(f"seconds must be positive, or steps be given; got {seconds}")
-    if steps is not None and steps < 1:
+    if steps is None and not (seconds is not None and 0 < seconds < math.inf):
+        raise ValueError(f"seconds must be positive and finite, or steps be given; got {seconds}")
+    if steps is not None and not 1 <= steps < math.inf:
         raise ValueError(f"steps must be at least 1; got {steps}")
     if levels is not None and levels < 0:
         raise ValueError(f"levels must be at least 0; got {levels}")

@@ -1,5 +1,8 @@
 """Filters learned in one call, saved, compiled, and applied to arrays of all kinds."""
 
+import copy
+import math
+import pickle
 from dataclasses import replace
 
 import jax
@@ -89,6 +92,13 @@ def test_a_saved_filter_is_the_same(name, request, tmp_path):
     assert "\n" not in repr(read)
 
 
+def test_a_filter_that_ran_can_be_copied_and_pickled(of_bits):
+    image = np.random.default_rng(3).random((20, 30)) < 0.5
+    expected = of_bits(image)
+    for copied in (pickle.loads(pickle.dumps(of_bits)), copy.deepcopy(of_bits)):
+        np.testing.assert_array_equal(copied(image), expected)
+
+
 def test_a_network_without_reading_is_no_filter(tmp_path):
     network = identity_network()
     save_network(tmp_path / "network.npz", network.architecture, network.params)
@@ -137,6 +147,11 @@ def test_the_best_rank_of_all():
         assert scores[_best_rank(counts, wanted, most) - 1] == max(scores)
 
 
+def test_where_nothing_is_wanted_the_best_rank_finds_nothing():
+    counts = np.array([[0, 3, 1]])
+    assert _best_rank([counts], [np.zeros((1, 3), bool)], 7) == 4
+
+
 def test_thresholds_lie_where_the_foreground_is():
     # 1 % of the pixels are foreground, between 200 and 255; paper is below 100.
     x = np.concatenate([np.linspace(0, 100, 9900), np.linspace(200, 255, 100)])
@@ -157,7 +172,10 @@ def test_thresholds_lie_where_the_foreground_is():
         ([(np.zeros((40, 20), bool),) * 2], {}, "32 columns"),
         ([(np.zeros((40, 40), bool),) * 2], {"window": 4}, "odd"),
         ([(np.zeros((40, 40), bool),) * 2], {"seconds": 0}, "seconds"),
+        ([(np.zeros((40, 40), bool),) * 2], {"seconds": math.nan}, "seconds"),
+        ([(np.zeros((40, 40), bool),) * 2], {"seconds": math.inf}, "seconds"),
         ([(np.zeros((40, 40), bool),) * 2], {"steps": 0}, "steps"),
+        ([(np.zeros((40, 40), bool),) * 2], {"steps": math.nan}, "steps"),
     ],
 )
 def test_bad_arguments(pairs, settings, message):
