@@ -122,22 +122,26 @@ class Filter:
 
 
 def load_filter(path: str | Path) -> Filter:
-    """Reads a filter that `Filter.save` wrote.
+    """Reads a filter that `Filter.save` or `experiments.denoise` wrote.
+
+    The latter's files do not say what the targets were: their filters give uint8, 0 and 255.
 
     Raises:
-      ValueError: if the file holds no network, or one without the reading of a filter.
+      ValueError: if the file holds no network, or does not say how images are read.
       FileNotFoundError: if there is none.
     """
     network = load_network(path)
     told = network.metadata
-    missing = [key for key in ("reading", "output", "name") if key not in told]
-    if missing:
+    if "reading" not in told:
         raise ValueError(
-            f"{path} holds a network, but not how images are read ({', '.join(missing)}): load it "
-            "with bimonn_jax.load_network"
+            f"{path} holds a network, but not how images are read: load it with "
+            "bimonn_jax.load_network"
         )
     try:
-        reading, output = Reading.from_json(told["reading"]), Output.from_json(told["output"])
+        reading = Reading.from_json(told["reading"])
+        by_default = Output.like(np.zeros((1, 1), np.uint8), reading.foreground)
+        output = Output.from_json(told.get("output", asdict(by_default)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not say properly how images are read: {error}") from error
-    return Filter(network, reading, output, str(told["name"]), dict(told.get("scores", {})))
+    name = str(told.get("name", "network"))
+    return Filter(network, reading, output, name, dict(told.get("scores", {})))

@@ -85,7 +85,7 @@ def _bits(network: BooleanNetwork, x: np.ndarray) -> np.ndarray:
 
 def learn_from_gray(
     pairs: Sequence[GrayPair],
-    foreground: Foreground,
+    foreground: Foreground | None,
     output: Output,
     *,
     key: jax.Array,
@@ -99,7 +99,7 @@ def learn_from_gray(
 
     Args:
       pairs: the images.
-      foreground: what counts as True.
+      foreground: which pixels of an image are like True ones of a target; None to look.
       output: how the filter's bits become images.
       key: see `learn_filter`, as all that follow.
       seconds: to train.
@@ -205,9 +205,8 @@ def learn_filter(
 
     A network of rank neurons, 256 over windows, 64 over these, and a vote, is trained through the
     binarization on the left 85 % of every image; the rest, but at least 16 columns, chooses the
-    rank of the vote. It is
-    compared there with the input, the 3 x 3 median, and the best hand-made opening or closing; the
-    best of them is what is returned, and ``scores`` tells all.
+    rank of the vote. It is compared there with the input, the 3 x 3 median, and the best hand-made
+    opening or closing; the best of them is what is returned, and ``scores`` tells all.
 
     Args:
       pairs: (image, target), each (H, W), or (H, W, 3) in red, green and blue: bool, uint8, uint16,
@@ -218,8 +217,9 @@ def learn_filter(
       window: side of the windows, odd; by default 11 for bits, 9 for gray levels.
       levels: how many gray levels are told apart in each channel (the image, its local means, its
         contrast); 0 for bits, by a threshold. By default 4 where images have gray levels.
-      foreground: whether the dark or the light pixels of targets are the foreground, by which the
-        F-measure goes; by default what is True in bool targets, else the rarer of both.
+      foreground: whether the dark or the light pixels of images and targets are the foreground, by
+        which the F-measure goes; by default what is True in bool targets, else the rarer of both,
+        and in images what is nearer to that.
       key: a JAX random key; by default ``jax.random.key(0)``.
       callback: called with progress: step, loss, done (the share of the training).
 
@@ -253,7 +253,7 @@ def learn_filter(
     to_bits = Reading("otsu", chosen)
     return learn_from_gray(
         [GrayPair(x, to_bits.to_bits(y)) for x, y in checked],
-        chosen,
+        foreground,
         Output.like(first, chosen),
         key=jax.random.key(0) if key is None else key,
         seconds=seconds,

@@ -68,10 +68,14 @@ def handmade_network(handmade: Handmade) -> BooleanNetwork:
     return _network(layers, neurons)
 
 
-def reading_of_bits(pairs: Sequence[GrayPair], foreground: Foreground) -> Reading:
-    """How images become bits: by the rule, of Otsu's and the local one, nearer to the targets."""
+def reading_of_bits(pairs: Sequence[GrayPair], foreground: Foreground | None) -> Reading:
+    """How images become bits: by the rule, of Otsu's and the local one, nearer to the targets.
+
+    Where no foreground is given, by the nearer of both, dark and light.
+    """
+    polarities: tuple[Foreground, ...] = (foreground,) if foreground else ("dark", "light")
     return max(
-        (Reading(rule, foreground) for rule in ("otsu", "local")),
+        (Reading(rule, polarity) for polarity in polarities for rule in ("otsu", "local")),
         key=lambda reading: f_measure([reading.to_bits(p.x) for p in pairs], [p.y for p in pairs]),
     )
 

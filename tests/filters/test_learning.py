@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bimonn_jax import learn_filter, load_filter, save_network
+from bimonn_jax.data.image_files import Reading
 from bimonn_jax.filters import FilterLearner
 from bimonn_jax.filters.learning import _best_rank, balanced_thresholds
 from bimonn_jax.filters.pairs import f_measure
@@ -104,6 +105,25 @@ def test_a_network_without_reading_is_no_filter(tmp_path):
     save_network(tmp_path / "network.npz", network.architecture, network.params)
     with pytest.raises(ValueError, match="load_network"):
         load_filter(tmp_path / "network.npz")
+
+
+def test_a_network_with_a_reading_is_a_filter(tmp_path):
+    """As `experiments.denoise` writes it."""
+    network, told = identity_network(), {"reading": Reading(128).to_json()}
+    save_network(tmp_path / "network.npz", network.architecture, network.params, metadata=told)
+    image = np.array([[0, 100, 200]], np.uint8)
+    np.testing.assert_array_equal(load_filter(tmp_path / "network.npz")(image), [[0, 0, 255]])
+
+
+def test_dark_ink_and_bools_of_ink():
+    """Images and targets that are not alike in what is dark are compared alike all the same."""
+    rng = np.random.default_rng(7)
+    noisy, clean = strokes(rng)
+    gray = np.where(noisy, 0, 255).astype(np.uint8)
+    learned = learn_filter([(gray, clean)], steps=200, window=3)
+    assert learned.scores["input"] > 0.5
+    assert learned.reading.foreground == "dark"
+    assert f_measure([learned(gray)], [clean]) > 0.5
 
 
 def test_where_nothing_is_better_the_input_is_returned_and_said():
