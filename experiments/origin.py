@@ -42,7 +42,7 @@ def commit() -> str | None:
 def machine() -> str:
     """The processor, how many of its cores there are, and what JAX computes on if not on it."""
     try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
         found = None
     device = "" if device_name() == "cpu" else f", {device_name()}"
