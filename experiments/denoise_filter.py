@@ -100,9 +100,8 @@ def reading_of(found: Filter, task: Task) -> Reading | None:
 def as_filter_reads(task: Task, found: Filter) -> Task:
     """The task with test images as the filter's network takes them."""
     test = tuple(
-        (jnp.asarray(found.reading.to_images(_gray(x))), y[None])
-        for xs, y_all in task.test
-        for x, y in zip(xs, y_all, strict=True)
+        (jnp.asarray(found.reading.to_images(pair.x)), jnp.asarray(pair.y)[None, ..., None])
+        for pair in _of_test(task)
     )
     return replace(task, test=test, reading=reading_of(found, task))
 

@@ -1,6 +1,6 @@
 """A filter compiled to C: windows of an image are the samples of packed words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from os import cpu_count
@@ -27,6 +27,7 @@ class _Plan:
       thresholds: of the level sets, or None.
       padding: what its windows reach beyond the image by, (before, after) for each axis.
       mode: what lies there, as NumPy's `pad` has it.
+      margins: int (2,); rows and columns that a window has beside those of its tile.
     """
 
     def __init__(self, network: BooleanNetwork) -> None:
@@ -36,6 +37,7 @@ class _Plan:
             self.thresholds = layers.pop(0).thresholds  # type: ignore[attr-defined]
         self.padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
         self.mode = PAD_MODES["zero"]
+        self.margins = np.zeros(2, int)
         if any(layer.inputs for layer in layers):
             raise ValueError("only chains of layers are compiled as filters; this has branches")
         for index, layer in enumerate(layers):
@@ -51,19 +53,9 @@ class _Plan:
                 )
             if not index:
                 self.padding, self.mode = widths, PAD_MODES[layer.border]
+            self.margins += np.array(size) - 1
             layers[index] = replace(layer, padding="VALID")
         self.network = BooleanNetwork(tuple(layers), network.params)
-
-    @property
-    def margins(self) -> tuple[int, int]:
-        """Rows and columns that a window has beside those of its tile."""
-        rows, columns = 0, 0
-        for layer in self.network.architecture:
-            if isinstance(layer, SlidingLayer):
-                own = layer.params_of(self.network.params)
-                height, width = next(iter(own.values())).footprint.shape[:2]
-                rows, columns = rows + height - 1, columns + width - 1
-        return rows, columns
 
 
 def _in_c(library: CLibrary, windows: np.ndarray) -> np.ndarray:
@@ -74,7 +66,7 @@ def _in_c(library: CLibrary, windows: np.ndarray) -> np.ndarray:
     return np.concatenate(found)[..., 0]
 
 
-def _tiles_of(image: np.ndarray, margins: Sequence[int]) -> tuple[np.ndarray, tuple[int, int]]:
+def _tiles_of(image: np.ndarray, margins: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """The windows of an image that is padded already, and how many there are in each direction."""
     counts = [
         -(-(side - margin) // _TILE) for side, margin in zip(image.shape[:2], margins, strict=True)
@@ -84,7 +76,7 @@ def _tiles_of(image: np.ndarray, margins: Sequence[int]) -> tuple[np.ndarray, tu
         for count, margin, side in zip(counts, margins, image.shape[:2], strict=True)
     ]
     padded = np.pad(image, [*missing, (0, 0)])
-    sides = [_TILE + margin for margin in margins]
+    sides = tuple(_TILE + margins)
     views = np.lib.stride_tricks.sliding_window_view(padded, sides, axis=(0, 1))
     chosen = np.moveaxis(views[::_TILE, ::_TILE], 2, -1)
     return chosen.reshape(-1, *sides, image.shape[2]), (counts[0], counts[1])
@@ -110,7 +102,7 @@ def compiled_bits(
     """
     plan = _Plan(network)
     bits = channels if plan.thresholds is None else channels * np.shape(plan.thresholds)[-1]
-    sides = [_TILE + margin for margin in plan.margins]
+    sides = [int(side) for side in _TILE + plan.margins]
     library = compile_c(
         plan.network,
         folder,

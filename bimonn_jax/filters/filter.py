@@ -139,8 +139,9 @@ def load_filter(path: str | Path) -> Filter:
         )
     try:
         reading = Reading.from_json(told["reading"])
-        by_default = Output.like(np.zeros((1, 1), np.uint8), reading.foreground)
-        output = Output.from_json(told.get("output", asdict(by_default)))
+        output = Output.like(np.zeros((1, 1), np.uint8), reading.foreground)
+        if "output" in told:
+            output = Output.from_json(told["output"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not say properly how images are read: {error}") from error
     name = str(told.get("name", "network"))

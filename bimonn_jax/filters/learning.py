@@ -123,9 +123,9 @@ def learn_from_gray(
         levels = 0 if is_bilevel([p.x for p in pairs]) else LEVELS
     reads_gray = levels > 0
     reading = replace(to_bits, gray=True, channels=_GRAY_CHANNELS) if reads_gray else to_bits
-    inputs = [reading.to_images(p.x)[0] for p in pairs]
-    thresholds, in_bits = None, inputs
+    thresholds, in_bits = None, [b[..., None] for b in bits]
     if reads_gray:
+        inputs = [reading.to_images(p.x)[0] for p in pairs]
         thresholds = balanced_thresholds(parts.learned(inputs), learned_y, levels)
         in_bits = [np.asarray(level_sets(x, thresholds)) for x in inputs]
     side = window or (_GRAY_WINDOW if reads_gray else _BITS_WINDOW)
